@@ -1,0 +1,93 @@
+//! Planted bugs ("mutants"): named switches that re-create real bugs of other systems, so that the
+//! testbed can be seen to find them.
+//!
+//! Without the feature `mutants` the question is a constant `false` and the wrong branch is compiled
+//! away. With it, one process-wide mask says which bugs are on: a campaign plants one bug at a time, in
+//! every thread, so a process-wide value is what is wanted here (and nowhere else).
+
+use std::fmt;
+use std::str::FromStr;
+
+macro_rules! planted {
+    ($($(#[$doc:meta])* $id:ident = $text:literal;)*) => {
+        /// The bugs that can be planted; ids as in `docs/planted-bugs.md`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Planted {
+            $(#[doc = $text] $id,)*
+        }
+
+        impl Planted {
+            /// Every bug, in the order of its id.
+            pub const ALL: &'static [Planted] = &[$(Planted::$id,)*];
+
+            /// What the bug does, in one sentence.
+            #[must_use]
+            pub fn text(self) -> &'static str {
+                match self { $(Planted::$id => $text,)* }
+            }
+        }
+
+        impl fmt::Display for Planted {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Planted::$id => stringify!($id),)* })
+            }
+        }
+
+        impl FromStr for Planted {
+            type Err = UnknownPlanted;
+
+            fn from_str(s: &str) -> Result<Self, Self::Err> {
+                match s { $(stringify!($id) => Ok(Planted::$id),)* _ => Err(UnknownPlanted(s.to_owned())) }
+            }
+        }
+    };
+}
+
+planted! {
+    R01 = "a leader commits an entry of an older term by counting its replicas (Raft figure 8)";
+    R02 = "a vote is answered before it is durable";
+    R05 = "a follower truncates its log at every append, also at stale ones";
+    R07 = "a follower acknowledges an append before it is durable";
+    R08 = "a leader counts its own copy before it is durable";
+    R18 = "a pre-vote of a lower term is ignored instead of answered, so a lagging term never catches up";
+    R25 = "a new leader answers reads before it committed an entry of its own term";
+    R27 = "a leader answers reads without asking a quorum whether it still leads";
+    D01 = "a torn record at the end of the write-ahead log refuses to boot";
+    D02 = "damage in the middle of the write-ahead log is cut off silently";
+}
+
+/// The name is not the id of a planted bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no planted bug is called {0:?}; hint: `seatrial mutants --list` names them all")]
+pub struct UnknownPlanted(pub String);
+
+#[cfg(feature = "mutants")]
+mod mask {
+    use super::Planted;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static MASK: AtomicU64 = AtomicU64::new(0);
+
+    /// Plants exactly these bugs, in the whole process.
+    pub fn plant(bugs: &[Planted]) {
+        let mask = bugs.iter().fold(0, |mask, bug| mask | (1 << (*bug as u64)));
+        MASK.store(mask, Ordering::SeqCst);
+    }
+
+    /// Whether this bug is planted.
+    #[must_use]
+    pub fn is_planted(bug: Planted) -> bool {
+        MASK.load(Ordering::Relaxed) & (1 << (bug as u64)) != 0
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use mask::{is_planted, plant};
+
+/// Whether this bug is planted: never, in a build without the feature `mutants`.
+#[cfg(not(feature = "mutants"))]
+#[inline(always)]
+#[must_use]
+pub const fn is_planted(_bug: Planted) -> bool {
+    false
+}
