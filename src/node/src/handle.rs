@@ -1,0 +1,146 @@
+//! The plain, non-generic face of a running member: channels to its loop.
+//!
+//! Handlers of gRPC and HTTP hold this and nothing else, so that they are compiled once and not once per
+//! world.
+
+use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
+use seatrial_types::{Error, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+/// Answers a stream may have in its channel before the member holds back (and catches up from the store
+/// later): bounds the memory of a reader that does not read.
+pub const WATCH_WINDOW: usize = 64;
+
+/// What callers hand to the loop.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// One request, one answer.
+    Request {
+        /// What is asked.
+        request: Request,
+        /// Dropped by a caller that no longer waits.
+        answer: oneshot::Sender<Result<Response, Error>>,
+    },
+    /// A new watch stream.
+    WatchOpen {
+        /// Where its answers go.
+        responses: mpsc::Sender<WatchResponse>,
+        /// Tells the caller the stream's id.
+        opened: oneshot::Sender<StreamId>,
+    },
+    /// Something on a watch stream.
+    Watch {
+        /// Which stream.
+        stream: StreamId,
+        /// What.
+        request: WatchRequest,
+    },
+    /// The reader took so many answers.
+    WatchCredit {
+        /// Which stream.
+        stream: StreamId,
+        /// How many.
+        count: usize,
+    },
+    /// The reader is gone.
+    WatchClose {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// Stop: answer what waits with [`Error::Stopped`] and end the loop.
+    Stop,
+}
+
+/// A running member. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) calls: mpsc::UnboundedSender<Call>,
+}
+
+impl Handle {
+    /// Asks the member. Dropping the future gives up the answer, not the request.
+    ///
+    /// # Errors
+    /// Whatever the store says; [`Error::Stopped`] where the member has stopped, [`Error::Timeout`] after
+    /// the member's own time limit.
+    pub async fn call(&self, request: Request) -> Result<Response, Error> {
+        let (answer, wait) = oneshot::channel();
+        if self.calls.send(Call::Request { request, answer }).is_err() {
+            return Err(Error::Stopped);
+        }
+        wait.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Opens a watch stream.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn watch(&self) -> Result<WatchSession, Error> {
+        let (responses, receive) = mpsc::channel(WATCH_WINDOW);
+        let (opened, wait) = oneshot::channel();
+        if self.calls.send(Call::WatchOpen { responses, opened }).is_err() {
+            return Err(Error::Stopped);
+        }
+        let stream = wait.await.map_err(|_| Error::Stopped)?;
+        Ok(WatchSession { handle: self.clone(), stream, receive, taken: 0 })
+    }
+
+    /// Ends the member in good order; what waits is answered with [`Error::Stopped`].
+    pub fn stop(&self) {
+        let _ = self.calls.send(Call::Stop);
+    }
+}
+
+/// One watch stream. Dropping it cancels its watches.
+#[derive(Debug)]
+pub struct WatchSession {
+    handle: Handle,
+    stream: StreamId,
+    receive: mpsc::Receiver<WatchResponse>,
+    taken: usize,
+}
+
+impl WatchSession {
+    /// Creates, cancels, or asks for progress. The answer comes through [`WatchSession::next`].
+    pub fn send(&self, request: WatchRequest) {
+        let _ = self.handle.calls.send(Call::Watch { stream: self.stream, request });
+    }
+
+    /// The next answer; `None` once the member has stopped. Cancel-safe.
+    pub async fn next(&mut self) -> Option<WatchResponse> {
+        let response = self.receive.recv().await?;
+        self.taken += 1;
+        // Handing credit back one by one would wake the member for every event.
+        if self.taken >= WATCH_WINDOW / 4 || self.receive.is_empty() {
+            let count = std::mem::take(&mut self.taken);
+            let _ = self.handle.calls.send(Call::WatchCredit { stream: self.stream, count });
+        }
+        Some(response)
+    }
+
+    /// A sender that lives apart from the receiving half.
+    #[must_use]
+    pub fn sender(&self) -> WatchSender {
+        WatchSender { handle: self.handle.clone(), stream: self.stream }
+    }
+}
+
+impl Drop for WatchSession {
+    fn drop(&mut self) {
+        let _ = self.handle.calls.send(Call::WatchClose { stream: self.stream });
+    }
+}
+
+/// The asking half of a [`WatchSession`].
+#[derive(Clone, Debug)]
+pub struct WatchSender {
+    handle: Handle,
+    stream: StreamId,
+}
+
+impl WatchSender {
+    /// As [`WatchSession::send`].
+    pub fn send(&self, request: WatchRequest) {
+        let _ = self.handle.calls.send(Call::Watch { stream: self.stream, request });
+    }
+}
