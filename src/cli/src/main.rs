@@ -1,1 +1,87 @@
-fn main() {}
+//! The one binary: a server, a local cluster, clients, and the testbed. It alone chooses a world.
+
+#![allow(clippy::disallowed_methods, reason = "a composition root talks to the machine itself")]
+
+mod etcdctl;
+mod local;
+mod server;
+#[cfg(feature = "sim")]
+mod testbed;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+/// Exit codes, the same for every command (documented in the README).
+pub(crate) mod exit {
+    /// Nothing to complain about.
+    pub(crate) const PASS: u8 = 0;
+    /// A property was violated, or the server failed.
+    pub(crate) const VIOLATION: u8 = 1;
+    /// The command line or a file is wrong.
+    pub(crate) const USAGE: u8 = 2;
+    /// The harness itself failed.
+    pub(crate) const HARNESS: u8 = 4;
+}
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "seatrial",
+    version,
+    about = "A cluster platform with its own sea trial: an etcd-compatible store, and the simulator that proves it",
+    after_help = "Exit codes: 0 pass, 1 violation or failure, 2 usage, 3 inconclusive, 4 the harness itself failed."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run one member of a cluster, with etcd's flags.
+    Server(server::ServerArgs),
+    /// Start a cluster on this machine, as child processes.
+    Up(local::UpArgs),
+    /// Stop the cluster that `up` started.
+    Down(local::DownArgs),
+    /// Show the cluster that `up` started.
+    Status(local::DownArgs),
+    /// Talk to a cluster as etcd's own client does (`seatrial etcdctl put a 1`).
+    #[command(disable_help_flag = true)]
+    Etcdctl {
+        /// As for etcdctl; see `seatrial etcdctl --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    #[cfg(feature = "sim")]
+    #[command(flatten)]
+    Testbed(testbed::Command),
+}
+
+fn main() -> ExitCode {
+    let mut args: Vec<OsString> = std::env::args_os().collect();
+    // Called under the client's own name, we are that client.
+    let called = args.first().and_then(|name| std::path::Path::new(name).file_name().map(OsString::from));
+    if called.is_some_and(|name| name == "etcdctl") {
+        return etcdctl::run(args.split_off(1));
+    }
+    if args.get(1).is_some_and(|command| command == "server") {
+        server::accept_single_dashes(&mut args);
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::PASS });
+        }
+    };
+    match cli.command {
+        Command::Server(args) => server::run(args),
+        Command::Up(args) => local::up(&args),
+        Command::Down(args) => local::down(&args),
+        Command::Status(args) => local::status(&args),
+        Command::Etcdctl { args } => etcdctl::run(args),
+        #[cfg(feature = "sim")]
+        Command::Testbed(command) => testbed::run(command),
+    }
+}

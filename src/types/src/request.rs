@@ -494,3 +494,28 @@ impl Response {
         }
     }
 }
+
+impl Response {
+    /// The header of the answer, to be completed by the member that gives it.
+    #[must_use]
+    pub fn header_mut(&mut self) -> &mut Header {
+        match self {
+            Self::Range(r) => &mut r.header,
+            Self::Put(r) => &mut r.header,
+            Self::DeleteRange(r) => &mut r.header,
+            Self::Txn(r) => &mut r.header,
+            Self::Compact(h) | Self::LeaseRevoke(h) | Self::MoveLeader(h) => h,
+            Self::LeaseGrant(r) => &mut r.header,
+            Self::LeaseKeepAlive(r) => &mut r.header,
+            Self::LeaseTimeToLive(r) => &mut r.header,
+            Self::LeaseLeases(r) => &mut r.header,
+            Self::MemberList(r) | Self::MemberRemove(r) | Self::MemberUpdate(r) | Self::MemberPromote(r) => {
+                &mut r.header
+            }
+            Self::MemberAdd(r) => &mut r.header,
+            Self::Status(r) => &mut r.header,
+            Self::HashKv(r) => &mut r.header,
+            Self::AlarmList(r) => &mut r.header,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! `seatrial server`: one member, with etcd's flags.
+
+use crate::exit;
+use clap::Args;
+use seatrial_node::{Blind, Cluster, MemberOptions, NodeOptions, Observation, Observer};
+use seatrial_types::MemberId;
+use seatrial_world::{Listener, World};
+use seatrial_world_real::RealWorld;
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Flags are etcd's; each can also be given as an environment variable (`ETCD_NAME`, `ETCD_DATA_DIR`, …).
+#[derive(Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// This member's name, as it stands in --initial-cluster.
+    #[arg(long, env = "ETCD_NAME", default_value = "default")]
+    name: String,
+    /// Folder for everything this member keeps [default: NAME.etcd].
+    #[arg(long, env = "ETCD_DATA_DIR")]
+    data_dir: Option<String>,
+    /// Where clients are heard; several are separated by commas.
+    #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", default_value = "http://localhost:2379", value_delimiter = ',')]
+    listen_client_urls: Vec<String>,
+    /// What clients are told [default: the listen URLs].
+    #[arg(long, env = "ETCD_ADVERTISE_CLIENT_URLS", value_delimiter = ',')]
+    advertise_client_urls: Vec<String>,
+    /// Where peers are heard.
+    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", default_value = "http://localhost:2380", value_delimiter = ',')]
+    listen_peer_urls: Vec<String>,
+    /// What peers are told [default: the listen URLs].
+    #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_delimiter = ',')]
+    initial_advertise_peer_urls: Vec<String>,
+    /// All members at the first start: a=http://host:2380,b=… [default: this member alone].
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_delimiter = ',')]
+    initial_cluster: Vec<String>,
+    /// `new`, or `existing` for a member that comes back.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", default_value = "new")]
+    initial_cluster_state: String,
+    /// Keeps clusters with equal addresses apart.
+    #[arg(long, env = "ETCD_INITIAL_CLUSTER_TOKEN", default_value = "etcd-cluster")]
+    initial_cluster_token: String,
+    /// Milliseconds between a leader's heartbeats.
+    #[arg(long, env = "ETCD_HEARTBEAT_INTERVAL", default_value_t = 100)]
+    heartbeat_interval: u64,
+    /// Milliseconds of a leader's silence after which an election may begin.
+    #[arg(long, env = "ETCD_ELECTION_TIMEOUT", default_value_t = 1000)]
+    election_timeout: u64,
+    /// Applied entries after which the log is cut.
+    #[arg(long, env = "ETCD_SNAPSHOT_COUNT", default_value_t = 10_000)]
+    snapshot_count: u64,
+    /// Entries kept behind a cut, for members that lag a little.
+    #[arg(long, env = "ETCD_SNAPSHOT_CATCHUP_ENTRIES", default_value_t = 5_000)]
+    snapshot_catchup_entries: u64,
+    /// Bytes of one segment of the write-ahead log.
+    #[arg(long, env = "SEATRIAL_WAL_SEGMENT_BYTES", default_value_t = 64 << 20)]
+    wal_segment_bytes: u64,
+    /// debug, info, warn or error.
+    #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info")]
+    log_level: String,
+    /// Start a lone member although its log has lost acknowledged entries.
+    #[arg(long)]
+    accept_data_loss: bool,
+}
+
+/// Etcd's own parser takes `-name` as well as `--name`.
+pub(crate) fn accept_single_dashes(args: &mut [OsString]) {
+    for arg in args.iter_mut().skip(2) {
+        let Some(text) = arg.to_str() else { continue };
+        let long = text.len() > 2 && text.starts_with('-') && !text.starts_with("--");
+        if long && text[1..].chars().next().is_some_and(char::is_alphabetic) {
+            *arg = format!("-{text}").into();
+        }
+    }
+}
+
+pub(crate) fn run(args: ServerArgs) -> ExitCode {
+    let level = match args.log_level.as_str() {
+        level @ ("trace" | "debug" | "info" | "warn" | "error") => level,
+        "panic" | "fatal" => "error",
+        other => {
+            eprintln!("seatrial: --log-level {other:?} is unknown\nhint: debug, info, warn or error");
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    let filter = std::env::var("SEATRIAL_LOG").unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms(level)));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("seatrial: the runtime cannot start: {error}");
+            return ExitCode::from(exit::HARNESS);
+        }
+    };
+    match runtime.block_on(serve(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("seatrial: {text}");
+            ExitCode::from(exit::USAGE)
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("seatrial: {text}");
+            ExitCode::from(exit::VIOLATION)
+        }
+    }
+}
+
+fn rooms(level: &str) -> String {
+    ["node", "wire", "etcd", "store", "raft", "cli"]
+        .iter()
+        .map(|room| format!("seatrial_{room}={level}"))
+        .collect::<Vec<_>>()
+        .join(",")
+}
+
+enum Failure {
+    Usage(String),
+    Failed(String),
+}
+
+fn usage(text: impl ToString) -> Failure {
+    Failure::Usage(text.to_string())
+}
+
+/// `name=url[,name=url…]`, where a name may stand several times with one address each.
+fn initial_members(args: &ServerArgs, advertised: &[String]) -> Result<Vec<(String, Vec<String>)>, Failure> {
+    if args.initial_cluster.is_empty() {
+        return Ok(vec![(args.name.clone(), advertised.to_vec())]);
+    }
+    let mut members: Vec<(String, Vec<String>)> = Vec::new();
+    for part in &args.initial_cluster {
+        let (name, url) = part.split_once('=').ok_or_else(|| {
+            usage(format!(
+                "--initial-cluster: {part:?} is not of the form name=url\nhint: --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:22380"
+            ))
+        })?;
+        seatrial_node::address_of(url).map_err(|error| usage(format!("--initial-cluster: {error}")))?;
+        match members.iter_mut().find(|(known, _)| known == name) {
+            Some((_, urls)) => urls.push(url.to_owned()),
+            None => members.push((name.to_owned(), vec![url.to_owned()])),
+        }
+    }
+    Ok(members)
+}
+
+/// What a person should read of a member's life.
+struct Log;
+
+impl Observer for Log {
+    fn observe(&self, member: MemberId, _at: Duration, observation: Observation) {
+        let member = format!("{:x}", member.0);
+        match observation {
+            Observation::Started { term, applied, last_index } => {
+                tracing::info!(%member, %term, %applied, %last_index, "started");
+            }
+            Observation::Role { role, term, leader } => {
+                tracing::info!(%member, ?role, %term, leader = %format_args!("{:x}", leader.0), "changed role");
+            }
+            Observation::Finding { text, damage: true } => tracing::error!(%member, "{text}"),
+            Observation::Finding { text, damage: false } => tracing::warn!(%member, "{text}"),
+            Observation::SnapshotStarted { to, index } => {
+                tracing::info!(%member, to = %format_args!("{:x}", to.0), %index, "began to send a snapshot");
+            }
+            Observation::SnapshotInstalled { index, term } => {
+                tracing::info!(%member, %index, %term, "installed a snapshot");
+            }
+            Observation::Compacted { index } => tracing::debug!(%member, %index, "cut the log"),
+            Observation::LeaseExpired { lease } => {
+                tracing::debug!(%member, lease = %format_args!("{:016x}", lease.0), "a lease ran out");
+            }
+            Observation::Failed { why } => tracing::error!(%member, "stopped: {why}"),
+            _ => {}
+        }
+    }
+}
+
+async fn serve(args: ServerArgs) -> Result<(), Failure> {
+    match args.initial_cluster_state.as_str() {
+        "new" | "existing" => {}
+        other => {
+            return Err(usage(format!("--initial-cluster-state {other:?} is unknown\nhint: new or existing")));
+        }
+    }
+    if args.heartbeat_interval == 0 || args.election_timeout < 5 * args.heartbeat_interval {
+        return Err(usage(format!(
+            "--election-timeout {} ms must be at least five times --heartbeat-interval {} ms",
+            args.election_timeout, args.heartbeat_interval
+        )));
+    }
+    let addresses = |flag: &str, urls: &[String]| -> Result<Vec<String>, Failure> {
+        urls.iter()
+            .map(|url| seatrial_node::address_of(url).map_err(|error| usage(format!("{flag}: {error}"))))
+            .collect()
+    };
+    let client_listen = addresses("--listen-client-urls", &args.listen_client_urls)?;
+    let peer_listen = addresses("--listen-peer-urls", &args.listen_peer_urls)?;
+    let or = |given: &[String], fallback: &[String]| -> Vec<String> {
+        if given.is_empty() { fallback.to_vec() } else { given.to_vec() }
+    };
+    let client_urls = or(&args.advertise_client_urls, &args.listen_client_urls);
+    let peer_urls = or(&args.initial_advertise_peer_urls, &args.listen_peer_urls);
+    addresses("--advertise-client-urls", &client_urls)?;
+    addresses("--initial-advertise-peer-urls", &peer_urls)?;
+
+    let members = initial_members(&args, &peer_urls)?;
+    let cluster = Cluster::bootstrap(
+        members.iter().map(|(name, urls)| (name.as_str(), urls.clone())),
+        &args.initial_cluster_token,
+    )
+    .map_err(|error| usage(format!("--initial-cluster: {error}")))?;
+    let id = cluster.id_of(&args.name).map_err(|error| usage(format!("--initial-cluster: {error}")))?;
+    let mut own = cluster.members[&id].peer_urls.clone();
+    let mut told = peer_urls.clone();
+    own.sort();
+    told.sort();
+    if own != told {
+        return Err(usage(format!(
+            "--initial-cluster has {} for {:?}, --initial-advertise-peer-urls says {}\nhint: both must be the same",
+            own.join(","),
+            args.name,
+            told.join(",")
+        )));
+    }
+
+    let mut member = MemberOptions::new(id, args.name.clone());
+    member.client_urls = client_urls;
+    member.raft.heartbeat_interval = Duration::from_millis(args.heartbeat_interval);
+    member.raft.election_timeout = Duration::from_millis(args.election_timeout);
+    member.compact_entries = args.snapshot_count;
+    member.catch_up_entries = args.snapshot_catchup_entries;
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
+    let existing = args.initial_cluster_state == "existing";
+    if existing && !std::path::Path::new(&data_dir).join("db").exists() {
+        return Err(usage(format!(
+            "--initial-cluster-state existing, but {data_dir:?} holds no member\nhint: a member that comes back needs its own --data-dir; adding a new member to a running cluster is not there yet"
+        )));
+    }
+
+    let world = RealWorld::new();
+    let options = NodeOptions {
+        member,
+        cluster,
+        data_dir: data_dir.clone(),
+        peer_listen,
+        wal: seatrial_node::wal_options(args.wal_segment_bytes),
+        accept_data_loss: args.accept_data_loss,
+    };
+    let observer: Arc<dyn Observer> = if args.log_level == "error" { Arc::new(Blind) } else { Arc::new(Log) };
+    let mut node = seatrial_node::start(&world, options, observer)
+        .await
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+
+    let mut faces = Vec::new();
+    for address in &client_listen {
+        let listener = world.listen(address).await.map_err(|error| {
+            Failure::Failed(format!(
+                "cannot listen for clients at {address}: {error}\nhint: is another server running there?"
+            ))
+        })?;
+        tracing::info!(address = %listener.local_address(), data_dir, "serving clients");
+        faces.push(seatrial_wire::serve(&world, listener, node.handle.clone(), seatrial_wire::ServerOptions::default()));
+    }
+
+    let stop = node.handle.clone();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+        .map_err(|error| Failure::Failed(format!("signals cannot be heard: {error}")))?;
+    let result = tokio::select! {
+        biased;
+        result = node.ended() => result,
+        _ = terminate.recv() => {
+            tracing::info!("asked to stop");
+            stop.stop();
+            node.ended().await
+        }
+        _ = tokio::signal::ctrl_c() => {
+            tracing::info!("interrupted");
+            stop.stop();
+            node.ended().await
+        }
+    };
+    drop(faces);
+    result.map_err(Failure::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn etcds_single_dashes_are_accepted() {
+        let mut args: Vec<OsString> =
+            ["seatrial", "server", "-name", "a", "--data-dir", "-x"].iter().map(OsString::from).collect();
+        accept_single_dashes(&mut args);
+        let text: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap()).collect();
+        assert_eq!(text, ["seatrial", "server", "--name", "a", "--data-dir", "-x"]);
+    }
+}
