@@ -1,1 +1,15 @@
-//! Room `etcd`.
+//! etcd's v3 semantics in front of a member: every request is checked to the letter before the member sees
+//! it, and refused with etcd's own error.
+//!
+//! Knows nothing of sockets or wire formats, and nothing of what is stored: whether a key, a lease or a
+//! revision exists is the member's answer. Faces hold an [`EtcdService`] and translate.
+//!
+//! Read first: [`EtcdService`], [`Ask`], [`validate::check`].
+
+mod ask;
+mod service;
+pub mod validate;
+
+pub use ask::{Ask, AskSend, AskWatch};
+pub use service::{EtcdService, WatchAnswers, WatchAsks};
+pub use validate::Limits;

@@ -1,1 +1,41 @@
-//! Room `proto`.
+//! etcd's v3 API on the wire: the generated messages and services, and their translation to and from the
+//! values of `seatrial-types`.
+//!
+//! Every message has `From` or `TryFrom` in both directions, for servers and clients need them both. Knows
+//! nothing of connections, and checks only the form of what it decodes (an enum out of range, a missing
+//! part); what a request may ask for is the business of the room `etcd`.
+//!
+//! Read first: [`etcdserverpb`] (messages, clients and servers), `convert/kv.rs`, `convert/watch.rs`.
+
+/// Keys, values and events.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod mvccpb {
+    include!(concat!(env!("OUT_DIR"), "/mvccpb.rs"));
+}
+
+/// Users, roles and permissions.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod authpb {
+    include!(concat!(env!("OUT_DIR"), "/authpb.rs"));
+}
+
+/// Services and their messages.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod etcdserverpb {
+    include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+}
+
+mod convert {
+    mod cluster;
+    mod kv;
+    mod lease;
+    mod maintenance;
+    mod watch;
+}
+
+use seatrial_types::{Code, Error};
+
+/// A peer sent something that is not this API: the message names the part.
+pub(crate) fn malformed(what: &str) -> Error {
+    Error::Other(Code::InvalidArgument, format!("malformed message: {what}"))
+}

@@ -1,0 +1,108 @@
+//! Status, hashes, alarms, leadership.
+
+use super::kv::header;
+use crate::etcdserverpb as pb;
+use crate::malformed;
+use seatrial_types::request as t;
+use seatrial_types::{Error, LogIndex, MemberId, Revision, Term};
+
+impl From<t::StatusResponse> for pb::StatusResponse {
+    fn from(r: t::StatusResponse) -> Self {
+        Self {
+            header: Some(r.header.into()),
+            version: r.version,
+            db_size: r.db_size,
+            leader: r.leader.0,
+            raft_index: r.raft_index.0,
+            raft_term: r.raft_term.0,
+            raft_applied_index: r.raft_applied_index.0,
+            errors: r.errors,
+            db_size_in_use: r.db_size_in_use,
+            is_learner: r.is_learner,
+            storage_version: String::new(),
+            db_size_quota: 0,
+            downgrade_info: None,
+        }
+    }
+}
+
+impl From<pb::StatusResponse> for t::StatusResponse {
+    fn from(r: pb::StatusResponse) -> Self {
+        Self {
+            header: header(r.header),
+            version: r.version,
+            db_size: r.db_size,
+            db_size_in_use: r.db_size_in_use,
+            leader: MemberId(r.leader),
+            raft_index: LogIndex(r.raft_index),
+            raft_term: Term(r.raft_term),
+            raft_applied_index: LogIndex(r.raft_applied_index),
+            errors: r.errors,
+            is_learner: r.is_learner,
+        }
+    }
+}
+
+impl From<t::HashKvResponse> for pb::HashKvResponse {
+    fn from(r: t::HashKvResponse) -> Self {
+        Self {
+            header: Some(r.header.into()),
+            hash: r.hash,
+            compact_revision: r.compact_revision.0,
+            hash_revision: r.hash_revision.0,
+        }
+    }
+}
+
+impl From<pb::HashKvResponse> for t::HashKvResponse {
+    fn from(r: pb::HashKvResponse) -> Self {
+        Self {
+            header: header(r.header),
+            hash: r.hash,
+            compact_revision: Revision(r.compact_revision),
+            hash_revision: Revision(r.hash_revision),
+        }
+    }
+}
+
+impl From<t::AlarmListResponse> for pb::AlarmResponse {
+    fn from(r: t::AlarmListResponse) -> Self {
+        let alarm = |(member, kind): (MemberId, t::AlarmKind)| {
+            let alarm = match kind {
+                t::AlarmKind::NoSpace => pb::AlarmType::Nospace,
+                t::AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+            };
+            pb::AlarmMember { member_id: member.0, alarm: alarm.into() }
+        };
+        Self { header: Some(r.header.into()), alarms: r.alarms.into_iter().map(alarm).collect() }
+    }
+}
+
+impl TryFrom<pb::AlarmResponse> for t::AlarmListResponse {
+    type Error = Error;
+
+    fn try_from(r: pb::AlarmResponse) -> Result<Self, Error> {
+        let alarm = |alarm: pb::AlarmMember| {
+            let kind = match pb::AlarmType::try_from(alarm.alarm) {
+                Ok(pb::AlarmType::Nospace) => t::AlarmKind::NoSpace,
+                Ok(pb::AlarmType::Corrupt) => t::AlarmKind::Corrupt,
+                Ok(pb::AlarmType::None) | Err(_) => return Err(malformed("alarm")),
+            };
+            Ok((MemberId(alarm.member_id), kind))
+        };
+        let alarms = r.alarms.into_iter().map(alarm).collect::<Result<_, _>>()?;
+        Ok(Self { header: header(r.header), alarms })
+    }
+}
+
+impl From<t::Header> for pb::MoveLeaderResponse {
+    fn from(h: t::Header) -> Self {
+        Self { header: Some(h.into()) }
+    }
+}
+
+impl From<pb::MoveLeaderResponse> for t::Header {
+    fn from(r: pb::MoveLeaderResponse) -> Self {
+        header(r.header)
+    }
+}
