@@ -6,15 +6,30 @@
 //!
 //! Read first: [`Raft`], [`Ready`], [`Message`].
 
+pub mod config;
+mod election;
+mod error;
+mod follower;
+mod log;
 mod message;
 mod options;
+mod outbox;
+mod progress;
+pub mod quorum;
+mod raft;
+mod reads;
 mod ready;
+mod replication;
 
+pub use config::ConfigError;
+pub use error::{ProposeError, ReadError, StepError, TransferError};
 pub use message::{
     Body, Config, ConfigChange, ConfigEntry, ConfigStep, Entry, HardState, Message, Payload, ReadId,
     SnapshotMeta,
 };
 pub use options::{Options, Restored};
+pub use progress::{Progress, ProgressState};
+pub use raft::Raft;
 pub use ready::{
     ChunkReceived, ChunkWanted, Persist, PersistId, ReadReady, Ready, Role, SoftState, Timer, TimerRequest,
 };
