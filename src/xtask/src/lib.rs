@@ -14,6 +14,7 @@
 pub mod arrows;
 pub mod code;
 pub mod data;
+pub mod names;
 pub mod planted;
 pub mod ratchet;
 pub mod rooms;

@@ -1,7 +1,7 @@
 //! The checks on the tree itself.
 
 use seatrial_xtask::tree::{Tree, root};
-use seatrial_xtask::{arrows, data, expect_none, planted, ratchet, rooms, words};
+use seatrial_xtask::{arrows, data, expect_none, names, planted, ratchet, rooms, words};
 
 fn tree() -> Tree {
     Tree::read().expect("the workspace can be read")
@@ -49,4 +49,9 @@ fn every_room_says_what_it_knows_nothing_of() {
 #[test]
 fn every_link_in_the_documents_leads_somewhere() {
     expect_none("links", &rooms::broken_links(&tree()));
+}
+
+#[test]
+fn every_name_a_scenario_may_use_is_explained() {
+    expect_none("names", &names::complaints(&tree()));
 }
