@@ -16,6 +16,7 @@ pub mod code;
 pub mod data;
 pub mod names;
 pub mod planted;
+pub mod proofs;
 pub mod ratchet;
 pub mod rooms;
 pub mod tree;

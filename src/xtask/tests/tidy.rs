@@ -1,7 +1,7 @@
 //! The checks on the tree itself.
 
 use seatrial_xtask::tree::{Tree, root};
-use seatrial_xtask::{arrows, data, expect_none, names, planted, ratchet, rooms, words};
+use seatrial_xtask::{arrows, data, expect_none, names, planted, proofs, ratchet, rooms, words};
 
 fn tree() -> Tree {
     Tree::read().expect("the workspace can be read")
@@ -54,4 +54,9 @@ fn every_link_in_the_documents_leads_somewhere() {
 #[test]
 fn every_name_a_scenario_may_use_is_explained() {
     expect_none("names", &names::complaints(&tree()));
+}
+
+#[test]
+fn every_test_the_documents_call_a_proof_exists() {
+    expect_none("proofs", &proofs::complaints(&tree()));
 }
