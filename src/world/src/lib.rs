@@ -6,9 +6,16 @@
 //!
 //! Read first: [`World`], [`Disk`], [`Listener`].
 
+mod backoff;
+#[cfg(feature = "contract")]
+pub mod contract;
 mod disk;
+pub mod hyper_glue;
+mod timeout;
 
+pub use backoff::Backoff;
 pub use disk::{Disk, DiskFile, DiskWork, OpenMode};
+pub use timeout::{Elapsed, timeout, timeout_at};
 
 use std::future::Future;
 use std::io;
