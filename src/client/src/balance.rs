@@ -6,7 +6,7 @@ use crate::store::Store;
 use crate::watcher::Watcher;
 use seatrial_types::watch::WatchCreate;
 use seatrial_types::{Request, Response};
-use seatrial_world::World;
+use seatrial_world::{Backoff, World};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -36,6 +36,12 @@ impl Default for ClientOptions {
     }
 }
 
+impl ClientOptions {
+    pub(crate) fn backoff(&self) -> Backoff {
+        Backoff::new(self.backoff_min, self.backoff_max)
+    }
+}
+
 /// A store reached through one of several endpoints, in turn. Cheap to clone; clones share the endpoint that
 /// answered last.
 #[derive(Clone, Debug)]
@@ -50,10 +56,12 @@ impl<W: World, E: Endpoint> Client<W, E> {
     /// A client that starts with one of the endpoints, by chance.
     ///
     /// # Panics
-    /// Without endpoints.
+    /// Without endpoints, or where `backoff_min` is zero or above `backoff_max`.
     #[must_use]
     pub fn new(world: W, endpoints: Vec<E>, options: ClientOptions) -> Self {
         assert!(!endpoints.is_empty(), "a client needs at least one endpoint");
+        // Panics here rather than in the first failure.
+        let _ = options.backoff();
         let first = if endpoints.len() == 1 { 0 } else { (world.rand() % endpoints.len() as u64) as usize };
         Self {
             world,
@@ -75,7 +83,7 @@ impl<W: World, E: Endpoint> Client<W, E> {
     /// As [`Store::call`].
     pub async fn call_within(&self, request: Request, timeout: Duration) -> Result<Response, ClientError> {
         let deadline = self.world.now() + timeout;
-        let mut pause = Pause::new(&self.options);
+        let mut backoff = self.options.backoff();
         let mut failures = 0;
         // Until something was sent, running out of time is certain.
         let mut last = ClientError::deadline(false);
@@ -101,8 +109,8 @@ impl<W: World, E: Endpoint> Client<W, E> {
             last = error;
             failures += 1;
             if failures % self.endpoints.len() == 0 {
-                let nap = pause.next(&self.world).min(deadline.saturating_sub(self.world.now()));
-                self.world.sleep(nap).await;
+                let pause = backoff.next(self.world.rand());
+                self.world.sleep_until(deadline.min(self.world.now() + pause)).await;
             }
         }
     }
@@ -129,31 +137,5 @@ impl<W: World, E: Endpoint> Store for Client<W, E> {
 
     fn watch(&self, create: WatchCreate) -> Watcher<W, E> {
         Watcher::new(self.clone(), create)
-    }
-}
-
-/// Pauses that double, each drawn between half and all of its length, so that clients do not come back in
-/// step.
-#[derive(Clone, Debug)]
-pub(crate) struct Pause {
-    next: Duration,
-    min: Duration,
-    max: Duration,
-}
-
-impl Pause {
-    pub(crate) fn new(options: &ClientOptions) -> Self {
-        Self { next: options.backoff_min, min: options.backoff_min, max: options.backoff_max }
-    }
-
-    pub(crate) fn next<W: World>(&mut self, world: &W) -> Duration {
-        let whole = self.next;
-        self.next = (whole * 2).min(self.max);
-        let half_micros = (whole / 2).as_micros() as u64;
-        whole / 2 + Duration::from_micros(world.rand() % (half_micros + 1))
-    }
-
-    pub(crate) fn reset(&mut self) {
-        self.next = self.min;
     }
 }

@@ -1,12 +1,12 @@
 //! A watch that survives its connection.
 
-use crate::balance::{Client, Pause};
+use crate::balance::Client;
 use crate::endpoint::{Endpoint, WatchChannel};
 use crate::error::ClientError;
 use crate::store::Watching;
 use seatrial_types::Revision;
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
-use seatrial_world::World;
+use seatrial_world::{Backoff, World};
 use std::pin::Pin;
 
 /// A watch over a [`Client`]: when the stream breaks it goes on at another endpoint, right after the last
@@ -15,7 +15,7 @@ pub struct Watcher<W: World, E: Endpoint> {
     client: Client<W, E>,
     create: WatchCreate,
     state: State<W, E>,
-    pause: Pause,
+    backoff: Backoff,
     /// The first revision not yet handed out; 0 while a watch "from now on" has not been confirmed.
     next: Revision,
     /// The first confirmation was handed out; those of later streams are nobody's business.
@@ -37,13 +37,13 @@ enum State<W: World, E: Endpoint> {
 
 impl<W: World, E: Endpoint> Watcher<W, E> {
     pub(crate) fn new(client: Client<W, E>, create: WatchCreate) -> Self {
-        let pause = Pause::new(&client.options);
+        let backoff = client.options.backoff();
         let next = create.start_revision;
         Self {
             client,
             create,
             state: State::Pausing(None),
-            pause,
+            backoff,
             next,
             confirmed: false,
             begun: None,
@@ -78,13 +78,13 @@ impl<W: World, E: Endpoint> Watcher<W, E> {
         self.begun = None;
         self.resumed += 1;
         self.client.move_on(at);
-        let nap = self.pause.next(&self.client.world);
+        let nap = self.backoff.next(self.client.world.rand());
         self.state = State::Pausing(Some(Box::pin(self.client.world.sleep(nap))));
     }
 
     /// Takes one message of the stream; gives what is to be handed out.
     fn take(&mut self, response: WatchResponse) -> Option<WatchResponse> {
-        self.pause.reset();
+        self.backoff.reset();
         if response.created && !response.canceled {
             // From here on the watch is anchored: a break before the first event loses nothing.
             if self.next.0 == 0 {

@@ -1,0 +1,300 @@
+//! One HTTP/2 connection to one address, made again when it breaks.
+//!
+//! The errors say precisely whether a request was on its way: only then may its outcome be unknown.
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper_util::rt::TokioIo;
+use seatrial_world::hyper_glue::{Executor, Timer};
+use seatrial_world::{Backoff, World};
+use std::error::Error as StdError;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tonic::Status;
+use tonic::body::Body;
+
+/// How a channel connects and keeps watch over its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelOptions {
+    /// Limit for making a connection, handshake included.
+    pub connect_timeout: Duration,
+    /// After a failed attempt, requests fail at once for so long; doubled with each failure, with jitter.
+    pub backoff_min: Duration,
+    /// Longest such time.
+    pub backoff_max: Duration,
+    /// While requests are open, a ping is sent after so much silence.
+    pub keepalive_interval: Option<Duration>,
+    /// A ping not answered in this time breaks the connection.
+    pub keepalive_timeout: Duration,
+    /// Ping even when nothing is open.
+    pub keepalive_idle: bool,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            backoff_min: Duration::from_millis(20),
+            backoff_max: Duration::from_secs(1),
+            keepalive_interval: Some(Duration::from_secs(2)),
+            keepalive_timeout: Duration::from_secs(2),
+            keepalive_idle: false,
+        }
+    }
+}
+
+/// Why a request got no answer. Found as the source of the [`Status`] which the channel gives.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChannelError {
+    /// The request was not sent, or the server said that it has not looked at it.
+    #[error("{0}")]
+    NotSent(String),
+    /// The connection broke after the request was on its way.
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl ChannelError {
+    fn into_status(self) -> Status {
+        let mut status = Status::unavailable(self.to_string());
+        status.set_source(Arc::new(self));
+        status
+    }
+
+    /// The channel's error in a status, where there is one.
+    #[must_use]
+    pub fn of(status: &Status) -> Option<&Self> {
+        let mut source = status.source();
+        while let Some(error) = source {
+            if let Some(error) = error.downcast_ref::<Self>() {
+                return Some(error);
+            }
+            source = error.source();
+        }
+        None
+    }
+}
+
+/// Set as soon as a request is handed to its connection; put into the request's extensions by callers who
+/// give up waiting and must know whether anything was sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A connection to one address, as a tower service for HTTP/2 requests. Cheap to clone; clones share the
+/// connection.
+#[derive(Clone)]
+pub struct Channel<W: World> {
+    shared: Arc<Shared<W>>,
+}
+
+struct Shared<W: World> {
+    world: W,
+    address: String,
+    options: ChannelOptions,
+    connection: Mutex<Connection>,
+}
+
+struct Connection {
+    sender: Option<http2::SendRequest<Body>>,
+    backoff: Backoff,
+    /// Before this time nobody dials.
+    rest_until: Duration,
+    last_failure: String,
+}
+
+impl<W: World> Channel<W> {
+    /// A channel to `host:port`; the first request dials.
+    ///
+    /// # Panics
+    /// Where `backoff_min` is zero or above `backoff_max`.
+    pub fn new(world: W, address: impl Into<String>, options: ChannelOptions) -> Self {
+        let connection = Mutex::new(Connection {
+            sender: None,
+            backoff: Backoff::new(options.backoff_min, options.backoff_max),
+            rest_until: Duration::ZERO,
+            last_failure: String::new(),
+        });
+        Self { shared: Arc::new(Shared { world, address: address.into(), options, connection }) }
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.shared.address
+    }
+}
+
+impl<W: World> Shared<W> {
+    /// The open connection, or a new one. Concurrent callers wait for the one that dials.
+    async fn sender(&self) -> Result<http2::SendRequest<Body>, ChannelError> {
+        let mut connection = self.connection.lock().await;
+        if let Some(sender) = &connection.sender {
+            if !sender.is_closed() {
+                return Ok(sender.clone());
+            }
+            connection.sender = None;
+        }
+        if self.world.now() < connection.rest_until {
+            return Err(ChannelError::NotSent(connection.last_failure.clone()));
+        }
+        match self.dial().await {
+            Ok(sender) => {
+                connection.sender = Some(sender.clone());
+                connection.backoff.reset();
+                Ok(sender)
+            }
+            Err(why) => {
+                let rest = connection.backoff.next(self.world.rand());
+                connection.rest_until = self.world.now() + rest;
+                connection.last_failure = why.clone();
+                Err(ChannelError::NotSent(why))
+            }
+        }
+    }
+
+    async fn dial(&self) -> Result<http2::SendRequest<Body>, String> {
+        let address = &self.address;
+        let limit = self.world.sleep(self.options.connect_timeout);
+        let dialing = async {
+            let stream = self
+                .world
+                .connect(address)
+                .await
+                .map_err(|error| format!("connection error: desc = \"dial {address}: {error}\""))?;
+            let mut builder = http2::Builder::new(Executor::new(self.world.clone()));
+            builder
+                .timer(Timer::new(self.world.clone()))
+                .initial_stream_window_size(1 << 20)
+                .initial_connection_window_size(4 << 20)
+                .keep_alive_interval(self.options.keepalive_interval)
+                .keep_alive_timeout(self.options.keepalive_timeout)
+                .keep_alive_while_idle(self.options.keepalive_idle);
+            let (sender, connection) = builder
+                .handshake(TokioIo::new(stream))
+                .await
+                .map_err(|error| format!("connection error: desc = \"handshake with {address}: {error}\""))?;
+            let peer = address.clone();
+            self.world.spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%peer, %error, "connection broke");
+                }
+            });
+            Ok(sender)
+        };
+        tokio::select! {
+            biased;
+            dialed = dialing => dialed,
+            () = limit => Err(format!(
+                "connection error: desc = \"dial {address}: no connection within {:?}\"",
+                self.options.connect_timeout
+            )),
+        }
+    }
+
+    async fn send(&self, mut request: Request<Body>) -> Result<Response<ChannelBody>, ChannelError> {
+        let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+        *request.uri_mut() = Uri::builder()
+            .scheme("http")
+            .authority(self.address.as_str())
+            .path_and_query(path)
+            .build()
+            .map_err(|error| ChannelError::NotSent(format!("address {:?}: {error}", self.address)))?;
+        let sent = request.extensions().get::<Sent>().cloned().unwrap_or_default();
+        // A connection may turn out to be closed only when it is used. The request then comes back unsent,
+        // and one fresh connection is tried.
+        for attempt in 0.. {
+            let mut sender = self.sender().await?;
+            if let Err(error) = sender.ready().await {
+                if attempt == 0 {
+                    continue;
+                }
+                return Err(ChannelError::NotSent(format!("{}: {error}", self.address)));
+            }
+            sent.0.store(true, Ordering::Relaxed);
+            match sender.try_send_request(request).await {
+                Ok(response) => return Ok(response.map(ChannelBody)),
+                Err(mut failure) => match failure.take_message() {
+                    Some(unsent) => {
+                        sent.0.store(false, Ordering::Relaxed);
+                        if attempt > 0 {
+                            let why = format!("{}: {}", self.address, failure.error());
+                            return Err(ChannelError::NotSent(why));
+                        }
+                        request = unsent;
+                    }
+                    None => return Err(lost(&self.address, failure.error())),
+                },
+            }
+        }
+        unreachable!("the loop ends in its second round")
+    }
+}
+
+/// Tells a stream that the server refused to look at from one that simply broke.
+fn lost(address: &str, error: &hyper::Error) -> ChannelError {
+    let text = match error.source() {
+        Some(source) => format!("{address}: {error}: {source}"),
+        None => format!("{address}: {error}"),
+    };
+    let refused = error
+        .source()
+        .and_then(|source| source.downcast_ref::<h2::Error>())
+        .is_some_and(|error| {
+            error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+        });
+    if refused { ChannelError::NotSent(text) } else { ChannelError::Lost(text) }
+}
+
+impl<W: World> tower::Service<Request<Body>> for Channel<W> {
+    type Response = Response<ChannelBody>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.send(request).await.map_err(ChannelError::into_status) })
+    }
+}
+
+/// The body of an answer; a break in it is reported as [`ChannelError::Lost`].
+pub struct ChannelBody(Incoming);
+
+impl HttpBody for ChannelBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.0).poll_frame(context).map(|frame| {
+            frame.map(|frame| frame.map_err(|error| lost("answer", &error).into_status()))
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

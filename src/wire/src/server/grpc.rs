@@ -1,0 +1,228 @@
+//! The unary services: KV, Lease, Cluster, Maintenance, and what there is of Auth.
+
+use crate::status::status_of_error;
+use futures::Stream;
+use seatrial_etcd::{Ask, EtcdService};
+use seatrial_proto::etcdserverpb as pb;
+use seatrial_types::{Error, LeaseId, MemberId, Revision};
+use std::pin::Pin;
+use tonic::{Request, Response, Status, Streaming};
+
+type Answer<T> = Result<Response<T>, Status>;
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The services that pass requests to the member.
+pub(super) struct Grpc<A> {
+    service: EtcdService<A>,
+}
+
+impl<A> Grpc<A> {
+    pub(super) fn new(service: EtcdService<A>) -> Self {
+        Self { service }
+    }
+}
+
+fn refused(error: Error) -> Status {
+    status_of_error(&error)
+}
+
+/// One method: the message as request, the service's method, its answer as message.
+macro_rules! unary {
+    ($($name:ident($message:ty) -> $answer:ty = |$service:ident, $r:ident| $ask:expr;)*) => {
+        // What `async_trait` makes of an async method, so that a table can hold them.
+        $(fn $name<'a, 'b>(
+            &'a self,
+            request: Request<$message>,
+        ) -> Pin<Box<dyn Future<Output = Answer<$answer>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async move {
+                let $service = &self.service;
+                let $r = request.into_inner();
+                let answered: Result<_, Error> = $ask.await;
+                answered.map(|answer| Response::new(answer.into())).map_err(refused)
+            })
+        })*
+    };
+}
+
+#[tonic::async_trait]
+impl<A: Ask> pb::kv_server::Kv for Grpc<A> {
+    unary! {
+        range(pb::RangeRequest) -> pb::RangeResponse =
+            |service, r| async { service.range(r.try_into()?).await };
+        put(pb::PutRequest) -> pb::PutResponse = |service, r| service.put(r.into());
+        delete_range(pb::DeleteRangeRequest) -> pb::DeleteRangeResponse =
+            |service, r| service.delete_range(r.into());
+        txn(pb::TxnRequest) -> pb::TxnResponse = |service, r| async { service.txn(r.try_into()?).await };
+        compact(pb::CompactionRequest) -> pb::CompactionResponse = |service, r| service.compact(r.into());
+    }
+}
+
+#[tonic::async_trait]
+impl<A: Ask> pb::lease_server::Lease for Grpc<A> {
+    unary! {
+        lease_grant(pb::LeaseGrantRequest) -> pb::LeaseGrantResponse =
+            |service, r| service.lease_grant(r.into());
+        lease_revoke(pb::LeaseRevokeRequest) -> pb::LeaseRevokeResponse =
+            |service, r| service.lease_revoke(LeaseId(r.id));
+        lease_time_to_live(pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse =
+            |service, r| service.lease_time_to_live(r.into());
+        lease_leases(pb::LeaseLeasesRequest) -> pb::LeaseLeasesResponse =
+            |service, _r| service.lease_leases();
+    }
+
+    type LeaseKeepAliveStream = Answers<pb::LeaseKeepAliveResponse>;
+
+    async fn lease_keep_alive(
+        &self,
+        request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
+    ) -> Answer<Self::LeaseKeepAliveStream> {
+        let state = (self.service.clone(), Some(request.into_inner()));
+        // Ends with the client's stream, or with the first error, which is the stream's status then.
+        let answers = futures::stream::unfold(state, |(service, asks)| async move {
+            let mut asks = asks?;
+            let ask = match asks.message().await {
+                Ok(Some(ask)) => ask,
+                Ok(None) => return None,
+                Err(status) => return Some((Err(status), (service, None))),
+            };
+            match service.lease_keep_alive(LeaseId(ask.id)).await {
+                Ok(answer) => Some((Ok(answer.into()), (service, Some(asks)))),
+                Err(error) => Some((Err(refused(error)), (service, None))),
+            }
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+#[tonic::async_trait]
+impl<A: Ask> pb::cluster_server::Cluster for Grpc<A> {
+    unary! {
+        member_add(pb::MemberAddRequest) -> pb::MemberAddResponse = |service, r| service.member_add(r.into());
+        member_remove(pb::MemberRemoveRequest) -> pb::MemberRemoveResponse =
+            |service, r| service.member_remove(MemberId(r.id));
+        member_update(pb::MemberUpdateRequest) -> pb::MemberUpdateResponse =
+            |service, r| service.member_update(r.into());
+        member_list(pb::MemberListRequest) -> pb::MemberListResponse =
+            |service, r| service.member_list(r.linearizable);
+        member_promote(pb::MemberPromoteRequest) -> pb::MemberPromoteResponse =
+            |service, r| service.member_promote(MemberId(r.id));
+    }
+}
+
+fn not_yet(what: &str) -> Status {
+    Status::unimplemented(format!("{what} is not implemented yet"))
+}
+
+#[tonic::async_trait]
+impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
+    unary! {
+        status(pb::StatusRequest) -> pb::StatusResponse = |service, _r| service.status();
+        hash_kv(pb::HashKvRequest) -> pb::HashKvResponse = |service, r| service.hash_kv(Revision(r.revision));
+        move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse =
+            |service, r| service.move_leader(MemberId(r.target_id));
+    }
+
+    async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answer<pb::AlarmResponse> {
+        use pb::alarm_request::AlarmAction;
+        let request = request.into_inner();
+        match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => {}
+            Ok(AlarmAction::Activate | AlarmAction::Deactivate) => {
+                return Err(not_yet("raising and clearing alarms by hand"));
+            }
+            Err(_) => return Err(Status::invalid_argument(format!("unknown alarm action {}", request.action))),
+        }
+        let mut answer = pb::AlarmResponse::from(self.service.alarm_list().await.map_err(refused)?);
+        if request.alarm != pb::AlarmType::None as i32 {
+            answer.alarms.retain(|alarm| alarm.alarm == request.alarm);
+        }
+        if request.member_id != 0 {
+            answer.alarms.retain(|alarm| alarm.member_id == request.member_id);
+        }
+        Ok(Response::new(answer))
+    }
+
+    async fn defragment(&self, _: Request<pb::DefragmentRequest>) -> Answer<pb::DefragmentResponse> {
+        Err(not_yet("defragmentation"))
+    }
+
+    async fn hash(&self, _: Request<pb::HashRequest>) -> Answer<pb::HashResponse> {
+        Err(not_yet("the hash of a whole database"))
+    }
+
+    type SnapshotStream = Answers<pb::SnapshotResponse>;
+
+    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Answer<Self::SnapshotStream> {
+        Err(not_yet("streaming a snapshot"))
+    }
+
+    async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Answer<pb::DowngradeResponse> {
+        Err(not_yet("a downgrade"))
+    }
+}
+
+/// Authentication, which is off: that much can be said truthfully.
+pub(super) struct Unopened<A> {
+    service: EtcdService<A>,
+}
+
+impl<A> Unopened<A> {
+    pub(super) fn new(service: EtcdService<A>) -> Self {
+        Self { service }
+    }
+}
+
+macro_rules! auth_not_yet {
+    ($($name:ident($message:ident) -> $answer:ident;)*) => {
+        $(fn $name<'a, 'b>(
+            &'a self,
+            _: Request<pb::$message>,
+        ) -> Pin<Box<dyn Future<Output = Answer<pb::$answer>> + Send + 'b>>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            Box::pin(async { Err(not_yet("authentication")) })
+        })*
+    };
+}
+
+#[tonic::async_trait]
+impl<A: Ask> pb::auth_server::Auth for Unopened<A> {
+    auth_not_yet! {
+        auth_enable(AuthEnableRequest) -> AuthEnableResponse;
+        user_add(AuthUserAddRequest) -> AuthUserAddResponse;
+        user_get(AuthUserGetRequest) -> AuthUserGetResponse;
+        user_list(AuthUserListRequest) -> AuthUserListResponse;
+        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse;
+        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse;
+        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse;
+        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse;
+        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse;
+        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse;
+        role_list(AuthRoleListRequest) -> AuthRoleListResponse;
+        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse;
+        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse;
+        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse;
+    }
+
+    async fn auth_status(&self, _: Request<pb::AuthStatusRequest>) -> Answer<pb::AuthStatusResponse> {
+        let header = self.service.status().await.map_err(refused)?.header;
+        // The auth store's own revision is 1 before anything was done to it.
+        Ok(Response::new(pb::AuthStatusResponse { header: Some(header.into()), enabled: false, auth_revision: 1 }))
+    }
+
+    async fn auth_disable(&self, _: Request<pb::AuthDisableRequest>) -> Answer<pb::AuthDisableResponse> {
+        let header = self.service.status().await.map_err(refused)?.header;
+        // It is off already.
+        Ok(Response::new(pb::AuthDisableResponse { header: Some(header.into()) }))
+    }
+
+    async fn authenticate(&self, _: Request<pb::AuthenticateRequest>) -> Answer<pb::AuthenticateResponse> {
+        Err(Status::failed_precondition("etcdserver: authentication is not enabled"))
+    }
+}

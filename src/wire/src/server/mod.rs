@@ -1,0 +1,261 @@
+//! Accepting client connections: gRPC and HTTP/1.1 on one port.
+
+mod deadline;
+mod dispatch;
+mod grpc;
+mod http_face;
+mod metrics;
+mod sniff;
+mod watch_face;
+
+pub use metrics::Metrics;
+
+use crate::clock::Clock;
+use dispatch::Dispatch;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use seatrial_etcd::{Ask, EtcdService, Limits};
+use seatrial_world::hyper_glue::{Executor, Timer};
+use seatrial_world::{Listener, World};
+use sniff::{Protocol, sniff};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How clients are served.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// What a request may ask for.
+    pub limits: Limits,
+    /// The etcd version whose API this is, for `/version` (clients compare it).
+    pub version: String,
+    /// A ping is sent after so much silence on a connection.
+    pub keepalive_interval: Duration,
+    /// A ping not answered in this time closes the connection.
+    pub keepalive_timeout: Duration,
+    /// Limit for the first bytes of a connection, and for the head of an HTTP/1.1 request.
+    pub header_timeout: Duration,
+    /// Limit for the answers of the HTTP face that ask the cluster (`/health`, `/readyz`).
+    pub health_timeout: Duration,
+    /// At shutdown, open requests have this time to end.
+    pub grace: Duration,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            version: "3.6.0".to_owned(),
+            keepalive_interval: Duration::from_secs(7200),
+            keepalive_timeout: Duration::from_secs(20),
+            header_timeout: Duration::from_secs(10),
+            health_timeout: Duration::from_secs(5),
+            grace: Duration::from_secs(2),
+        }
+    }
+}
+
+/// How far a server's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Open for everything.
+    Serving,
+    /// No new connections or requests; streams end.
+    Draining,
+    /// Everything ends.
+    Closed,
+}
+
+/// A server that runs in tasks of its world. Dropping this lets it run on.
+pub struct Serving {
+    address: String,
+    metrics: Arc<Metrics>,
+    phase: watch::Sender<Phase>,
+    /// Closed when the last task has ended.
+    tasks: mpsc::Receiver<Infallible>,
+    clock: Clock,
+    grace: Duration,
+}
+
+impl Serving {
+    /// Where it listens, with the drawn port.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Accepts nothing new, ends the streams, lets open requests end within the grace time, closes the rest.
+    pub async fn shutdown(mut self) {
+        self.phase.send_replace(Phase::Draining);
+        tokio::select! {
+            biased;
+            _ = self.tasks.recv() => return,
+            () = self.clock.sleep(self.grace) => {}
+        }
+        self.phase.send_replace(Phase::Closed);
+        let _ = self.tasks.recv().await;
+    }
+}
+
+/// Serves the clients who come to `listener`, in tasks of `world`, until [`Serving::shutdown`].
+pub fn serve_clients<W: World, A: Ask>(
+    world: W,
+    listener: W::Listener,
+    member: A,
+    options: ServeOptions,
+) -> Serving {
+    let address = listener.local_address();
+    let (phase, phases) = watch::channel(Phase::Serving);
+    let (task, tasks) = mpsc::channel(1);
+    let metrics = Arc::new(Metrics::default());
+    let clock = Clock::new(world.clone());
+    let grace = options.grace;
+    let service = EtcdService::new(member, options.limits);
+    let dispatch =
+        Dispatch::new(service, metrics.clone(), clock.clone(), phases.clone(), &options);
+    world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
+    Serving { address, metrics, phase, tasks, clock, grace }
+}
+
+/// What every connection needs.
+struct Acceptor<W, A: Ask> {
+    world: W,
+    dispatch: Dispatch<A>,
+    options: ServeOptions,
+    phases: watch::Receiver<Phase>,
+    /// Held by every task, so that the end of the last is noticed.
+    task: mpsc::Sender<Infallible>,
+}
+
+impl<W: Clone, A: Ask> Clone for Acceptor<W, A> {
+    fn clone(&self) -> Self {
+        Self {
+            world: self.world.clone(),
+            dispatch: self.dispatch.clone(),
+            options: self.options.clone(),
+            phases: self.phases.clone(),
+            task: self.task.clone(),
+        }
+    }
+}
+
+/// Ready once the end has come so far; never, where nobody is left to bring it about.
+pub(crate) async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
+    if phases.wait_for(|now| *now >= phase).await.is_err() {
+        futures::future::pending::<()>().await;
+    }
+}
+
+async fn accept<W: World, A: Ask>(acceptor: Acceptor<W, A>, mut listener: W::Listener) {
+    let mut phases = acceptor.phases.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = reached(&mut phases, Phase::Draining) => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let world = acceptor.world.clone();
+                world.spawn(acceptor.clone().connection(stream, peer));
+            }
+            Err(error) => {
+                // Too many open files, for one: it passes, and hurrying does not help.
+                tracing::warn!(%error, "could not accept a connection");
+                acceptor.world.sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+impl<W: World, A: Ask> Acceptor<W, A> {
+    async fn connection(self, stream: W::Stream, peer: String) {
+        let mut phases = self.phases.clone();
+        let sniffed = tokio::select! {
+            biased;
+            () = reached(&mut phases, Phase::Draining) => return,
+            sniffed = sniff(stream) => sniffed,
+            () = self.world.sleep(self.options.header_timeout) => {
+                tracing::debug!(%peer, "closed a connection that said nothing");
+                return;
+            }
+        };
+        let (stream, protocol) = match sniffed {
+            Ok(Some(sniffed)) => sniffed,
+            Ok(None) => return,
+            Err(error) => {
+                tracing::debug!(%peer, %error, "connection broke before its first request");
+                return;
+            }
+        };
+        let io = TokioIo::new(stream);
+        let ended = match protocol {
+            Protocol::Http2 => self.serve_http2(io, phases).await,
+            Protocol::Http1 => self.serve_http1(io, phases).await,
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "connection ended badly");
+        }
+    }
+
+    async fn serve_http2<S>(&self, io: TokioIo<S>, mut phases: watch::Receiver<Phase>) -> hyper::Result<()>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let dispatch = self.dispatch.clone();
+        let service = service_fn(move |request| dispatch.clone().handle(request));
+        let connection = http2::Builder::new(Executor::new(self.world.clone()))
+            .timer(Timer::new(self.world.clone()))
+            .keep_alive_interval(self.options.keepalive_interval)
+            .keep_alive_timeout(self.options.keepalive_timeout)
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            // etcd sets no limit, and clients with thousands of calls on one connection count on it.
+            .max_concurrent_streams(u32::MAX)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = reached(&mut phases, Phase::Draining) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            biased;
+            ended = connection => ended,
+            () = reached(&mut phases, Phase::Closed) => Ok(()),
+        }
+    }
+
+    async fn serve_http1<S>(&self, io: TokioIo<S>, mut phases: watch::Receiver<Phase>) -> hyper::Result<()>
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    {
+        let dispatch = self.dispatch.clone();
+        let service = service_fn(move |request| dispatch.clone().handle(request));
+        let connection = http1::Builder::new()
+            .timer(Timer::new(self.world.clone()))
+            .header_read_timeout(self.options.header_timeout)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = reached(&mut phases, Phase::Draining) => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            biased;
+            ended = connection => ended,
+            () = reached(&mut phases, Phase::Closed) => Ok(()),
+        }
+    }
+}

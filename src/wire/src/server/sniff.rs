@@ -1,0 +1,137 @@
+//! Which protocol a connection speaks, told by its first bytes, which are then put back.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+/// How every HTTP/2 connection begins (RFC 9113, 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// HTTP/2 with prior knowledge, as gRPC does.
+    Http2,
+    /// Anything else is taken for HTTP/1.1, whose parser refuses what is not.
+    Http1,
+}
+
+/// Reads until the protocol is clear. `None`: the peer left without a word.
+pub(super) async fn sniff<S>(mut stream: S) -> io::Result<Option<(Rewound<S>, Protocol)>>
+where
+    S: AsyncRead + Unpin,
+{
+    let mut seen = [0; PREFACE.len()];
+    let mut len = 0;
+    while len < PREFACE.len() && PREFACE.starts_with(&seen[..len]) {
+        let read = stream.read(&mut seen[len..]).await?;
+        if read == 0 {
+            break;
+        }
+        len += read;
+    }
+    if len == 0 {
+        return Ok(None);
+    }
+    let protocol = if seen[..len] == *PREFACE { Protocol::Http2 } else { Protocol::Http1 };
+    Ok(Some((Rewound { prefix: seen, start: 0, end: len, stream }, protocol)))
+}
+
+/// A stream whose first bytes are given out once more.
+pub(super) struct Rewound<S> {
+    prefix: [u8; PREFACE.len()],
+    start: usize,
+    end: usize,
+    stream: S,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.start < self.end {
+            let count = (self.end - self.start).min(buffer.remaining());
+            buffer.put_slice(&self.prefix[self.start..self.start + count]);
+            self.start += count;
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+
+    /// Hands out one byte a time, as a slow peer would.
+    struct Drip(&'static [u8]);
+
+    impl AsyncRead for Drip {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let count = self.0.len().min(1);
+            buffer.put_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn sniffed(bytes: &'static [u8]) -> (Protocol, Vec<u8>) {
+        block_on(async {
+            let (mut stream, protocol) = sniff(Drip(bytes)).await.unwrap().unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            (protocol, all)
+        })
+    }
+
+    #[test]
+    fn the_preface_is_told_from_http1_and_no_byte_is_lost() {
+        let h2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04";
+        assert_eq!(sniffed(h2), (Protocol::Http2, h2.to_vec()));
+        let h1 = b"GET /health HTTP/1.1\r\n\r\n";
+        assert_eq!(sniffed(h1), (Protocol::Http1, h1.to_vec()));
+        let short = b"PRI * HT";
+        assert_eq!(sniffed(short), (Protocol::Http1, short.to_vec()));
+        let put = b"PUT /x";
+        assert_eq!(sniffed(put), (Protocol::Http1, put.to_vec()));
+    }
+
+    #[test]
+    fn a_peer_that_leaves_at_once_is_nobody() {
+        assert!(block_on(sniff(Drip(b""))).unwrap().is_none());
+    }
+}
