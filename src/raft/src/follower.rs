@@ -30,10 +30,12 @@ impl Raft {
         }
     }
 
-    /// The snapshot that was complete could not be installed (damaged on its way, say): it is thrown away
-    /// and asked for anew.
-    pub fn snapshot_refused(&mut self) {
-        self.receiving = None;
+    /// The snapshot `meta`, complete or not, could not be taken (damaged on its way, say): it is thrown away
+    /// and asked for anew. Nothing happens where it is not on its way any more.
+    pub fn snapshot_refused(&mut self, meta: &SnapshotMeta) {
+        if self.receiving.as_ref().is_some_and(|receiving| receiving.meta == *meta) {
+            self.receiving = None;
+        }
     }
 
     pub(crate) fn on_append(

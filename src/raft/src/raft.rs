@@ -448,6 +448,13 @@ impl Raft {
         self.log.meta_at(index)
     }
 
+    /// Where the log begins: the last compacted entry with the configuration there, as it belongs into
+    /// [`Restored::snapshot`].
+    #[must_use]
+    pub fn log_start(&self) -> SnapshotMeta {
+        self.log.meta_at(self.log.base()).expect("a log knows its start")
+    }
+
     /// The reads that wait here, for this member's own callers.
     pub fn reads_waiting(&self) -> impl Iterator<Item = ReadId> + '_ {
         self.reads.own(self.options.id)
