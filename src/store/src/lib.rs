@@ -1,1 +1,30 @@
-//! Room `store`.
+//! What a member keeps: the write-ahead log, the multi-version store with its backend, leases and watches.
+//!
+//! Knows nothing of sockets, protocols, Raft's rules or async. The state machine ([`Store`]) does no I/O of its
+//! own: it reads through a [`Backend`] and collects its writes into [`Batch`]es, which the driver makes durable
+//! elsewhere and in order. Time is passed in where leases need it. Only [`wal`] and [`RedbBackend`] touch a
+//! disk, through the world's synchronous [`seatrial_world::Disk`].
+//!
+//! Read first: [`Store`] (what a log entry does), [`Backend`] (where rows live and when they are durable),
+//! [`wal::Wal`] (what is durable before anything is answered).
+
+pub mod backend;
+pub mod command;
+pub mod lease;
+pub mod mvcc;
+pub mod snapshot;
+pub mod store;
+pub mod wal;
+pub mod watch;
+
+pub use backend::{
+    Backend, BackendError, Batch, BatchId, Commit, MemBackend, RedbBackend, RedbCommitter, RedbOptions, Size,
+    Staging, Table, View,
+};
+pub use command::{Command, CommandError};
+pub use lease::Leases;
+pub use mvcc::{Failure, Mvcc};
+pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
+pub use store::{Answer, Applied, Store};
+pub use wal::{Wal, WalError, WalOptions};
+pub use watch::{HubOptions, Output, WatchHub};

@@ -1,0 +1,573 @@
+//! The backend on disk: a redb database in a file of the world's disk.
+//!
+//! Reads see the committed database overlaid with what is written but not committed yet. The file in force is
+//! named by `CURRENT`, which is replaced by a rename: a new database is made complete and durable first, so a
+//! crash while the first one is made, or while a snapshot replaces an old one, leaves one whole state.
+
+use super::mem::is_empty_span;
+use super::{Backend, BackendError, Batch, BatchId, Commit, Replacement, RowKey, Size, Staging, Table, View};
+use bytes::Bytes;
+use imbl::OrdMap;
+use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition};
+use seatrial_world::{Disk, DiskFile, OpenMode};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
+
+const CURRENT: &str = "CURRENT";
+const CURRENT_NEW: &str = "CURRENT.new";
+const FIRST: &str = "first.redb";
+const STAGING_FLUSH_BYTES: usize = 4 << 20;
+
+type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+fn definition(table: Table) -> Rows {
+    TableDefinition::new(match table {
+        Table::Kv => "kv",
+        Table::Lease => "lease",
+        Table::Meta => "meta",
+        Table::State => "state",
+    })
+}
+
+/// How the database is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RedbOptions {
+    /// The folder of the database files, below the disk's root.
+    pub dir: String,
+    /// Memory for its page cache.
+    pub cache_bytes: usize,
+    /// Write with each commit what a start after a crash would otherwise have to read the whole file for. Costs a
+    /// second sync per commit.
+    pub quick_repair: bool,
+    /// Verify every page when opening (reads the whole file).
+    pub check_on_open: bool,
+}
+
+impl Default for RedbOptions {
+    fn default() -> Self {
+        Self { dir: "db".into(), cache_bytes: 64 << 20, quick_repair: false, check_on_open: false }
+    }
+}
+
+/// A file of the world as redb wants it.
+struct RedbFile<F>(Arc<F>);
+
+impl<F> fmt::Debug for RedbFile<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedbFile")
+    }
+}
+
+impl<F: DiskFile> StorageBackend for RedbFile<F> {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read_at(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write_at(offset, data)
+    }
+}
+
+/// An open database file.
+struct Db<F> {
+    name: String,
+    file: Arc<F>,
+    database: Database,
+}
+
+fn fail(what: impl Into<String>, error: impl Into<redb::Error>) -> BackendError {
+    let what = what.into();
+    match error.into() {
+        redb::Error::Io(error) => BackendError::io(what, &error),
+        redb::Error::Corrupted(text) => BackendError::damaged(format!("{what}: {text}")),
+        error => BackendError::Io { what, kind: io::ErrorKind::Other, text: error.to_string() },
+    }
+}
+
+impl<F: DiskFile> Db<F> {
+    fn open<D: Disk<File = F>>(
+        disk: &D,
+        options: &RedbOptions,
+        name: &str,
+        mode: OpenMode,
+    ) -> Result<Arc<Self>, BackendError> {
+        let path = format!("{}/{name}", options.dir);
+        let what = format!("opening {path}");
+        let file = match disk.open(&path, mode) {
+            Ok(file) => Arc::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BackendError::damaged(format!("{path} is missing")));
+            }
+            Err(error) => return Err(BackendError::io(what, &error)),
+        };
+        file.lock().map_err(|error| BackendError::io(format!("locking {path}"), &error))?;
+        let is_new = file.is_empty().map_err(|error| BackendError::io(&*what, &error))?;
+        if is_new && mode == OpenMode::Existing {
+            return Err(BackendError::damaged(format!("{path} is empty")));
+        }
+        let adapter = RedbFile(file.clone());
+        let mut builder = Database::builder();
+        builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
+        // redb takes the words of its header on trust: a file altered behind its back may make it panic.
+        let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(adapter)));
+        let database = match opened {
+            Ok(database) => database.map_err(|error| fail(&*what, error))?,
+            Err(_) => return Err(BackendError::damaged(format!("{path} is no intact database"))),
+        };
+        if is_new {
+            let write = database.begin_write().map_err(|error| fail(&*what, error))?;
+            for table in Table::ALL {
+                write.open_table(definition(table)).map_err(|error| fail(&*what, error))?;
+            }
+            write.commit().map_err(|error| fail(&*what, error))?;
+        }
+        Ok(Arc::new(Self { name: name.to_owned(), file, database }))
+    }
+
+    fn view(&self) -> Result<RedbView, BackendError> {
+        let what = || format!("reading {}", self.name);
+        let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
+        let mut tables = Vec::with_capacity(Table::ALL.len());
+        for table in Table::ALL {
+            tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
+        }
+        Ok(RedbView { tables })
+    }
+
+    /// Writes rows in one transaction; durable when it returns.
+    fn write<'a>(
+        &self,
+        rows: impl Iterator<Item = (Table, &'a Bytes, Option<&'a Bytes>)>,
+        quick_repair: bool,
+    ) -> Result<(), BackendError> {
+        let what = || format!("committing to {}", self.name);
+        let mut write = self.database.begin_write().map_err(|error| fail(what(), error))?;
+        write.set_quick_repair(quick_repair);
+        {
+            let mut open = None;
+            for (table, key, value) in rows {
+                if open.as_ref().is_none_or(|(opened, _)| *opened != table) {
+                    // One table at a time: redb does not open one twice.
+                    drop(open.take());
+                    let rows = write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
+                    open = Some((table, rows));
+                }
+                let (_, rows) = open.as_mut().expect("just opened");
+                match value {
+                    Some(value) => {
+                        rows.insert(key.as_ref(), value.as_ref()).map_err(|error| fail(what(), error))?;
+                    }
+                    None => {
+                        rows.remove(key.as_ref()).map_err(|error| fail(what(), error))?;
+                    }
+                }
+            }
+        }
+        write.commit().map_err(|error| fail(what(), error))
+    }
+}
+
+/// Committed rows at one moment.
+struct RedbView {
+    tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+}
+
+/// What is written but not committed: rows with the batch that wrote them last.
+type Overlay = OrdMap<RowKey, (BatchId, Option<Bytes>)>;
+
+fn get(view: &RedbView, overlay: &Overlay, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+    let row: RowKey = (table, Bytes::copy_from_slice(key));
+    if let Some((_, value)) = overlay.get(&row) {
+        return Ok(value.clone());
+    }
+    let found = view.tables[table.position()].get(key).map_err(|error| fail("reading a row", error))?;
+    Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+}
+
+fn row_bound(table: Table, bound: Bound<&[u8]>, unbounded: Bound<RowKey>) -> Bound<RowKey> {
+    match bound {
+        Bound::Included(key) => Bound::Included((table, Bytes::copy_from_slice(key))),
+        Bound::Excluded(key) => Bound::Excluded((table, Bytes::copy_from_slice(key))),
+        Bound::Unbounded => unbounded,
+    }
+}
+
+fn scan(
+    view: &RedbView,
+    overlay: &Overlay,
+    table: Table,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
+    if is_empty_span(from, to) {
+        return Ok(Vec::new());
+    }
+    let table_end = Table::ALL
+        .get(table.position() + 1)
+        .map_or(Bound::Unbounded, |next| Bound::Excluded((*next, Bytes::new())));
+    let first = row_bound(table, from, Bound::Included((table, Bytes::new())));
+    let mut written = overlay.range((first, row_bound(table, to, table_end))).peekable();
+    let what = "reading rows";
+    let mut committed =
+        view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what, error))?;
+    let mut next = committed.next().transpose().map_err(|error| fail(what, error))?;
+    let mut out = Vec::new();
+    while out.len() < limit {
+        let order = match (&next, written.peek()) {
+            (None, None) => break,
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some((key, _)), Some(((_, written), _))) => key.value().cmp(written.as_ref()),
+        };
+        if order.is_le() {
+            let (key, value) = next.take().expect("compared");
+            if order.is_lt() {
+                out.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())));
+            }
+            next = committed.next().transpose().map_err(|error| fail(what, error))?;
+        }
+        if order.is_ge() {
+            let ((_, key), (_, value)) = written.next().expect("peeked");
+            if let Some(value) = value {
+                out.push((key.clone(), value.clone()));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Databases that were staged and wait for the batch which puts them in force.
+type Staged<F> = Arc<Mutex<BTreeMap<String, Arc<Db<F>>>>>;
+
+/// The reading half: lives with the state machine.
+pub struct RedbBackend<D: Disk> {
+    disk: D,
+    options: RedbOptions,
+    db: Arc<Db<D::File>>,
+    view: Arc<RedbView>,
+    overlay: Overlay,
+    open: OrdMap<RowKey, Option<Bytes>>,
+    open_bytes: usize,
+    open_replace: Option<Replacement>,
+    sealed: VecDeque<(Batch, usize)>,
+    last: BatchId,
+    staged: Staged<D::File>,
+}
+
+impl<D: Disk> fmt::Debug for RedbBackend<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbBackend")
+            .field("file", &self.db.name)
+            .field("last", &self.last)
+            .field("pending_bytes", &self.pending_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The writing half: makes batches durable, on whatever thread the driver likes.
+pub struct RedbCommitter<D: Disk> {
+    disk: D,
+    options: RedbOptions,
+    db: Arc<Db<D::File>>,
+    last: BatchId,
+    staged: Staged<D::File>,
+}
+
+impl<D: Disk> fmt::Debug for RedbCommitter<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbCommitter").field("last", &self.last).finish_non_exhaustive()
+    }
+}
+
+fn read_current<D: Disk>(disk: &D, options: &RedbOptions) -> Result<Option<String>, BackendError> {
+    let path = format!("{}/{CURRENT}", options.dir);
+    let what = || format!("reading {path}");
+    let file = match disk.open(&path, OpenMode::Existing) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(BackendError::io(what(), &error)),
+    };
+    let length = file.len().map_err(|error| BackendError::io(what(), &error))?;
+    let mut bytes = vec![0; length.min(4096) as usize];
+    file.read_at(0, &mut bytes).map_err(|error| BackendError::io(what(), &error))?;
+    let text = String::from_utf8(bytes).unwrap_or_default();
+    match text.trim_end().split_once(' ') {
+        Some((name, crc)) if crc == format!("{:08x}", crc32c::crc32c(name.as_bytes())) => {
+            Ok(Some(name.to_owned()))
+        }
+        _ => Err(BackendError::damaged(format!("{path} does not name a database file"))),
+    }
+}
+
+fn write_current<D: Disk>(disk: &D, options: &RedbOptions, name: &str) -> Result<(), BackendError> {
+    let path = format!("{}/{CURRENT_NEW}", options.dir);
+    let error = |error: io::Error| BackendError::io(format!("putting {name} in force"), &error);
+    let file = disk.open(&path, OpenMode::Create).map_err(error)?;
+    file.set_len(0).map_err(error)?;
+    file.write_at(0, format!("{name} {:08x}\n", crc32c::crc32c(name.as_bytes())).as_bytes())
+        .map_err(error)?;
+    file.sync().map_err(error)?;
+    // The database's own name must be durable before anything points at it.
+    disk.sync_dir(&options.dir).map_err(error)?;
+    disk.rename(&path, &format!("{}/{CURRENT}", options.dir)).map_err(error)?;
+    disk.sync_dir(&options.dir).map_err(error)
+}
+
+fn remove<D: Disk>(disk: &D, path: &str) -> Result<(), BackendError> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(BackendError::io(format!("removing {path}"), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl<D: Disk> RedbBackend<D> {
+    /// Opens the database in the options' folder, making it where there is none. Files left over from a crash
+    /// are removed.
+    ///
+    /// # Errors
+    /// The disk's, and damage found.
+    pub fn open(disk: D, options: RedbOptions) -> Result<(Self, RedbCommitter<D>), BackendError> {
+        let dir = options.dir.clone();
+        let error = |error: io::Error| BackendError::io(format!("opening {dir}"), &error);
+        disk.create_dir(&dir).map_err(error)?;
+        disk.sync_dir("").map_err(error)?;
+        // A process that was killed may have left names and pages that are visible but not durable.
+        disk.sync_dir(&dir).map_err(error)?;
+        let current = read_current(&disk, &options)?;
+        for name in disk.list(&dir).map_err(error)? {
+            let is_in_force = Some(&name) == current.as_ref() || name == CURRENT;
+            if !is_in_force && (name.ends_with(".redb") || name == CURRENT_NEW) {
+                remove(&disk, &format!("{dir}/{name}"))?;
+            }
+        }
+        let db = match &current {
+            Some(name) => Db::open(&disk, &options, name, OpenMode::Existing)?,
+            None => {
+                let db = Db::open(&disk, &options, FIRST, OpenMode::CreateNew)?;
+                write_current(&disk, &options, FIRST)?;
+                db
+            }
+        };
+        db.file.sync().map_err(error)?;
+        let staged = Staged::default();
+        let committer = RedbCommitter {
+            disk: disk.clone(),
+            options: options.clone(),
+            db: db.clone(),
+            last: BatchId(0),
+            staged: staged.clone(),
+        };
+        let view = Arc::new(db.view()?);
+        let backend = Self {
+            disk,
+            options,
+            db,
+            view,
+            overlay: OrdMap::new(),
+            open: OrdMap::new(),
+            open_bytes: 0,
+            open_replace: None,
+            sealed: VecDeque::new(),
+            last: BatchId(0),
+            staged,
+        };
+        Ok((backend, committer))
+    }
+
+    fn note(&mut self, row: RowKey, value: Option<Bytes>) {
+        self.open_bytes += row.1.len() + value.as_ref().map_or(0, Bytes::len);
+        let batch = BatchId(self.last.0 + 1);
+        self.overlay.insert(row.clone(), (batch, value.clone()));
+        self.open.insert(row, value);
+    }
+}
+
+impl<D: Disk> View for RedbBackend<D> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        get(&self.view, &self.overlay, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
+        scan(&self.view, &self.overlay, table, from, to, limit)
+    }
+}
+
+/// A pinned view: a read transaction and what was written on top at that moment.
+#[derive(Clone)]
+pub struct RedbSnapshot {
+    view: Arc<RedbView>,
+    overlay: Overlay,
+}
+
+impl fmt::Debug for RedbSnapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedbSnapshot")
+    }
+}
+
+impl View for RedbSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
+        get(&self.view, &self.overlay, table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
+        scan(&self.view, &self.overlay, table, from, to, limit)
+    }
+}
+
+/// A database being filled beside the present one.
+pub struct RedbStaging<D: Disk> {
+    db: Arc<Db<D::File>>,
+    rows: Vec<(Table, Bytes, Bytes)>,
+    bytes: usize,
+}
+
+impl<D: Disk> fmt::Debug for RedbStaging<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStaging").field("file", &self.db.name).finish_non_exhaustive()
+    }
+}
+
+impl<D: Disk> RedbStaging<D> {
+    fn flush(&mut self) -> Result<(), BackendError> {
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        self.db.write(rows.iter().map(|(table, key, value)| (*table, key, Some(value))), false)
+    }
+}
+
+impl<D: Disk> Staging for RedbStaging<D> {
+    fn rows(&mut self, rows: Vec<(Table, Bytes, Bytes)>) -> Result<(), BackendError> {
+        self.bytes += rows.iter().map(|(_, key, value)| key.len() + value.len()).sum::<usize>();
+        self.rows.extend(rows);
+        if self.bytes >= STAGING_FLUSH_BYTES { self.flush() } else { Ok(()) }
+    }
+}
+
+impl<D: Disk> Backend for RedbBackend<D> {
+    type Snapshot = RedbSnapshot;
+    type Staging = RedbStaging<D>;
+
+    fn put(&mut self, table: Table, key: Bytes, value: Bytes) {
+        self.note((table, key), Some(value));
+    }
+
+    fn delete(&mut self, table: Table, key: Bytes) {
+        self.note((table, key), None);
+    }
+
+    fn seal(&mut self) -> Option<Batch> {
+        if self.open.is_empty() && self.open_replace.is_none() {
+            return None;
+        }
+        self.last.0 += 1;
+        let batch =
+            Batch { id: self.last, replace: self.open_replace.take(), rows: std::mem::take(&mut self.open) };
+        self.sealed.push_back((batch.clone(), std::mem::take(&mut self.open_bytes)));
+        Some(batch)
+    }
+
+    fn committed(&mut self, id: BatchId) -> Result<(), BackendError> {
+        assert!(id <= self.last, "batch {} was reported durable, but only {} were sealed", id.0, self.last.0);
+        // The new view first: a row must never be in neither place.
+        self.view = Arc::new(self.db.view()?);
+        while self.sealed.front().is_some_and(|(batch, _)| batch.id <= id) {
+            let (batch, _) = self.sealed.pop_front().expect("there is a front");
+            for row in batch.rows.keys() {
+                if self.overlay.get(row).is_some_and(|(written, _)| *written <= id) {
+                    self.overlay.remove(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn pending_bytes(&self) -> usize {
+        self.open_bytes + self.sealed.iter().map(|(_, bytes)| bytes).sum::<usize>()
+    }
+
+    fn size(&self) -> Size {
+        let total_bytes = self.db.file.len().unwrap_or(0);
+        Size { total_bytes, in_use_bytes: total_bytes }
+    }
+
+    fn snapshot(&self) -> RedbSnapshot {
+        RedbSnapshot { view: self.view.clone(), overlay: self.overlay.clone() }
+    }
+
+    fn stage(&self, name: &str) -> Result<RedbStaging<D>, BackendError> {
+        let mut file = format!("{name}.redb");
+        while file == self.db.name {
+            file.insert(0, '_');
+        }
+        remove(&self.disk, &format!("{}/{file}", self.options.dir))?;
+        let db = Db::open(&self.disk, &self.options, &file, OpenMode::CreateNew)?;
+        Ok(RedbStaging { db, rows: Vec::new(), bytes: 0 })
+    }
+
+    fn replace(&mut self, mut staging: RedbStaging<D>) -> Result<(), BackendError> {
+        staging.flush()?;
+        let view = Arc::new(staging.db.view()?);
+        let name = staging.db.name.clone();
+        self.staged.lock().expect("nobody panics while holding it").insert(name.clone(), staging.db.clone());
+        self.db = staging.db;
+        self.view = view;
+        self.overlay = OrdMap::new();
+        self.open = OrdMap::new();
+        self.open_bytes = 0;
+        self.open_replace = Some(Replacement::File(name));
+        Ok(())
+    }
+}
+
+impl<D: Disk> Commit for RedbCommitter<D> {
+    fn commit(&mut self, batch: &Batch) -> Result<BatchId, BackendError> {
+        assert!(batch.id.0 == self.last.0 + 1, "batch {} after {}", batch.id.0, self.last.0);
+        let rows = batch.rows.iter().map(|((table, key), value)| (*table, key, value.as_ref()));
+        match &batch.replace {
+            None => self.db.write(rows, self.options.quick_repair)?,
+            Some(Replacement::Image(_)) => panic!("a state in memory cannot replace a database"),
+            Some(Replacement::File(name)) => {
+                let staged = self.staged.lock().expect("nobody panics while holding it").remove(name);
+                let new = staged.unwrap_or_else(|| panic!("{name} was never staged"));
+                new.write(rows, self.options.quick_repair)?;
+                write_current(&self.disk, &self.options, name)?;
+                let old = std::mem::replace(&mut self.db, new);
+                remove(&self.disk, &format!("{}/{}", self.options.dir, old.name))?;
+            }
+        }
+        self.last = batch.id;
+        Ok(batch.id)
+    }
+}
