@@ -17,21 +17,28 @@ const PAGES: &[(&str, &str)] = &[
     ("VerdictKind", "docs/scenario-format.md"),
 ];
 
+/// Where the oracles are named: `NAMES: &[&str] = &[ … ];`.
+pub const ORACLES: &str = "src/scenario/src/oracles/mod.rs";
+
+/// Which page explains them.
+const ORACLES_PAGE: &str = "docs/oracles.md";
+
 /// Names that their page leaves out. A name counts as explained where it stands in backticks.
 #[must_use]
 pub fn complaints(tree: &Tree) -> Vec<String> {
     let source = tree.text(VOCABULARY).unwrap_or_default();
     let mut complaints = Vec::new();
-    for (vocabulary, page) in PAGES {
-        let names = names_of(source, vocabulary);
+    let oracles = names_in_list(tree.text(ORACLES).unwrap_or_default());
+    let pages =
+        PAGES.iter().map(|(vocabulary, page)| (*vocabulary, *page, VOCABULARY, names_of(source, vocabulary)));
+    for (vocabulary, page, file, names) in pages.chain([("NAMES", ORACLES_PAGE, ORACLES, oracles)]) {
         if names.is_empty() {
-            complaints.push(format!(
-                "{VOCABULARY} has no `{vocabulary}` any more; this check must learn its new shape"
-            ));
+            complaints
+                .push(format!("{file} has no `{vocabulary}` any more; this check must learn its new shape"));
         }
         let text = tree.text(page).unwrap_or_default();
         for name in names.iter().filter(|name| !text.contains(&format!("`{name}`"))) {
-            complaints.push(format!("{page} does not explain `{name}` ({vocabulary} in {VOCABULARY})"));
+            complaints.push(format!("{page} does not explain `{name}` ({vocabulary} in {file})"));
         }
     }
     complaints
@@ -48,6 +55,16 @@ pub fn names_of(source: &str, vocabulary: &str) -> Vec<String> {
         .filter(|line| !line.trim_start().starts_with("//"))
         .filter_map(|line| line.split_once(" = \"")?.1.split('"').next().map(str::to_owned))
         .collect()
+}
+
+/// The texts of the list `NAMES`.
+fn names_in_list(source: &str) -> Vec<String> {
+    let Some((_, list)) = source.split_once("NAMES: &[&str] = &[") else {
+        return Vec::new();
+    };
+    let list = list.split(']').next().unwrap_or_default();
+    // Every other piece between quotes stands inside a pair of them.
+    list.split('"').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -73,6 +90,10 @@ mod tests {
     fn names_are_those_of_one_vocabulary_alone() {
         assert_eq!(names_of(SOURCE, "GoalKind"), ["write-acknowledged", "seen"]);
         assert_eq!(names_of(SOURCE, "Shape"), ["ring"]);
+        assert_eq!(
+            names_in_list("pub const NAMES: &[&str] = &[\n \"a\", \"b-c\",\n];\nlet x = [\"d\"];"),
+            ["a", "b-c"]
+        );
     }
 
     #[test]
@@ -86,7 +107,7 @@ mod tests {
     #[test]
     fn a_vocabulary_that_vanished_is_not_a_pass() {
         let found = complaints(&tree("", ""));
-        assert_eq!(found.len(), PAGES.len());
+        assert_eq!(found.len(), PAGES.len() + 1);
         assert!(found[0].contains("must learn its new shape"));
     }
 }
