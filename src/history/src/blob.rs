@@ -101,7 +101,7 @@ impl<'de> Deserialize<'de> for Blob {
 }
 
 fn from_hex(hex: &str) -> Option<Blob> {
-    if !hex.is_ascii() || hex.len() % 2 != 0 {
+    if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
         return None;
     }
     let digit = |byte: u8| char::from(byte).to_digit(16);

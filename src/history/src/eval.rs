@@ -145,8 +145,8 @@ impl Run<'_> {
 
     fn put(&mut self, key: &Blob, value: &Blob) -> Expected {
         let before = self.current(key);
-        let (create_revision, version) =
-            before.map_or((self.revision, 1), |before| (before.create_revision, next_version(before.version)));
+        let (create_revision, version) = before
+            .map_or((self.revision, 1), |before| (before.create_revision, next_version(before.version)));
         let (key, value) = (key.clone(), value.clone());
         let kv = Kv { key: key.clone(), value, mod_revision: self.revision, create_revision, version };
         self.written.insert(key, Some(kv));
@@ -320,7 +320,9 @@ mod tests {
         });
         let done = evaluate(&store(), &txn, 4);
         let b = Kv { key: "b".into(), value: "2".into(), mod_revision: 4, create_revision: 4, version: 1 };
-        let Expected::Txn { succeeded: true, results } = &done.expected else { panic!("{:?}", done.expected) };
+        let Expected::Txn { succeeded: true, results } = &done.expected else {
+            panic!("{:?}", done.expected)
+        };
         assert_eq!(results[1], Expected::Get { kvs: vec![], count: 0 });
         assert_eq!(results[3], Expected::Get { kvs: vec![b.clone()], count: 1 });
         assert_eq!(done.changes, [("a".into(), None), ("b".into(), Some(b))]);
@@ -349,6 +351,9 @@ mod tests {
         (old.value, old.mod_revision) = ("0".into(), 2);
         assert_eq!(right.difference(&found(vec![])), ("it did not see \"a\"=\"1\"@3".into(), Some(3)));
         let (text, revision) = right.difference(&found(vec![old]));
-        assert_eq!((text.as_str(), revision), ("it answered \"a\"=\"0\"@2, where \"a\"=\"1\"@3 is right", Some(3)));
+        assert_eq!(
+            (text.as_str(), revision),
+            ("it answered \"a\"=\"0\"@2, where \"a\"=\"1\"@3 is right", Some(3))
+        );
     }
 }

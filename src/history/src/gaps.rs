@@ -62,7 +62,9 @@ impl<'a> Gaps<'a> {
         let mut made = facts.history.initial.revision;
         // All gaps, without walking over a range that a wrong answer may have made astronomically wide.
         let mut marks: BTreeSet<i64> = facts.writers.keys().copied().collect();
-        marks.extend(facts.changes.iter().filter(|(_, change)| change.by_store).map(|(&revision, _)| revision));
+        marks.extend(
+            facts.changes.iter().filter(|(_, change)| change.by_store).map(|(&revision, _)| revision),
+        );
         marks.insert(facts.head.saturating_add(1));
         for mark in marks {
             for revision in made + 1..mark {
@@ -165,7 +167,9 @@ impl<'a> Gaps<'a> {
             let view = At { replay, revision: revision - 1 };
             let changes = evaluate(&view, &operations[place].input, revision).changes;
             let writes = |key: &Blob, value: &Blob| {
-                changes.iter().any(|(changed, kv)| changed == key && kv.as_ref().is_some_and(|kv| kv.value == *value))
+                changes
+                    .iter()
+                    .any(|(changed, kv)| changed == key && kv.as_ref().is_some_and(|kv| kv.value == *value))
             };
             let possible = !changes.is_empty()
                 && seen.values().all(|seen| writes(&seen.kv.key, &seen.kv.value))

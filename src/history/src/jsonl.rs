@@ -73,7 +73,8 @@ pub fn from_json_lines(text: &str) -> Result<History, ParseError> {
     let mut history = History::default();
     let mut first = true;
     for (place, line) in text.lines().enumerate() {
-        let line_error = |error: serde_json::Error| ParseError::Line { line: place + 1, why: error.to_string() };
+        let line_error =
+            |error: serde_json::Error| ParseError::Line { line: place + 1, why: error.to_string() };
         if line.trim().is_empty() {
             continue;
         }
@@ -98,7 +99,13 @@ mod tests {
     use crate::op::{Answer, Found, Input, Kv, Outcome};
 
     fn sample() -> History {
-        let kv = Kv { key: vec![0xff].into(), value: "v\n".into(), mod_revision: 7, create_revision: 7, version: 1 };
+        let kv = Kv {
+            key: vec![0xff].into(),
+            value: "v\n".into(),
+            mod_revision: 7,
+            create_revision: 7,
+            version: 1,
+        };
         let found = Answer::Get(Found { kvs: vec![kv.clone()], count: Some(1) });
         let outcomes = [
             Outcome::Ok { revision: 8, result: found.clone() },
@@ -146,7 +153,10 @@ mod tests {
             .collect();
         let history = from_json_lines(&documented).unwrap();
         assert_eq!(history.operations.len(), 3);
-        assert_eq!(to_json_lines(&history).lines().skip(1).collect::<Vec<_>>(), documented.lines().collect::<Vec<_>>());
+        assert_eq!(
+            to_json_lines(&history).lines().skip(1).collect::<Vec<_>>(),
+            documented.lines().collect::<Vec<_>>()
+        );
     }
 
     #[test]

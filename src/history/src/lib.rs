@@ -24,12 +24,13 @@ mod replay;
 mod revisions;
 pub mod search;
 mod verdict;
+pub mod watch;
 
 pub use blob::Blob;
 pub use budget::Budget;
 pub use op::{
-    Action, Answer, Compare, Delete, Found, Get, History, Input, Kv, Operation, Outcome, Put, Relation, Snapshot,
-    Target, Txn, seconds,
+    Action, Answer, Compare, Delete, Found, Get, History, Input, Kv, Operation, Outcome, Put, Relation,
+    Snapshot, Target, Txn, seconds,
 };
 pub use recorder::Recorder;
 pub use replay::{Replay, Step};

@@ -25,17 +25,24 @@ pub(crate) fn well_formed(history: &History) -> Result<(), Violation> {
             return malformed(place, format!("was answered as if it were something else: {answer}"));
         }
         if let Some(kv) = answer.kvs().find(|kv| kv.mod_revision > revision) {
-            let sentence =
-                format!("{} answered at revision {revision}, yet carries {kv} from the future", name(history, place));
-            let rule = if operation.input.is_serializable() { Rule::SerializableRead } else { Rule::WrongAnswer };
-            return Err(Violation::new(rule, sentence).operations([place]).at(operation.ret).revision(revision));
+            let sentence = format!(
+                "{} answered at revision {revision}, yet carries {kv} from the future",
+                name(history, place)
+            );
+            let rule =
+                if operation.input.is_serializable() { Rule::SerializableRead } else { Rule::WrongAnswer };
+            return Err(Violation::new(rule, sentence)
+                .operations([place])
+                .at(operation.ret)
+                .revision(revision));
         }
     }
     for places in by_client(history).values() {
         for pair in places.windows(2) {
             let (before, after) = (&history.operations[pair[0]], &history.operations[pair[1]]);
             if before.ret.is_some_and(|ret| ret > after.call) {
-                let sentence = format!("{} began while {} was open", name(history, pair[1]), name(history, pair[0]));
+                let sentence =
+                    format!("{} began while {} was open", name(history, pair[1]), name(history, pair[0]));
                 let at = Some(after.call);
                 return Err(Violation::new(Rule::Malformed, sentence).operations([pair[0], pair[1]]).at(at));
             }
@@ -184,8 +191,10 @@ fn durable(history: &History, finale: &Final, answered: &[Answered]) -> Result<(
     let Some(state) = &finale.state else { return Ok(()) };
     let base = history.initial.revision;
     if state.revision < base {
-        let sentence =
-            format!("the final read found the store at revision {}, though it began at {base}", state.revision);
+        let sentence = format!(
+            "the final read found the store at revision {}, though it began at {base}",
+            state.revision
+        );
         return Err(Violation::new(Rule::Durability, sentence).revision(state.revision));
     }
     let Some(newest) = answered.iter().max_by_key(|answered| (answered.revision, answered.changed)) else {

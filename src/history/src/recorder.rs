@@ -1,12 +1,13 @@
 //! Writing a history down while it happens, and translating the store's own requests and answers.
 
 use crate::op::{
-    Action, Answer, Compare, Delete, Found, Get, History, Input, Kv, Operation, Outcome, Put, Relation, Snapshot,
-    Target, Txn,
+    Action, Answer, Compare, Delete, Found, Get, History, Input, Kv, Operation, Outcome, Put, Relation,
+    Snapshot, Target, Txn,
 };
 use seatrial_types::kv::KeyRange;
 use seatrial_types::request::{
-    self, CompareOp, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, TxnOp, TxnOpResponse, TxnRequest,
+    self, CompareOp, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, TxnOp, TxnOpResponse,
+    TxnRequest,
 };
 use seatrial_types::{KeyValue, Request, Response};
 
@@ -43,7 +44,11 @@ impl Recorder {
     pub fn end(&mut self, place: usize, now_ns: u64, outcome: Outcome) {
         let operation = &mut self.history.operations[place];
         assert!(operation.ret.is_none(), "operation {place} ended twice: {operation:?}");
-        assert!(now_ns >= operation.call, "operation {place} ended at {now_ns}, called at {}", operation.call);
+        assert!(
+            now_ns >= operation.call,
+            "operation {place} ended at {now_ns}, called at {}",
+            operation.call
+        );
         operation.ret = Some(now_ns);
         operation.outcome = outcome;
     }

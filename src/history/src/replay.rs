@@ -111,7 +111,12 @@ impl Replay {
     }
 
     /// The keys of a range (`end` as in [`crate::Get::end`]) as they were at a revision.
-    pub fn range<'a>(&'a self, key: &'a Blob, end: Option<&'a Blob>, revision: i64) -> impl Iterator<Item = &'a Kv> {
+    pub fn range<'a>(
+        &'a self,
+        key: &'a Blob,
+        end: Option<&'a Blob>,
+        revision: i64,
+    ) -> impl Iterator<Item = &'a Kv> {
         let span = span(key, end);
         span.into_iter()
             .flat_map(move |span| self.versions.range(span))
@@ -121,7 +126,8 @@ impl Replay {
     /// The whole store at a revision.
     #[must_use]
     pub fn snapshot(&self, revision: i64) -> Snapshot {
-        let kvs = self.versions.values().filter_map(|versions| version_at(versions, revision)).cloned().collect();
+        let kvs =
+            self.versions.values().filter_map(|versions| version_at(versions, revision)).cloned().collect();
         Snapshot { revision, kvs }
     }
 }
@@ -157,7 +163,13 @@ mod tests {
     use super::*;
 
     fn kv(key: &str, value: &str, revision: i64) -> Kv {
-        Kv { key: key.into(), value: value.into(), mod_revision: revision, create_revision: revision, version: 1 }
+        Kv {
+            key: key.into(),
+            value: value.into(),
+            mod_revision: revision,
+            create_revision: revision,
+            version: 1,
+        }
     }
 
     #[test]

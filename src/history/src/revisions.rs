@@ -391,7 +391,8 @@ impl<'a> Walk<'a> {
 
     fn acknowledged(&mut self, writer: usize, revision: i64) -> Result<(), Violation> {
         let (expected, changes) = self.evaluate(writer, revision);
-        let (_, answer) = self.facts.history.operations[writer].outcome.answered().expect("a writer has answered");
+        let (_, answer) =
+            self.facts.history.operations[writer].outcome.answered().expect("a writer has answered");
         if !expected.agrees(answer) {
             return Err(self.wrong_answer(writer, revision, revision - 1, &expected, answer));
         }
@@ -463,8 +464,7 @@ impl<'a> Walk<'a> {
         let operation = &self.facts.history.operations[place];
         let (difference, written) = expected.difference(answer);
         let (by, writer) = self.facts.writer_name(&self.replay, written);
-        let rule =
-            if operation.input.is_serializable() { Rule::SerializableRead } else { Rule::WrongAnswer };
+        let rule = if operation.input.is_serializable() { Rule::SerializableRead } else { Rule::WrongAnswer };
         let sentence = format!(
             "{} answered at revision {revision}; on the state at revision {state} {difference}{by}",
             name(self.facts.history, place)
@@ -494,10 +494,14 @@ impl<'a> Walk<'a> {
         match found.into_values().next() {
             None => Ok(()),
             Some(extra) => {
-                let step = self.replay.steps().iter().rev().find(|step| {
-                    step.changes.iter().any(|(key, kv)| *key == extra.key && kv.is_none())
-                });
-                let deleted = step.map(|step| format!(", deleted at revision {}", step.revision)).unwrap_or_default();
+                let step = self
+                    .replay
+                    .steps()
+                    .iter()
+                    .rev()
+                    .find(|step| step.changes.iter().any(|(key, kv)| *key == extra.key && kv.is_none()));
+                let deleted =
+                    step.map(|step| format!(", deleted at revision {}", step.revision)).unwrap_or_default();
                 let writer = step.and_then(|step| step.operation);
                 let acknowledged = step.is_some_and(|step| self.facts.writers.contains_key(&step.revision));
                 let rule = if acknowledged { Rule::Durability } else { Rule::FinalState };
@@ -513,7 +517,9 @@ impl<'a> Walk<'a> {
 /// Whether a replayed step is what the store recorded.
 pub(crate) fn same_change(change: &Change, changes: &[(Blob, Option<Kv>)]) -> bool {
     change.keys.len() == changes.len()
-        && changes.iter().all(|(key, kv)| change.keys.get(key) == Some(&kv.as_ref().map(|kv| kv.value.clone())))
+        && changes
+            .iter()
+            .all(|(key, kv)| change.keys.get(key) == Some(&kv.as_ref().map(|kv| kv.value.clone())))
 }
 
 /// A recorded change for people.

@@ -1,12 +1,16 @@
 //! Both checkers over simulated histories: what is right is accepted, what is broken is rejected, and they
 //! agree on everything in between.
 
+mod chance;
 mod simulated;
 
+use chance::Chance;
 use proptest::prelude::*;
 use seatrial_history::search::{check_exact, check_values};
-use seatrial_history::{Answer, Budget, Final, History, Input, Outcome, Verdict, check_revisions, explain, jsonl};
-use simulated::{Chance, Made, Shape, make};
+use seatrial_history::{
+    Answer, Budget, Final, History, Input, Outcome, Verdict, check_revisions, explain, jsonl,
+};
+use simulated::{Made, Shape, make};
 
 const SMALL: Shape =
     Shape { clients: 4, operations: 24, keys: 3, unknown_one_in: 5, serializable: false, lose: None };
@@ -20,7 +24,9 @@ fn break_it(kind: u64, chance: &mut Chance, made: &mut Made) -> Option<()> {
     let operations = &mut made.history.operations;
     let answered = |input: fn(&Input) -> bool, operations: &[seatrial_history::Operation]| -> Vec<usize> {
         (0..operations.len())
-            .filter(|&place| operations[place].outcome.answered().is_some() && input(&operations[place].input))
+            .filter(|&place| {
+                operations[place].outcome.answered().is_some() && input(&operations[place].input)
+            })
             .collect()
     };
     match kind {
@@ -154,8 +160,10 @@ proptest! {
 
     #[test]
     fn a_lost_acknowledged_write_is_rejected_by_both_checkers(seed: u64, lose in 1u64..6) {
-        let intact = make(seed, SMALL);
-        let made = make(seed, Shape { lose: Some(lose), ..SMALL });
+        // With writes of unknown outcome about, one of them may happen to leave just what was lost.
+        let certain = Shape { unknown_one_in: 0, ..SMALL };
+        let intact = make(seed, certain);
+        let made = make(seed, Shape { lose: Some(lose), ..certain });
         if made.history != intact.history || made.finale != intact.finale {
             prop_assert!(check_revisions(&made.history, &made.finale).violation().is_some());
             prop_assert!(!exact(&made.history, &made.finale).is_ok());
@@ -198,12 +206,23 @@ fn disturbed_histories_are_of_both_kinds() {
         })
         .collect();
     let accepted = verdicts.iter().filter(|ok| **ok).count();
-    assert!((20..180).contains(&accepted), "{accepted} of 200 accepted: the agreement above would mean little");
+    assert!(
+        (20..180).contains(&accepted),
+        "{accepted} of 200 accepted: the agreement above would mean little"
+    );
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "a test may look at the clock, to say how long it took")]
 fn a_long_history_is_checked_in_one_pass() {
-    let shape = Shape { clients: 16, operations: 40_000, keys: 50, unknown_one_in: 40, serializable: true, lose: None };
+    let shape = Shape {
+        clients: 16,
+        operations: 40_000,
+        keys: 50,
+        unknown_one_in: 40,
+        serializable: true,
+        lose: None,
+    };
     let made = make(4, shape);
     let finale = Final { changes: made.changes.clone(), ..made.finale.clone() };
     let start = std::time::Instant::now();

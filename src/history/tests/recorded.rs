@@ -3,9 +3,12 @@
 //! The data is not part of this repository: `SEATRIAL_DATA` names a folder with `histories/verdicts.tsv` and
 //! the files it lists.
 
+#![allow(clippy::disallowed_methods, reason = "these tests read files and look at the clock")]
+
 use seatrial_history::search::{AppendKv, CasRegister, MultiRegister, check};
 use seatrial_history::{Budget, Verdict, parse};
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,9 @@ fn data() -> Option<PathBuf> {
     match std::env::var_os("SEATRIAL_DATA") {
         Some(folder) => Some(PathBuf::from(folder).join("histories")),
         None => {
-            eprintln!("SKIPPED: set SEATRIAL_DATA to the folder that holds histories/; NOTHING WAS TESTED HERE");
+            eprintln!(
+                "SKIPPED: set SEATRIAL_DATA to the folder that holds histories/; NOTHING WAS TESTED HERE"
+            );
             None
         }
     }
@@ -56,9 +61,11 @@ fn every_recorded_history_gets_the_verdict_its_own_checker_gave() {
         }
     }
     times.sort();
-    let (jepsen, others): (Vec<_>, Vec<_>) = times.iter().partition(|(_, file)| file.starts_with("etcd-jepsen"));
+    let (jepsen, others): (Vec<_>, Vec<_>) =
+        times.iter().partition(|(_, file)| file.starts_with("etcd-jepsen"));
     let total = |times: &[&(Duration, String)]| times.iter().map(|(time, _)| *time).sum::<Duration>();
-    eprintln!(
+    let _ = writeln!(
+        std::io::stderr(),
         "{} histories of Jepsen in {:?}, {} others in {:?}; slowest: {:?}",
         jepsen.len(),
         total(&jepsen),
@@ -75,7 +82,9 @@ fn a_search_that_may_not_try_enough_says_that_it_does_not_know() {
     let Some(folder) = data() else { return };
     let text = std::fs::read_to_string(folder.join("etcd-jepsen/etcd_002.log")).unwrap();
     let operations = parse::jepsen_register(&text).unwrap();
-    for budget in [Budget { steps: 100, ..Budget::default() }, Budget { memo_bytes: 1_000, ..Budget::default() }] {
+    for budget in
+        [Budget { steps: 100, ..Budget::default() }, Budget { memo_bytes: 1_000, ..Budget::default() }]
+    {
         let verdict = check(&CasRegister, &operations, budget);
         assert!(matches!(verdict, Verdict::Unknown { .. }), "{budget:?}: {verdict}");
     }

@@ -39,7 +39,10 @@ impl Edn {
     #[must_use]
     pub fn get(&self, keyword: &str) -> Option<&Self> {
         let Self::Map(pairs) = self else { return None };
-        pairs.iter().find(|(key, _)| matches!(key, Self::Keyword(name) if name == keyword)).map(|(_, value)| value)
+        pairs
+            .iter()
+            .find(|(key, _)| matches!(key, Self::Keyword(name) if name == keyword))
+            .map(|(_, value)| value)
     }
 }
 
@@ -124,7 +127,7 @@ impl<'a> Reader<'a> {
                 '[' => Edn::List(self.items(1, ']', depth)?),
                 '{' => {
                     let items = self.items(1, '}', depth)?;
-                    if items.len() % 2 != 0 {
+                    if !items.len().is_multiple_of(2) {
                         return Err(self.error("a map with a key but no value"));
                     }
                     let mut items = items.into_iter();

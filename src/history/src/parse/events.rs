@@ -101,7 +101,9 @@ pub fn knossos_multi_register(text: &str) -> Result<Vec<Timed<MultiRegisterOp>>,
             Some((at, _, value)) => (Some(*at), value, true),
             None => (None, &pair.asked, false),
         };
-        let Edn::List(steps) = steps else { return Err(wrong(pair.call as usize, format!("no list: {steps}"))) };
+        let Edn::List(steps) = steps else {
+            return Err(wrong(pair.call as usize, format!("no list: {steps}")));
+        };
         let steps: Result<Vec<RegisterStep>, ParseError> =
             steps.iter().map(|step| register_step(pair.call as usize, step, answered)).collect();
         let steps = steps?;
@@ -165,7 +167,14 @@ fn edn_events(text: &str) -> Result<Vec<Event>, ParseError> {
     Ok(events)
 }
 
-fn event(place: usize, process: &Edn, kind: &Edn, function: &Edn, key: Edn, value: &Edn) -> Result<Event, ParseError> {
+fn event(
+    place: usize,
+    process: &Edn,
+    kind: &Edn,
+    function: &Edn,
+    key: Edn,
+    value: &Edn,
+) -> Result<Event, ParseError> {
     let process = match process {
         Edn::Int(process) if *process >= 0 => *process as u64,
         other => return Err(wrong(place, format!("{other} is no process"))),
@@ -180,7 +189,9 @@ fn event(place: usize, process: &Edn, kind: &Edn, function: &Edn, key: Edn, valu
         },
         other => return Err(wrong(place, format!("{other} is no type"))),
     };
-    let Edn::Keyword(function) = function else { return Err(wrong(place, format!("{function} is no function"))) };
+    let Edn::Keyword(function) = function else {
+        return Err(wrong(place, format!("{function} is no function")));
+    };
     Ok(Event { process, kind, function: function.clone(), key, value: value.clone() })
 }
 
@@ -208,7 +219,8 @@ fn pair(events: Vec<Event>) -> Result<Vec<Pair>, ParseError> {
         };
         let pair = &mut pairs[place];
         if pair.function != event.function {
-            let why = format!("process {} began :{} and ends :{}", event.process, pair.function, event.function);
+            let why =
+                format!("process {} began :{} and ends :{}", event.process, pair.function, event.function);
             return Err(wrong(time, why));
         }
         if event.kind != Kind::Info {
@@ -227,7 +239,10 @@ enum FailedCas {
     DidNotHappen,
 }
 
-fn register_operations(pairs: Vec<Pair>, failed_cas: FailedCas) -> Result<Vec<Timed<RegisterOp>>, ParseError> {
+fn register_operations(
+    pairs: Vec<Pair>,
+    failed_cas: FailedCas,
+) -> Result<Vec<Timed<RegisterOp>>, ParseError> {
     let mut operations = Vec::new();
     for (id, pair) in pairs.into_iter().enumerate() {
         let call = pair.call as usize;
@@ -314,8 +329,14 @@ mod tests {
                     {:process 0, :type :ok, :f :get, :key \"7\", :value \"\"}\n\
                     {:process 0, :type :invoke, :f :append, :key \"7\", :value \"x\"}\n";
         let operations = porcupine_kv(text).unwrap();
-        assert_eq!(operations[0].op, AppendOp { key: "7".into(), step: AppendStep::Get(Some(String::new())) });
-        assert_eq!((operations[1].ret, operations[1].op.to_string().as_str()), (None, "append \"x\" to \"7\""));
+        assert_eq!(
+            operations[0].op,
+            AppendOp { key: "7".into(), step: AppendStep::Get(Some(String::new())) }
+        );
+        assert_eq!(
+            (operations[1].ret, operations[1].op.to_string().as_str()),
+            (None, "append \"x\" to \"7\"")
+        );
     }
 
     #[test]
@@ -332,7 +353,11 @@ mod tests {
     fn events_that_do_not_pair_up_are_refused() {
         let invoke = "{:process 0 :type :invoke :f :read :value nil}";
         let ok = "{:process 0 :type :ok :f :read :value 1}";
-        for text in [format!("{invoke} {invoke}"), ok.to_owned(), format!("{invoke} {{:process 0 :type :ok :f :write}}")] {
+        for text in [
+            format!("{invoke} {invoke}"),
+            ok.to_owned(),
+            format!("{invoke} {{:process 0 :type :ok :f :write}}"),
+        ] {
             assert!(matches!(knossos_register(&text), Err(ParseError::Event { .. })), "{text}");
         }
     }

@@ -86,7 +86,9 @@ fn moment(time: u64) -> String {
 
 /// Whether the operations are linearizable. Evidence names them by their ids.
 pub fn check<M: Model>(model: &M, operations: &[Timed<M::Op>], budget: Budget) -> Verdict {
-    if let Some(odd) = operations.iter().find(|operation| operation.ret.is_some_and(|ret| ret < operation.call)) {
+    if let Some(odd) =
+        operations.iter().find(|operation| operation.ret.is_some_and(|ret| ret < operation.call))
+    {
         let sentence = format!("{} ended before it began", odd.name());
         return Violation::new(Rule::Malformed, sentence).operations([odd.id]).into();
     }
@@ -321,7 +323,10 @@ impl<'a, M: Model> Search<'a, M> {
                     self.take(number);
                     continue 'again;
                 }
-                match options.iter_mut().find(|(other, _)| met_before && self.class[*other as usize] as usize == class) {
+                match options
+                    .iter_mut()
+                    .find(|(other, _)| met_before && self.class[*other as usize] as usize == class)
+                {
                     Some(equal) => {
                         let ret = |number: u32| self.operations[self.part[number as usize]].ret;
                         if ret(number) < ret(equal.0) {
@@ -453,7 +458,9 @@ impl<'a, M: Model> Search<'a, M> {
         };
         let answered = self.part.len() - self.unknown.len();
         let ordered = answered - self.best_answered_left.min(answered);
-        let why = format!("{why}, with at most {ordered} of {answered} operations in order: neither shown nor refuted");
+        let why = format!(
+            "{why}, with at most {ordered} of {answered} operations in order: neither shown nor refuted"
+        );
         Some(Verdict::Unknown { why })
     }
 

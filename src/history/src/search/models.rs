@@ -136,7 +136,9 @@ impl fmt::Display for MultiRegisterOp {
                 f.write_str(", ")?;
             }
             match step {
-                RegisterStep::Read { register, value: Some(value) } => write!(f, "read {register}={}", Cell(*value))?,
+                RegisterStep::Read { register, value: Some(value) } => {
+                    write!(f, "read {register}={}", Cell(*value))?
+                }
                 RegisterStep::Read { register, value: None } => write!(f, "read {register}")?,
                 RegisterStep::Write { register, value } => write!(f, "write {register}={value}")?,
             }

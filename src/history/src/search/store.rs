@@ -5,7 +5,9 @@ use super::{Model, Timed, check};
 use crate::blob::Blob;
 use crate::budget::Budget;
 use crate::eval::evaluate;
-use crate::op::{Action, Answer, Compare, Found, Get, History, Input, Kv, Outcome, Relation, Snapshot, Target};
+use crate::op::{
+    Action, Answer, Compare, Found, Get, History, Input, Kv, Outcome, Relation, Snapshot, Target,
+};
 use crate::replay::within;
 use crate::revisions::Final;
 use crate::verdict::Verdict;
@@ -120,7 +122,9 @@ impl ValueKv {
     pub fn new<'a>(initial: &Snapshot, operations: impl IntoIterator<Item = &'a StoreOp>) -> Self {
         let mut known: BTreeSet<Blob> = initial.kvs.iter().map(|kv| kv.key.clone()).collect();
         for op in operations {
-            known.extend(spans(&op.input).into_iter().filter(|(_, end)| end.is_none()).map(|(key, _)| key.clone()));
+            known.extend(
+                spans(&op.input).into_iter().filter(|(_, end)| end.is_none()).map(|(key, _)| key.clone()),
+            );
             known.extend(op.answer.iter().flat_map(|(_, answer)| answer.kvs()).map(|kv| kv.key.clone()));
         }
         let initial = initial.kvs.iter().map(|kv| (kv.key.clone(), kv.value.clone())).collect();
@@ -176,7 +180,9 @@ impl Model for ValueKv {
                 branch.iter().enumerate().all(|(place, action)| match action {
                     Action::Get(get) => after.read(get, results.get(place)),
                     Action::Put(put) => after.write(&put.key, &put.value),
-                    Action::Delete(delete) => after.delete(&delete.key, delete.end.as_ref(), results.get(place)),
+                    Action::Delete(delete) => {
+                        after.delete(&delete.key, delete.end.as_ref(), results.get(place))
+                    }
                 })
             }
         };
@@ -259,16 +265,15 @@ impl Values {
                 Target::Version(0) | Target::CreateRevision(0) | Target::ModRevision(0),
                 Relation::Equal | Relation::NotEqual | Relation::Greater,
             ) => Some(held.is_none() == (compare.relation == Relation::Equal)),
-            (Target::Version(number) | Target::CreateRevision(number) | Target::ModRevision(number), relation)
-                if held.is_none() =>
-            {
-                Some(match relation {
-                    Relation::Equal => *number == 0,
-                    Relation::NotEqual => *number != 0,
-                    Relation::Greater => *number < 0,
-                    Relation::Less => *number > 0,
-                })
-            }
+            (
+                Target::Version(number) | Target::CreateRevision(number) | Target::ModRevision(number),
+                relation,
+            ) if held.is_none() => Some(match relation {
+                Relation::Equal => *number == 0,
+                Relation::NotEqual => *number != 0,
+                Relation::Greater => *number < 0,
+                Relation::Less => *number > 0,
+            }),
             _ => None,
         }
     }
@@ -297,7 +302,8 @@ pub fn check_values(history: &History, finale: &Final, budget: Budget) -> Verdic
     if let Some(state) = &finale.state {
         // Key by key, so that the final read does not tie all keys together.
         let named = ValueKv::new(&history.initial, operations.iter().map(|operation| &operation.op)).known;
-        let keys: BTreeSet<Blob> = named.into_iter().chain(state.kvs.iter().map(|kv| kv.key.clone())).collect();
+        let keys: BTreeSet<Blob> =
+            named.into_iter().chain(state.kvs.iter().map(|kv| kv.key.clone())).collect();
         let reads: Vec<_> = keys
             .into_iter()
             .map(|key| {
@@ -332,7 +338,8 @@ fn timed(history: &History) -> Vec<Timed<StoreOp>> {
 
 /// A read after everything else.
 fn last(history: &History, operations: &[Timed<StoreOp>], op: StoreOp) -> Timed<StoreOp> {
-    let end = operations.iter().map(|operation| operation.ret.unwrap_or(operation.call)).max().unwrap_or(0) + 1;
+    let end =
+        operations.iter().map(|operation| operation.ret.unwrap_or(operation.call)).max().unwrap_or(0) + 1;
     Timed { id: history.operations.len(), client: u64::MAX, call: end, ret: Some(end), op }
 }
 

@@ -1,43 +1,24 @@
 //! Histories of an atomic store with delays: linearizable by construction, for tests to accept, and to break.
 
+use crate::chance::Chance;
 use seatrial_history::{
-    Action, Answer, Blob, Change, Compare, Delete, Final, Found, Get, History, Input, Kv, Operation, Outcome, Put, Relation,
-    Snapshot, Target, Txn,
+    Action, Answer, Blob, Change, Compare, Delete, Final, Found, Get, History, Input, Kv, Operation, Outcome,
+    Put, Relation, Snapshot, Target, Txn,
 };
 use std::collections::BTreeMap;
 
-/// xorshift64*; a test's chance comes from its seed alone.
-pub struct Chance(u64);
-
-impl Chance {
-    pub fn new(seed: u64) -> Self {
-        Self(seed | 1)
-    }
-
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
-
 /// What kind of history.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
-    pub clients: u64,
-    pub operations: u64,
-    pub keys: u64,
+pub(crate) struct Shape {
+    pub(crate) clients: u64,
+    pub(crate) operations: u64,
+    pub(crate) keys: u64,
     /// One in so many is of unknown outcome; 0 for none.
-    pub unknown_one_in: u64,
+    pub(crate) unknown_one_in: u64,
     /// Serializable reads that lag.
-    pub serializable: bool,
+    pub(crate) serializable: bool,
     /// An acknowledged write that is never carried out: the how-manieth.
-    pub lose: Option<u64>,
+    pub(crate) lose: Option<u64>,
 }
 
 /// A store written anew for the tests: it must not share mistakes with the code it judges.
@@ -180,14 +161,14 @@ impl Plan {
 }
 
 /// A history, the state at its end, and everything the store changed.
-pub struct Made {
-    pub history: History,
-    pub finale: Final,
-    pub changes: Vec<Change>,
-    pub states: Vec<Snapshot>,
+pub(crate) struct Made {
+    pub(crate) history: History,
+    pub(crate) finale: Final,
+    pub(crate) changes: Vec<Change>,
+    pub(crate) states: Vec<Snapshot>,
 }
 
-pub fn make(seed: u64, shape: Shape) -> Made {
+pub(crate) fn make(seed: u64, shape: Shape) -> Made {
     let mut chance = Chance::new(seed);
     let mut plans = plan(&mut chance, shape);
     plans.sort_by_key(|plan| plan.effect);
@@ -271,7 +252,7 @@ fn plan(chance: &mut Chance, shape: Shape) -> Vec<Plan> {
             what,
             serializable: shape.serializable && reads && chance.one_in(2),
             unknown,
-            happens: !(unknown && chance.one_in(3)) && !chance.one_in(20),
+            happens: !chance.one_in(if unknown { 3 } else { 20 }),
         });
     }
     plans

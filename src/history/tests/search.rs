@@ -1,0 +1,215 @@
+//! The general search against hand-made histories, and against trying every order.
+
+mod chance;
+
+use chance::Chance;
+use proptest::prelude::*;
+use seatrial_history::search::{
+    AppendKv, AppendOp, AppendStep, CasRegister, Model, MultiRegister, MultiRegisterOp, RegisterOp,
+    RegisterStep, Timed, check,
+};
+use seatrial_history::{Budget, Rule, Verdict};
+use std::collections::BTreeMap;
+
+fn timed<O>(id: usize, call: u64, ret: Option<u64>, op: O) -> Timed<O> {
+    Timed { id, client: id as u64, call, ret, op }
+}
+
+fn register(operations: &[(u64, Option<u64>, RegisterOp)]) -> Verdict {
+    let operations: Vec<_> =
+        operations.iter().enumerate().map(|(id, &(call, ret, op))| timed(id, call, ret, op)).collect();
+    check(&CasRegister, &operations, Budget::default())
+}
+
+const fn cas(expected: i64, new: i64, swapped: Option<bool>) -> RegisterOp {
+    RegisterOp::Cas { expected, new, swapped }
+}
+
+use RegisterOp::{Read, Write};
+
+#[test]
+fn a_stale_read_is_refused_with_evidence_and_a_concurrent_one_is_not() {
+    let stale = register(&[(1, Some(2), Write(1)), (3, Some(4), Write(2)), (5, Some(6), Read(Some(1)))]);
+    let violation = stale.violation().unwrap();
+    assert_eq!(
+        (violation.rule, &violation.operations[..], violation.at),
+        (Rule::NotLinearizable, &[1, 2][..], Some(6))
+    );
+    assert!(
+        violation.sentence.contains("#2 (client 2, read 1, event 5 to event 6) finds no place: 2 of 3"),
+        "{stale}"
+    );
+    assert!(violation.sentence.contains("the state is then 2"), "{stale}");
+    let concurrent = register(&[(1, Some(2), Write(1)), (3, Some(5), Write(2)), (5, Some(6), Read(Some(1)))]);
+    assert_eq!(concurrent, Verdict::Ok);
+}
+
+#[test]
+fn a_write_of_what_is_there_already_may_be_needed_later() {
+    // 0 is written; then 1 and, concurrently, 0 again; the read of 0 needs the second 0 after the 1.
+    let history =
+        [(1, Some(2), Write(0)), (3, Some(6), Write(1)), (4, Some(8), Write(0)), (7, Some(9), Read(Some(0)))];
+    assert_eq!(register(&history), Verdict::Ok);
+}
+
+#[test]
+fn an_unanswered_write_may_happen_late_or_never_but_not_twice() {
+    let read = |time: u64, value: i64| (time, Some(time + 1), Read(Some(value)));
+    let write = |value: i64, time: u64| (time, Some(time + 1), Write(value));
+    assert_eq!(register(&[(1, None, Write(7)), write(1, 2), read(4, 1)]), Verdict::Ok);
+    assert_eq!(register(&[(1, None, Write(7)), write(1, 2), read(4, 1), read(6, 7)]), Verdict::Ok);
+    let again = [(1, None, Write(7)), write(1, 2), read(4, 7), write(1, 6), read(8, 7)];
+    assert!(register(&again).violation().is_some());
+    assert_eq!(register(&[&again[..], &[(3, None, Write(7))]].concat()), Verdict::Ok);
+    let unasked = [write(1, 2), read(4, 7), (6, None, Write(7))];
+    assert!(register(&unasked).violation().is_some(), "called only after it was read");
+}
+
+#[test]
+fn a_swap_tells_what_was_there() {
+    let write = (1, Some(2), Write(1));
+    assert_eq!(
+        register(&[write, (3, Some(4), cas(1, 2, Some(true))), (5, Some(6), Read(Some(2)))]),
+        Verdict::Ok
+    );
+    assert_eq!(
+        register(&[write, (3, Some(4), cas(5, 2, Some(false))), (5, Some(6), Read(Some(1)))]),
+        Verdict::Ok
+    );
+    assert!(register(&[write, (3, Some(4), cas(1, 2, Some(false)))]).violation().is_some());
+    assert!(register(&[write, (3, Some(4), cas(5, 2, Some(true)))]).violation().is_some());
+    assert_eq!(register(&[write, (3, None, cas(1, 2, None)), (5, Some(6), Read(Some(2)))]), Verdict::Ok);
+}
+
+#[test]
+fn registers_written_together_are_read_together() {
+    let model = MultiRegister { initial: BTreeMap::from([("x".to_owned(), 0), ("y".to_owned(), 0)]) };
+    let write = |register: &str, value| RegisterStep::Write { register: register.into(), value };
+    let read =
+        |register: &str, value| RegisterStep::Read { register: register.into(), value: Some(Some(value)) };
+    let both = |x, y| {
+        let operations = [
+            timed(0, 1, Some(4), MultiRegisterOp(vec![write("x", 1), write("y", 1)])),
+            timed(1, 2, Some(3), MultiRegisterOp(vec![read("x", x), read("y", y)])),
+        ];
+        check(&model, &operations, Budget::default())
+    };
+    assert_eq!((both(0, 0), both(1, 1)), (Verdict::Ok, Verdict::Ok));
+    assert!(both(0, 1).violation().is_some() && both(1, 0).violation().is_some());
+}
+
+#[test]
+fn keys_that_never_meet_are_judged_apart() {
+    // Together, 12 concurrent appends to each of 10 keys would be beyond any budget.
+    let mut operations = Vec::new();
+    for key in 0..10 {
+        for number in 0..6 {
+            let op = AppendOp { key: format!("{key}"), step: AppendStep::Append(format!("{number}")) };
+            operations.push(timed(operations.len(), 1, Some(9), op));
+        }
+        let seen = AppendStep::Get(Some("351024".into()));
+        operations.push(timed(
+            operations.len(),
+            10,
+            Some(11),
+            AppendOp { key: format!("{key}"), step: seen },
+        ));
+    }
+    let budget = Budget { steps: 200_000, ..Budget::default() };
+    assert_eq!(check(&AppendKv, &operations, budget), Verdict::Ok);
+    let wrong = AppendStep::Get(Some("351023".into()));
+    operations.push(timed(operations.len(), 12, Some(13), AppendOp { key: "4".into(), step: wrong }));
+    let verdict = check(&AppendKv, &operations, budget);
+    assert_eq!(verdict.violation().unwrap().operations.last(), Some(&(operations.len() - 1)));
+}
+
+#[test]
+fn a_hard_history_is_left_open_when_steps_or_memory_run_out() {
+    // Sixteen concurrent writes with a read that none of them explains: 2^16 sets times 16 states.
+    let mut operations: Vec<_> =
+        (0..16).map(|value| timed(value, 1, Some(50), Write(value as i64))).collect();
+    operations.push(timed(16, 2, Some(49), Read(Some(99))));
+    for budget in
+        [Budget { steps: 10_000, ..Budget::default() }, Budget { memo_bytes: 100_000, ..Budget::default() }]
+    {
+        let verdict = check(&CasRegister, &operations, budget);
+        assert!(matches!(&verdict, Verdict::Unknown { why } if why.contains("stopped")), "{verdict}");
+        assert!(!verdict.is_ok(), "not knowing is no pass");
+    }
+}
+
+#[test]
+fn a_violation_elsewhere_outweighs_a_part_that_was_left_open() {
+    let op = |key: &str, step| AppendOp { key: key.into(), step };
+    let mut operations: Vec<_> = (0..9)
+        .map(|number| timed(number, 1, Some(50), op("hard", AppendStep::Put(format!("{number}")))))
+        .collect();
+    operations.push(timed(9, 51, Some(52), op("zz", AppendStep::Get(Some("never".into())))));
+    operations.push(timed(10, 2, Some(49), op("hard", AppendStep::Get(Some("no".into())))));
+    let budget = Budget { memo_bytes: 5_000, ..Budget::default() };
+    let verdict = check(&AppendKv, &operations, budget);
+    assert_eq!(verdict.violation().map(|violation| &violation.operations[..]), Some(&[9][..]), "{verdict}");
+}
+
+#[test]
+fn nothing_at_all_is_linearizable() {
+    assert_eq!(register(&[]), Verdict::Ok);
+    assert_eq!(register(&[(1, None, Write(1)), (2, None, Write(2))]), Verdict::Ok);
+    let backwards = register(&[(5, Some(4), Write(1))]);
+    assert_eq!(backwards.violation().map(|violation| violation.rule), Some(Rule::Malformed));
+}
+
+/// Tries every order, without any of the search's observations.
+fn by_force<M: Model>(model: &M, state: &M::State, left: &[Timed<M::Op>]) -> bool {
+    if left.iter().all(|operation| operation.ret.is_none()) {
+        return true;
+    }
+    let first_return = left.iter().filter_map(|operation| operation.ret).min().unwrap();
+    (0..left.len()).filter(|&place| left[place].call <= first_return).any(|place| {
+        let mut rest = left.to_vec();
+        let operation = rest.remove(place);
+        model.step(state, &operation.op).is_some_and(|after| by_force(model, &after, &rest))
+    })
+}
+
+fn random_register(seed: u64) -> Vec<Timed<RegisterOp>> {
+    let mut chance = Chance::new(seed);
+    let width = 2 + chance.below(12);
+    (0..3 + chance.below(6) as usize)
+        .map(|id| {
+            let call = chance.below(20);
+            let answered = !chance.one_in(4);
+            let value = chance.below(3) as i64;
+            let op = match chance.below(6) {
+                0..=2 if answered => Read(if value == 0 && chance.one_in(2) { None } else { Some(value) }),
+                5 => cas(value, chance.below(3) as i64, answered.then(|| chance.one_in(2))),
+                _ => Write(value),
+            };
+            timed(id, call, answered.then(|| call + chance.below(width)), op)
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_search_agrees_with_trying_every_order(seed: u64) {
+        let operations = random_register(seed);
+        let forced = by_force(&CasRegister, &CasRegister.initial(), &operations);
+        let verdict = check(&CasRegister, &operations, Budget::default());
+        prop_assert_eq!(verdict.is_ok(), forced, "{}\n{:?}", verdict, operations);
+    }
+}
+
+#[test]
+fn random_registers_are_of_both_kinds() {
+    let fine = |seed: u64| {
+        by_force(&CasRegister, &CasRegister.initial(), &random_register(seed.wrapping_mul(0x9e37_79b9)))
+    };
+    let count = (0..300).filter(|&seed| fine(seed)).count();
+    assert!(
+        (60..240).contains(&count),
+        "{count} of 300 are linearizable: the agreement above would mean little"
+    );
+}
