@@ -3,12 +3,12 @@
 //! Handlers of gRPC and HTTP hold this and nothing else, so that they are compiled once and not once per
 //! world.
 
-use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
+use seatrial_types::watch::{StreamId, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
-/// Answers a stream may have in its channel before the member holds back (and catches up from the store
-/// later): bounds the memory of a reader that does not read.
+/// Answers with events a stream may have in its channel before the member holds back (and catches up from the
+/// store later): bounds the memory of a reader that does not read.
 pub const WATCH_WINDOW: usize = 64;
 
 /// What callers hand to the loop.
@@ -24,7 +24,7 @@ pub(crate) enum Call {
     /// A new watch stream.
     WatchOpen {
         /// Where its answers go.
-        responses: mpsc::Sender<WatchResponse>,
+        responses: mpsc::UnboundedSender<WatchResponse>,
         /// Tells the caller the stream's id.
         opened: oneshot::Sender<StreamId>,
     },
@@ -47,6 +47,10 @@ pub(crate) enum Call {
         /// Which stream.
         stream: StreamId,
     },
+    /// Something that is not a call of a client.
+    Input(crate::member::Input),
+    /// The member cannot go on.
+    Failed(String),
     /// Stop: answer what waits with [`Error::Stopped`] and end the loop.
     Stop,
 }
@@ -76,7 +80,7 @@ impl Handle {
     /// # Errors
     /// [`Error::Stopped`].
     pub async fn watch(&self) -> Result<WatchSession, Error> {
-        let (responses, receive) = mpsc::channel(WATCH_WINDOW);
+        let (responses, receive) = mpsc::unbounded_channel();
         let (opened, wait) = oneshot::channel();
         if self.calls.send(Call::WatchOpen { responses, opened }).is_err() {
             return Err(Error::Stopped);
@@ -96,7 +100,7 @@ impl Handle {
 pub struct WatchSession {
     handle: Handle,
     stream: StreamId,
-    receive: mpsc::Receiver<WatchResponse>,
+    receive: mpsc::UnboundedReceiver<WatchResponse>,
     taken: usize,
 }
 
@@ -109,9 +113,11 @@ impl WatchSession {
     /// The next answer; `None` once the member has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<WatchResponse> {
         let response = self.receive.recv().await?;
-        self.taken += 1;
+        // Answers to what the client asked for itself are not counted against it.
+        let counted = !response.created && !response.canceled && response.watch_id != WatchId::INVALID;
+        self.taken += usize::from(counted);
         // Handing credit back one by one would wake the member for every event.
-        if self.taken >= WATCH_WINDOW / 4 || self.receive.is_empty() {
+        if self.taken >= WATCH_WINDOW / 4 || (self.taken > 0 && self.receive.is_empty()) {
             let count = std::mem::take(&mut self.taken);
             let _ = self.handle.calls.send(Call::WatchCredit { stream: self.stream, count });
         }

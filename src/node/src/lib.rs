@@ -3,8 +3,27 @@
 //!
 //! Knows nothing of client protocols: requests come as values through a [`Handle`].
 //!
-//! Read first: [`Handle`].
+//! Read first: [`Member`] with its [`Input`] and [`Output`] (everything that can happen to a member, and
+//! everything it wants done), [`start`] (the loop), [`Handle`] (how others talk to it).
 
+mod cluster;
+mod disk;
 mod handle;
+mod image;
+mod member;
+mod observation;
+mod peer;
+mod proposal;
+mod runner;
+mod transport;
 
+pub use cluster::{BootstrapError, Cluster, ClusterChange};
+pub use disk::{DiskError, wal_options};
+pub use seatrial_store::{RedbOptions, WalOptions};
 pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
+pub use image::LogImage;
+pub use member::{API_VERSION, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer};
+pub use observation::{Blind, Observation, Observer};
+pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
+pub use proposal::{Action, Proposal, RequestId};
+pub use runner::{NodeOptions, Running, StartError, address_of, start};

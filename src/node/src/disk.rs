@@ -1,0 +1,176 @@
+//! A member's disk: opening what is there, and the task that writes the log.
+
+use crate::handle::Call;
+use crate::member::{Durable, Input, LogWrite};
+use seatrial_raft::{Config, Entry, HardState, Payload, PersistId, SnapshotMeta};
+use seatrial_store::wal::{self, Record, Recovered, SnapshotMark};
+use seatrial_store::{BackendError, RedbBackend, RedbCommitter, RedbOptions, Wal, WalError, WalOptions};
+use seatrial_types::{ClusterId, MemberId};
+use seatrial_world::{Disk, DiskWork, World};
+use tokio::sync::mpsc;
+
+/// A disk from which no member can start.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// The write-ahead log.
+    #[error("the write-ahead log cannot be opened: {0}")]
+    Wal(#[from] WalError),
+    /// The store's file.
+    #[error("the store cannot be opened: {0}")]
+    Backend(#[from] BackendError),
+    /// A record of the log passes its checksum but makes no sense.
+    #[error(
+        "the write-ahead log holds {what} that cannot be decoded: {error}\nhint: run the version that wrote it"
+    )]
+    Decode {
+        /// Which record.
+        what: String,
+        /// Why.
+        error: postcard::Error,
+    },
+}
+
+/// What was found on the disk.
+pub(crate) struct Opened<D: Disk> {
+    pub(crate) wal: Wal<D>,
+    pub(crate) durable: Durable,
+    pub(crate) backend: RedbBackend<D>,
+    pub(crate) committer: RedbCommitter<D>,
+}
+
+/// The write-ahead log's settings for a member.
+#[must_use]
+pub fn wal_options(cluster: ClusterId, member: MemberId, segment_bytes: u64) -> WalOptions {
+    WalOptions { segment_bytes, ..WalOptions::new(cluster, member) }
+}
+
+/// Opens log and store. Blocking.
+pub(crate) fn open<D: Disk>(disk: &D, wal: WalOptions, redb: RedbOptions) -> Result<Opened<D>, DiskError> {
+    let (wal, recovered) = Wal::open(disk.clone(), wal)?;
+    let durable = decode(recovered)?;
+    let (backend, committer) = RedbBackend::open(disk.clone(), redb)?;
+    Ok(Opened { wal, durable, backend, committer })
+}
+
+fn decode(recovered: Recovered) -> Result<Durable, DiskError> {
+    let findings = recovered.report.iter().map(|finding| (finding.to_string(), finding.is_damage())).collect();
+    let start = match recovered.snapshot {
+        None => None,
+        Some(mark) => {
+            let config: Config = postcard::from_bytes(&mark.config)
+                .map_err(|error| DiskError::Decode { what: format!("a mark at entry {}", mark.index), error })?;
+            Some(SnapshotMeta { index: mark.index, term: mark.term, config })
+        }
+    };
+    let begin = start.as_ref().map_or(0, |start| start.index.0);
+    let mut entries = Vec::with_capacity(recovered.entries.len());
+    for entry in recovered.entries {
+        // Whole segments are released, so entries below the mark may still lie there.
+        if entry.index.0 <= begin {
+            continue;
+        }
+        let payload: Payload = postcard::from_bytes(&entry.payload)
+            .map_err(|error| DiskError::Decode { what: format!("entry {}", entry.index), error })?;
+        entries.push(Entry { term: entry.term, index: entry.index, payload });
+    }
+    let wal::HardState { term, vote, commit } = recovered.hard_state;
+    Ok(Durable {
+        hard_state: HardState { term, vote, commit },
+        start,
+        entries,
+        lost_up_to: recovered.lost_up_to,
+        findings,
+    })
+}
+
+/// The records of one write, appended to `records`.
+fn encode(write: &LogWrite, records: &mut Vec<Record>) {
+    match write {
+        LogWrite::Append(persist) => {
+            for entry in &persist.entries {
+                let payload = postcard::to_extend(&entry.payload, Vec::new()).expect("entries always encode");
+                records.push(Record::Entry { index: entry.index, term: entry.term, payload: payload.into() });
+            }
+            if let Some(HardState { term, vote, commit }) = persist.hard_state {
+                records.push(Record::HardState(wal::HardState { term, vote, commit }));
+            }
+        }
+        LogWrite::Release(meta) | LogWrite::Restart(meta) => {
+            let config = postcard::to_extend(&meta.config, Vec::new()).expect("configurations always encode");
+            records.push(Record::SnapshotMark(SnapshotMark {
+                index: meta.index,
+                term: meta.term,
+                config: config.into(),
+            }));
+        }
+        LogWrite::ForgetLoss => records.push(Record::LostUpTo(seatrial_types::LogIndex::ZERO)),
+    }
+}
+
+/// Writes the log: everything that queued behind the last write becomes one write and one sync.
+pub(crate) async fn write_log<W: World>(
+    world: W,
+    mut log: Wal<W::Disk>,
+    mut work: mpsc::UnboundedReceiver<LogWrite>,
+    inbox: mpsc::UnboundedSender<Call>,
+) {
+    while let Some(first) = work.recv().await {
+        let mut records = Vec::new();
+        let mut persisted: Option<PersistId> = None;
+        let mut release = None;
+        let mut next = Some(first);
+        while let Some(write) = next {
+            encode(&write, &mut records);
+            match &write {
+                LogWrite::Append(persist) => persisted = Some(persist.id),
+                LogWrite::Release(meta) | LogWrite::Restart(meta) => release = Some(meta.index),
+                LogWrite::ForgetLoss => {}
+            }
+            next = work.try_recv().ok();
+        }
+        let (back, appended) = world
+            .work(DiskWork::Write, move || {
+                let appended = log.append(&records);
+                (log, appended)
+            })
+            .await;
+        log = back;
+        let result = match appended {
+            Err(error) => Err(error),
+            Ok(()) => {
+                let (back, synced) = world
+                    .work(DiskWork::Sync, move || {
+                        let synced = log.sync();
+                        (log, synced)
+                    })
+                    .await;
+                log = back;
+                synced
+            }
+        };
+        // A failed sync is never tried again: the kernel may have dropped the pages, and a second sync would
+        // report success for bytes that are nowhere (fsyncgate).
+        if let Err(error) = result {
+            let _ = inbox.send(Call::Failed(format!("the write-ahead log cannot be written: {error}")));
+            return;
+        }
+        if let Some(id) = persisted
+            && inbox.send(Call::Input(Input::Persisted(id))).is_err()
+        {
+            return;
+        }
+        if let Some(index) = release {
+            let (back, released) = world
+                .work(DiskWork::Sync, move || {
+                    let released = log.release(index);
+                    (log, released)
+                })
+                .await;
+            log = back;
+            if let Err(error) = released {
+                let _ = inbox.send(Call::Failed(format!("the write-ahead log cannot be cut: {error}")));
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! From what is on disk to a running member.
+
+use super::{LogWrite, Member, MemberOptions, Output, Published, reads, snapshots};
+use crate::cluster::Cluster;
+use crate::observation::Observation;
+use seatrial_raft::{Entry, HardState, PersistId, Raft, Restored, SnapshotMeta, SoftState};
+use seatrial_store::{Backend, BackendError, HubOptions, Store};
+use seatrial_types::LogIndex;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// Under which key the cluster's table lies in the store.
+pub(super) const CLUSTER_KEY: &[u8] = b"cluster";
+
+/// What the write-ahead log gave back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Durable {
+    /// The last hard state.
+    pub hard_state: HardState,
+    /// Where the log begins; `None` for a log that was never cut.
+    pub start: Option<SnapshotMeta>,
+    /// Consecutive from there on.
+    pub entries: Vec<Entry>,
+    /// The highest index of which this log may have lost an acknowledged entry.
+    pub lost_up_to: Option<LogIndex>,
+    /// What recovery found odd: a sentence, and whether something durable was lost.
+    pub findings: Vec<(String, bool)>,
+}
+
+/// A member that cannot start from its disk.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The backend cannot be read.
+    #[error("the store cannot be opened: {0}")]
+    Store(#[from] BackendError),
+    /// The backend lacks what the log says was written to it.
+    #[error(
+        "the log begins behind entry {log} but the store has only applied {store}: they do not belong together\nhint: the data folder was mixed from two sources; remove it and let the member fetch everything from its peers"
+    )]
+    Mixed {
+        /// Where the log begins.
+        log: LogIndex,
+        /// What the store has applied.
+        store: LogIndex,
+    },
+    /// The folder belongs to another cluster.
+    #[error(
+        "the data folder belongs to cluster {found:x}, not to {want:x}\nhint: --initial-cluster or --initial-cluster-token differs from the first start; use another --data-dir for another cluster"
+    )]
+    OtherCluster {
+        /// What is there.
+        found: u64,
+        /// What the flags say.
+        want: u64,
+    },
+    /// The only member lost acknowledged entries, and nobody has them.
+    #[error(
+        "the write-ahead log is damaged and entries up to {lost} are lost; this is the only voter, so no peer has them\nhint: restore a snapshot of the data folder; to go on with what is left, up to entry {kept}, start once with --accept-data-loss"
+    )]
+    LostForGood {
+        /// Entries up to here were acknowledged.
+        lost: LogIndex,
+        /// Entries up to here are intact.
+        kept: LogIndex,
+    },
+    /// The table of members in the store cannot be decoded.
+    #[error("the table of members in the store cannot be decoded: {0}")]
+    Cluster(String),
+}
+
+impl<B: Backend> Member<B> {
+    /// Starts a member from what its disk holds.
+    ///
+    /// `bootstrap` is the cluster that the flags describe; it counts only for an empty disk. `accept_loss`
+    /// starts a lone member even though acknowledged entries are gone.
+    ///
+    /// # Errors
+    /// See [`BootError`].
+    pub fn boot(
+        options: MemberOptions,
+        bootstrap: Cluster,
+        backend: B,
+        log: Durable,
+        accept_loss: bool,
+    ) -> Result<Self, BootError> {
+        let hub = HubOptions { credit: crate::WATCH_WINDOW as u32, ..HubOptions::default() };
+        let store = Store::open(backend, hub)?;
+        let cluster = match store.meta(CLUSTER_KEY)? {
+            None => bootstrap,
+            Some(bytes) => {
+                let kept: Cluster =
+                    postcard::from_bytes(&bytes).map_err(|error| BootError::Cluster(error.to_string()))?;
+                if kept.id != bootstrap.id {
+                    return Err(BootError::OtherCluster { found: kept.id.0, want: bootstrap.id.0 });
+                }
+                kept
+            }
+        };
+        let (restored, restart) = restore(&store, &cluster, &log)?;
+        if let Some(lost) = restored.lost_up_to
+            && cluster.config.voters.len() <= 1
+            && !accept_loss
+        {
+            let kept = restored.entries.last().map_or(restored.snapshot.index, |entry| entry.index);
+            return Err(BootError::LostForGood { lost, kept });
+        }
+        let forgiven = accept_loss && restored.lost_up_to.is_some();
+        let restored = if forgiven { Restored { lost_up_to: None, ..restored } } else { restored };
+        let started = Observation::Started {
+            term: restored.hard_state.term,
+            applied: store.applied(),
+            last_index: restored.entries.last().map_or(restored.snapshot.index, |entry| entry.index),
+        };
+
+        let mut member = Self {
+            raft: Raft::new(options.raft.clone(), restored),
+            checkpointed: store.applied(),
+            sealed: VecDeque::new(),
+            store,
+            cluster,
+            now: Duration::ZERO,
+            soft: SoftState {
+                leader: seatrial_types::MemberId::NONE,
+                term: log.hard_state.term,
+                role: seatrial_raft::Role::Follower,
+            },
+            outputs: Vec::new(),
+            held: VecDeque::new(),
+            persist_issued: PersistId(0),
+            persist_durable: PersistId(0),
+            durable_marks: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            proposals: Vec::new(),
+            reads: reads::Reads::default(),
+            forwards: BTreeMap::new(),
+            leaderless: BTreeSet::new(),
+            next_forward: 0,
+            next_lease: 0,
+            revoking: BTreeMap::new(),
+            leases_led: false,
+            lease_timer: None,
+            applied_unsealed: 0,
+            checkpoint_armed: false,
+            background_armed: false,
+            retry_armed: false,
+            request_timer: None,
+            physical: Vec::new(),
+            snapshots: snapshots::Snapshots::default(),
+            published: Published::No,
+            stopped: false,
+            options,
+        };
+        for (text, damage) in log.findings {
+            member.observe(Observation::Finding { text, damage });
+        }
+        member.observe(started);
+        if let Some(meta) = restart {
+            member.output(Output::Log(LogWrite::Restart(meta)));
+        }
+        if forgiven {
+            member.output(Output::Log(LogWrite::ForgetLoss));
+        }
+        let progress = member.options.watch_progress_interval;
+        member.output(Output::SetTimer { timer: super::Timer::WatchProgress, min: progress, max: progress });
+        Ok(member)
+    }
+
+    /// Reads the cluster's table anew, after a snapshot has replaced the store.
+    pub(super) fn load_cluster(&mut self) {
+        match self.store.meta(CLUSTER_KEY) {
+            Ok(Some(bytes)) => match postcard::from_bytes(&bytes) {
+                Ok(cluster) => self.cluster = cluster,
+                Err(error) => self.fatal(format!("the snapshot's table of members cannot be decoded: {error}")),
+            },
+            // Nobody has told a name yet: the members are those of the bootstrap, here as there.
+            Ok(None) => {}
+            Err(error) => self.fatal(format!("the store cannot be read: {error}")),
+        }
+    }
+}
+
+/// Joins log and store. They are written apart, so a crash may leave either ahead of the other.
+fn restore<B: Backend>(
+    store: &Store<B>,
+    cluster: &Cluster,
+    log: &Durable,
+) -> Result<(Restored, Option<SnapshotMeta>), BootError> {
+    let applied = store.applied();
+    let start = log.start.clone().unwrap_or_else(|| SnapshotMeta {
+        index: LogIndex::ZERO,
+        config: cluster.config.clone(),
+        ..SnapshotMeta::default()
+    });
+    if start.index > applied {
+        return Err(BootError::Mixed { log: start.index, store: applied });
+    }
+    let mut hard_state = log.hard_state;
+    let last = log.entries.last().map_or(start.index, |entry| entry.index);
+    let term_in_log = if applied == start.index {
+        Some(start.term)
+    } else {
+        log.entries.iter().find(|entry| entry.index == applied).map(|entry| entry.term)
+    };
+    // What is applied is committed: where the log ends before it or disagrees with it, the store is right
+    // and the log begins anew behind it. (The backend may become durable before the log's own write, and a
+    // snapshot is installed in the backend first.)
+    let store_ahead = applied > last || term_in_log != Some(store.applied_term());
+    let (snapshot, entries) = if store_ahead {
+        let meta = SnapshotMeta { index: applied, term: store.applied_term(), config: cluster.config.clone() };
+        (meta, Vec::new())
+    } else {
+        (start, log.entries.clone())
+    };
+    if store.applied_term() > hard_state.term {
+        // An entry of that term was committed, so it is in force; a vote in it cannot have been answered,
+        // for votes are durable before they are.
+        hard_state.term = store.applied_term();
+        hard_state.vote = seatrial_types::MemberId::NONE;
+    }
+    hard_state.commit = hard_state.commit.max(applied);
+    let end = entries.last().map_or(snapshot.index, |entry: &Entry| entry.index);
+    hard_state.commit = hard_state.commit.min(end);
+    let lost_up_to = log.lost_up_to.filter(|lost| *lost > applied);
+    // The first thing in a log is where it begins, with the configuration there: later changes of it are in
+    // the log, and after a restart the table of members is already ahead of them.
+    let restart = (store_ahead || log.start.is_none()).then(|| snapshot.clone());
+    Ok((Restored { hard_state, snapshot, entries, applied, lost_up_to }, restart))
+}

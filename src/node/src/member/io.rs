@@ -1,0 +1,126 @@
+//! What wakes a member, and what it wants done. Reading [`Input`] tells everything that can happen to it.
+
+use crate::observation::Observation;
+use crate::peer::PeerMessage;
+use crate::proposal::RequestId;
+use seatrial_raft as raft;
+use seatrial_store::{Batch, BatchId};
+use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
+use seatrial_types::{Error, MemberId, Request, Response};
+use std::time::Duration;
+
+/// Everything that can happen to a member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// A peer says something.
+    Peer(PeerMessage),
+    /// The connection to a peer failed: what was on its way may be lost.
+    PeerUnreachable(MemberId),
+    /// A peer's *process* closed its connection to us: it has probably died.
+    PeerReset(MemberId),
+    /// A timer ran out.
+    Timer(Timer),
+    /// A client asks.
+    Request {
+        /// Drawn by the driver; larger than every one before.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+    /// A client opens a watch stream.
+    WatchOpen(StreamId),
+    /// A client says something on it.
+    Watch {
+        /// Which stream.
+        stream: StreamId,
+        /// What.
+        request: WatchRequest,
+    },
+    /// The stream can take so many more answers.
+    WatchCredit {
+        /// Which stream.
+        stream: StreamId,
+        /// How many.
+        count: usize,
+    },
+    /// The stream is gone.
+    WatchClose(StreamId),
+    /// Every [`LogWrite`] up to and including the one with this id is durable.
+    Persisted(raft::PersistId),
+    /// This batch of the backend is durable.
+    Committed(BatchId),
+    /// Answer what waits and ask nothing more.
+    Stop,
+}
+
+/// The timers of a member. At most one of each runs; setting it again replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// Raft's own.
+    Raft(raft::Timer),
+    /// The first waiting request runs out of time.
+    RequestTimeout,
+    /// Ask again for what may have been lost on the way: reads and forwarded requests.
+    Retry,
+    /// The next lease runs out (leader only).
+    Lease,
+    /// Write what was applied into the backend.
+    Checkpoint,
+    /// Go on with background work: compaction, watchers that catch up.
+    Background,
+    /// Tell idle watchers how far the store is.
+    WatchProgress,
+}
+
+/// One step of the write-ahead log, in order.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogWrite {
+    /// Raft's entries and hard state; reported back with [`Input::Persisted`].
+    Append(raft::Persist),
+    /// The log begins behind this point; what it covers may be released. Not reported back.
+    Release(raft::SnapshotMeta),
+    /// The log is dropped as a whole and begins anew behind this point (a snapshot was installed).
+    Restart(raft::SnapshotMeta),
+    /// An operator has accepted that acknowledged entries are gone: do not remember it any longer.
+    ForgetLoss,
+}
+
+/// Everything a member wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Say this to a peer; may be lost.
+    Send(PeerMessage),
+    /// Write this into the log, in order.
+    Log(LogWrite),
+    /// Write this into the backend as one transaction, in order; reported back with [`Input::Committed`].
+    Commit(Batch),
+    /// The answer to a request.
+    Answer {
+        /// Which request.
+        id: RequestId,
+        /// What.
+        result: Result<Response, Error>,
+    },
+    /// An answer on a watch stream.
+    Watch {
+        /// Which stream.
+        stream: StreamId,
+        /// What.
+        response: WatchResponse,
+    },
+    /// Fire this timer after a duration drawn evenly from `min..=max`.
+    SetTimer {
+        /// Which.
+        timer: Timer,
+        /// Shortest.
+        min: Duration,
+        /// Longest.
+        max: Duration,
+    },
+    /// Do not fire it.
+    CancelTimer(Timer),
+    /// A fact for onlookers.
+    Observe(Observation),
+    /// The member must stop: going on would be unsafe. One sentence.
+    Fatal(String),
+}

@@ -1,0 +1,123 @@
+//! Reads that wait: first for a quorum to confirm the leader, then for the state machine to catch up
+//! (thesis §6.4). All reads that gather before one flush share one round.
+
+use super::Member;
+use crate::peer::{ForwardId, PeerBody, PeerMessage};
+use crate::proposal::RequestId;
+use seatrial_raft::{ReadId, ReadReady};
+use seatrial_store::Backend;
+use seatrial_types::{LogIndex, MemberId, Request};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Output;
+
+/// Something to be done once it is known that this member's state is new enough.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Read {
+    /// A client of this member waits.
+    Own(RequestId),
+    /// Another member asks us as the leader.
+    Forwarded {
+        from: MemberId,
+        id: ForwardId,
+        request: Request,
+    },
+}
+
+/// Reads by how far they have come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Reads {
+    /// Not asked yet.
+    queued: Vec<Read>,
+    /// Asked, with the time after which the question counts as lost.
+    asked: BTreeMap<ReadId, (Duration, Vec<Read>)>,
+    /// Confirmed; to be served when this index is applied.
+    confirmed: BTreeMap<LogIndex, Vec<Read>>,
+    next: u64,
+}
+
+impl Reads {
+    pub(super) fn push(&mut self, read: Read) {
+        self.queued.push(read);
+    }
+
+    pub(super) fn confirmed(&mut self, ready: ReadReady) {
+        if let Some((_, reads)) = self.asked.remove(&ready.id) {
+            self.confirmed.entry(ready.index).or_default().extend(reads);
+        }
+    }
+
+    pub(super) fn dropped(&mut self, id: ReadId) {
+        if let Some((_, reads)) = self.asked.remove(&id) {
+            self.queued.extend(reads);
+        }
+    }
+
+    /// Puts back what was asked too long ago: the question or its answer was lost.
+    pub(super) fn overdue(&mut self, now: Duration) {
+        let late: Vec<ReadId> =
+            self.asked.iter().filter(|(_, (until, _))| *until <= now).map(|(id, _)| *id).collect();
+        for id in late {
+            self.dropped(id);
+        }
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.queued.is_empty() || !self.asked.is_empty()
+    }
+}
+
+impl<B: Backend> Member<B> {
+    /// Asks Raft for the index of the reads that have gathered.
+    pub(super) fn submit_reads(&mut self) {
+        if self.reads.queued.is_empty() {
+            return;
+        }
+        // Whose client no longer waits need not be asked for.
+        let waiting = &self.waiting;
+        self.reads.queued.retain(|read| match read {
+            Read::Own(id) => waiting.contains_key(id),
+            Read::Forwarded { .. } => true,
+        });
+        if self.reads.queued.is_empty() {
+            return;
+        }
+        self.reads.next += 1;
+        let id = self.read_id(self.reads.next);
+        match self.raft.read_index(id) {
+            Ok(()) => {
+                let reads = std::mem::take(&mut self.reads.queued);
+                self.reads.asked.insert(id, (self.now + self.options.retry_interval, reads));
+            }
+            // No leader: they stay queued, and are tried again at every flush.
+            Err(_) => {}
+        }
+    }
+
+    /// Serves the reads whose index is applied.
+    pub(super) fn serve_reads(&mut self) {
+        let applied = self.store.applied();
+        while let Some(entry) = self.reads.confirmed.first_entry() {
+            if *entry.key() > applied {
+                return;
+            }
+            for read in entry.remove() {
+                match read {
+                    Read::Own(id) => {
+                        let request = self.waiting.get_mut(&id).and_then(|waiting| waiting.request.take());
+                        if let Some(request) = request {
+                            let result = self.evaluate(request);
+                            self.answer(id, result);
+                        }
+                    }
+                    Read::Forwarded { from, id, request } => {
+                        let result = self.evaluate(request);
+                        let body = PeerBody::ForwardAnswer { id, result };
+                        self.output(Output::Send(PeerMessage { from: self.id(), to: from, body }));
+                    }
+                }
+            }
+        }
+    }
+}

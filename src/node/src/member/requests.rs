@@ -1,0 +1,356 @@
+//! Requests of clients: which way each takes, and what becomes of those that wait.
+
+use super::reads::Read;
+use super::{Member, Output, Published, Waiting};
+use crate::peer::{ForwardId, PeerBody, PeerMessage};
+use crate::proposal::{Action, Proposal, RequestId};
+use seatrial_raft::{ProposeError, Role};
+use seatrial_store::{Backend, Command, Failure, Store};
+use seatrial_types::request::{
+    AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse, StatusResponse,
+};
+use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response};
+
+/// The etcd version whose API this is; clients choose features by it.
+pub const API_VERSION: &str = "3.5.21";
+
+/// Leases whose end is proposed at once, so that an expiry storm leaves room for clients.
+const REVOKE_BATCH: usize = 500;
+
+/// The way a request takes.
+enum Way {
+    /// Through the log.
+    Propose(Action),
+    /// After a quorum has confirmed the leader.
+    Read,
+    /// From this member's own state, at once.
+    Local,
+    /// By the leader, after a quorum has confirmed it.
+    Leader,
+    /// By the leader, and only if a client asked it directly.
+    LeaderDirect,
+    /// Not at all.
+    Refuse(Error),
+}
+
+fn way(request: &Request) -> Way {
+    match request {
+        Request::Range(range) if range.serializable => Way::Local,
+        Request::Range(_) => Way::Read,
+        Request::Txn(txn) if txn.is_read_only() => {
+            if txn.is_serializable() {
+                Way::Local
+            } else {
+                Way::Read
+            }
+        }
+        Request::Put(put) => Way::Propose(Action::Store(Command::Put(put.clone()))),
+        Request::DeleteRange(delete) => Way::Propose(Action::Store(Command::DeleteRange(delete.clone()))),
+        Request::Txn(txn) => Way::Propose(Action::Store(Command::Txn(txn.clone()))),
+        Request::Compact(compact) => Way::Propose(Action::Store(Command::Compact(compact.clone()))),
+        Request::LeaseGrant(grant) => Way::Propose(Action::Store(Command::LeaseGrant(grant.clone()))),
+        Request::LeaseRevoke(id) => Way::Propose(Action::Store(Command::LeaseRevoke(*id))),
+        Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Way::Leader,
+        Request::LeaseLeases | Request::AlarmList => Way::Read,
+        Request::MemberList { linearizable: true } => Way::Read,
+        Request::MemberList { linearizable: false } | Request::Status | Request::HashKv { .. } => Way::Local,
+        Request::MoveLeader(_) => Way::LeaderDirect,
+        Request::MemberAdd(_) | Request::MemberRemove(_) | Request::MemberUpdate(_) | Request::MemberPromote(_) => {
+            Way::Refuse(Error::Other(
+                Code::Unimplemented,
+                "seatrial: this version cannot change the members of a running cluster".to_owned(),
+            ))
+        }
+    }
+}
+
+impl<B: Backend> Member<B> {
+    pub(super) fn step_request(&mut self, id: RequestId, mut request: Request) {
+        if let Some((last, _)) = self.waiting.last_key_value() {
+            assert!(id > *last, "request {id:?} is not newer than {last:?}");
+        }
+        if self.waiting.len() >= self.options.waiting_max {
+            self.output(Output::Answer { id, result: Err(Error::TooManyRequests) });
+            return;
+        }
+        if let Request::LeaseGrant(grant) = &mut request {
+            self.complete_lease_grant(grant);
+        }
+        let deadline = self.now + self.options.request_timeout;
+        self.waiting.insert(id, Waiting { deadline, request: None, proposed: false });
+        match way(&request) {
+            Way::Propose(action) => self.propose(id, action),
+            Way::Read => {
+                self.keep(id, request);
+                self.reads.push(Read::Own(id));
+            }
+            Way::Local => {
+                let result = self.evaluate(request);
+                self.answer(id, result);
+            }
+            Way::Leader => {
+                self.keep(id, request);
+                self.ask_leader(id);
+            }
+            Way::LeaderDirect => {
+                let result = self.lead_directly(&request);
+                self.answer(id, result);
+            }
+            Way::Refuse(error) => self.answer(id, Err(error)),
+        }
+    }
+
+    fn keep(&mut self, id: RequestId, request: Request) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.request = Some(request);
+        }
+    }
+
+    fn complete_lease_grant(&mut self, grant: &mut LeaseGrantRequest) {
+        if grant.id == LeaseId::NONE {
+            grant.id = self.draw_lease_id();
+        }
+        grant.ttl_seconds = grant.ttl_seconds.max(self.options.lease_ttl_min());
+    }
+
+    fn propose(&mut self, id: RequestId, action: Action) {
+        let proposal = Proposal { origin: self.id(), request: id, action };
+        self.proposals.push((id, proposal.encode()));
+    }
+
+    /// Hands the proposals that have gathered to Raft, as one batch. Without a leader they wait here.
+    pub(super) fn submit_proposals(&mut self) {
+        if self.proposals.is_empty() {
+            return;
+        }
+        let waiting = &self.waiting;
+        self.proposals.retain(|(id, _)| *id == Proposal::NOBODY || waiting.contains_key(id));
+        let data = self.proposals.iter().map(|(_, data)| data.clone()).collect();
+        match self.raft.propose(data) {
+            Ok(()) => {
+                for (id, _) in std::mem::take(&mut self.proposals) {
+                    if let Some(waiting) = self.waiting.get_mut(&id) {
+                        waiting.proposed = true;
+                    }
+                }
+            }
+            Err(ProposeError::Full { .. }) => {
+                for (id, _) in std::mem::take(&mut self.proposals) {
+                    self.answer(id, Err(Error::TooManyRequests));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Sends a request to the leader, or queues it here where this member is the leader.
+    pub(super) fn ask_leader(&mut self, id: RequestId) {
+        let Some(request) = self.waiting.get(&id).and_then(|waiting| waiting.request.clone()) else {
+            return;
+        };
+        if self.is_leader() {
+            self.reads.push(Read::Own(id));
+        } else if self.soft.leader == MemberId::NONE {
+            self.leaderless.insert(id);
+        } else {
+            self.next_forward += 1;
+            let forward = ForwardId((u64::from(self.options.boot) << 32) | self.next_forward);
+            self.forwards.insert(forward, id);
+            let body = PeerBody::Forward { id: forward, request };
+            self.output(Output::Send(PeerMessage { from: self.id(), to: self.soft.leader, body }));
+        }
+    }
+
+    pub(super) fn step_forward(&mut self, from: MemberId, id: ForwardId, request: Request) {
+        if self.is_leader() && matches!(way(&request), Way::Leader) {
+            self.reads.push(Read::Forwarded { from, id, request });
+        } else {
+            let body = PeerBody::ForwardAnswer { id, result: Err(Error::NotLeader) };
+            self.output(Output::Send(PeerMessage { from: self.id(), to: from, body }));
+        }
+    }
+
+    pub(super) fn finish_forward(&mut self, id: RequestId, result: Result<Response, Error>) {
+        match result {
+            // The leadership has moved; what is asked here may be asked twice, so ask the next leader.
+            Err(Error::NotLeader) => {
+                self.leaderless.insert(id);
+            }
+            Ok(mut response) => {
+                let header = response.header_mut();
+                header.member_id = self.options.raft.id;
+                self.answer(id, Ok(response));
+            }
+            Err(error) => self.answer(id, Err(error)),
+        }
+    }
+
+    pub(super) fn wants_retry(&self) -> bool {
+        self.reads.is_waiting()
+            || !self.forwards.is_empty()
+            || !self.leaderless.is_empty()
+            || !self.proposals.is_empty()
+            || self.published != Published::Yes
+    }
+
+    /// Asks again what may have been lost: reads and requests to the leader change nothing when they are
+    /// asked twice. Proposals are never sent again: they might be applied twice.
+    pub(super) fn retry(&mut self) {
+        self.reads.overdue(self.now);
+        let again: Vec<RequestId> =
+            std::mem::take(&mut self.forwards).into_values().chain(std::mem::take(&mut self.leaderless)).collect();
+        for id in again {
+            self.ask_leader(id);
+        }
+    }
+
+    /// Answers the requests whose time is up.
+    pub(super) fn expire_requests(&mut self) {
+        while let Some((&id, waiting)) = self.waiting.first_key_value() {
+            if waiting.deadline > self.now {
+                break;
+            }
+            // What never left this member certainly did not happen, and saying so lets the client ask another
+            // member at once.
+            let error = if waiting.proposed { Error::Timeout } else { Error::NoLeader };
+            self.answer(id, Err(error));
+        }
+        let waiting = &self.waiting;
+        self.forwards.retain(|_, id| waiting.contains_key(id));
+        self.leaderless.retain(|id| waiting.contains_key(id));
+        self.physical.retain(|id| waiting.contains_key(id));
+    }
+
+    fn lead_directly(&mut self, request: &Request) -> Result<Response, Error> {
+        if !self.is_leader() {
+            return Err(Error::NotLeader);
+        }
+        match request {
+            Request::MoveLeader(to) => {
+                self.raft.transfer_leadership(*to).map_err(|_| Error::BadLeaderTransferee)?;
+                Ok(Response::MoveLeader(self.header()))
+            }
+            other => unreachable!("{other:?} is not for the leader alone"),
+        }
+    }
+
+    /// Answers a read from the state as it is applied here.
+    pub(super) fn evaluate(&mut self, request: Request) -> Result<Response, Error> {
+        let mut response = match request {
+            Request::Range(range) => Response::Range(self.read(|store| store.range(&range))?),
+            Request::Txn(txn) => Response::Txn(self.read(|store| store.read_txn(&txn))?),
+            Request::LeaseKeepAlive(id) => {
+                // Only a leader that a quorum has just confirmed comes here; a deposed one would renew a lease
+                // that its successor lets run out.
+                if !self.leases_led {
+                    return Err(Error::NotLeader);
+                }
+                let ttl_seconds = self.store.leases_mut().renew(id, self.now).unwrap_or(0);
+                Response::LeaseKeepAlive(LeaseKeepAliveResponse { id, ttl_seconds, ..Default::default() })
+            }
+            Request::LeaseTimeToLive(ask) => {
+                if !self.leases_led {
+                    return Err(Error::NotLeader);
+                }
+                Response::LeaseTimeToLive(self.store.lease_time_to_live(&ask, self.now))
+            }
+            Request::LeaseLeases => Response::LeaseLeases(self.store.lease_leases()),
+            Request::MemberList { .. } => Response::MemberList(MemberListResponse {
+                members: self.cluster.list(),
+                ..Default::default()
+            }),
+            Request::Status => Response::Status(self.status()),
+            Request::HashKv { revision } => Response::HashKv(self.read(|store| store.hash_kv(revision))?),
+            Request::AlarmList => Response::AlarmList(AlarmListResponse::default()),
+            other => unreachable!("{other:?} is not a read"),
+        };
+        let header = self.header();
+        *response.header_mut() = header;
+        Ok(response)
+    }
+
+    /// Reads from the store; where that fails, this member stops.
+    fn read<T>(&mut self, read: impl FnOnce(&Store<B>) -> Result<T, Failure>) -> Result<T, Error> {
+        read(&self.store).map_err(|failure| match failure {
+            Failure::Refused(error) => error,
+            Failure::Broken(error) => {
+                self.broken(&error);
+                Error::Stopped
+            }
+        })
+    }
+
+    fn status(&self) -> StatusResponse {
+        let size = self.store.size();
+        let mut errors = Vec::new();
+        if self.soft.leader == MemberId::NONE {
+            errors.push(Error::NoLeader.to_string());
+        }
+        StatusResponse {
+            version: API_VERSION.to_owned(),
+            db_size: size.total_bytes as i64,
+            db_size_in_use: size.in_use_bytes as i64,
+            leader: self.soft.leader,
+            raft_index: self.raft.commit(),
+            raft_term: self.raft.term(),
+            raft_applied_index: self.store.applied(),
+            errors,
+            is_learner: self.cluster.config.learners.contains(&self.id()),
+            ..StatusResponse::default()
+        }
+    }
+
+    /// Proposes the end of the leases that ran out. Proposed again where it was lost.
+    pub(super) fn expire_leases(&mut self) {
+        if !self.is_leader() || !self.leases_led {
+            return;
+        }
+        // A proposal of a member that is deposed by now would be forwarded to the new leader and end a lease
+        // which that one has just renewed (etcd#15247): so ask Raft itself, and queue nothing.
+        self.submit_proposals();
+        if self.raft.role() != Role::Leader {
+            return;
+        }
+        let now = self.now;
+        self.revoking.retain(|_, again| *again > now);
+        let mut data = Vec::new();
+        for lease in self.store.leases().expired(now, REVOKE_BATCH) {
+            if self.revoking.contains_key(&lease) {
+                continue;
+            }
+            self.revoking.insert(lease, now + self.options.raft.election_timeout);
+            self.observe(crate::observation::Observation::LeaseExpired { lease });
+            let action = Action::Store(Command::LeaseRevoke(lease));
+            data.push(Proposal { origin: self.id(), request: Proposal::NOBODY, action }.encode());
+        }
+        if !data.is_empty() {
+            // Refused (too much is uncommitted): `revoking` brings it back.
+            let _ = self.raft.propose(data);
+        }
+    }
+
+    /// Tells the cluster this member's name and where clients reach it, until the log says so.
+    pub(super) fn publish(&mut self) {
+        let due = match self.published {
+            Published::Yes => false,
+            Published::No => true,
+            Published::Until(at) => at <= self.now,
+        };
+        if !due || self.soft.leader == MemberId::NONE {
+            return;
+        }
+        let Some(me) = self.cluster.members.get(&self.id()) else { return };
+        if me.name == self.options.name && me.client_urls == self.options.client_urls {
+            self.published = Published::Yes;
+            return;
+        }
+        self.published = Published::Until(self.now + self.options.request_timeout);
+        let action = Action::Publish {
+            name: self.options.name.clone(),
+            client_urls: self.options.client_urls.clone(),
+        };
+        let proposal = Proposal { origin: self.id(), request: Proposal::NOBODY, action };
+        self.proposals.push((Proposal::NOBODY, proposal.encode()));
+        self.submit_proposals();
+    }
+}

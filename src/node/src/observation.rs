@@ -1,0 +1,111 @@
+//! What a member lets its onlookers see: facts for oracles, reports and metrics, never read back.
+
+use seatrial_raft::Role;
+use seatrial_types::{LogIndex, MemberId, Revision, Term};
+use std::time::Duration;
+
+/// A fact about one member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Observation {
+    /// The member started from its disk.
+    Started {
+        /// Its term as restored.
+        term: Term,
+        /// What the store holds.
+        applied: LogIndex,
+        /// The end of the log found.
+        last_index: LogIndex,
+    },
+    /// Role, term or known leader changed.
+    Role {
+        /// Now.
+        role: Role,
+        /// Now.
+        term: Term,
+        /// [`MemberId::NONE`] where none is known.
+        leader: MemberId,
+    },
+    /// An entry was applied.
+    Applied {
+        /// Its index.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// CRC32C of its payload: members must agree on it at every index.
+        checksum: u32,
+        /// The store's revision afterwards.
+        revision: Revision,
+    },
+    /// Raft wants this term and vote made durable.
+    HardState {
+        /// The term.
+        term: Term,
+        /// The vote in it.
+        vote: MemberId,
+    },
+    /// Entries up to here are durable on this member.
+    Durable {
+        /// Last durable index.
+        index: LogIndex,
+    },
+    /// The whole state was replaced by a leader's snapshot.
+    SnapshotInstalled {
+        /// Up to where it goes.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+    },
+    /// A snapshot was begun for a lagging member.
+    SnapshotStarted {
+        /// For whom.
+        to: MemberId,
+        /// Up to where it goes.
+        index: LogIndex,
+    },
+    /// A snapshot was wholly sent.
+    SnapshotSent {
+        /// To whom.
+        to: MemberId,
+    },
+    /// The backend has this on disk.
+    Checkpointed {
+        /// Applied index in the same transaction.
+        applied: LogIndex,
+    },
+    /// The log was cut at its front.
+    Compacted {
+        /// Entries up to here are gone.
+        index: LogIndex,
+    },
+    /// Recovery found something odd in the write-ahead log.
+    Finding {
+        /// One sentence.
+        text: String,
+        /// Whether something durable was lost (not a torn tail, which is normal after a crash).
+        damage: bool,
+    },
+    /// A lease ran out on the leader, which now proposes its end.
+    LeaseExpired {
+        /// Which.
+        lease: seatrial_types::LeaseId,
+    },
+    /// The member stops: it cannot go on safely.
+    Failed {
+        /// One sentence.
+        why: String,
+    },
+}
+
+/// Takes observations; called in the member's loop, so it must be quick.
+pub trait Observer: Send + Sync + 'static {
+    /// `at` is the member's own monotonic time.
+    fn observe(&self, member: MemberId, at: Duration, observation: Observation);
+}
+
+/// Looks at nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Blind;
+
+impl Observer for Blind {
+    fn observe(&self, _: MemberId, _: Duration, _: Observation) {}
+}

@@ -1,0 +1,398 @@
+//! The thin loop that drives a [`Member`] over a world: it takes the next inputs, steps, and carries out the
+//! outputs. It decides nothing.
+
+use crate::handle::{Call, Handle};
+use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
+use crate::observation::Observer;
+use crate::proposal::RequestId;
+use crate::transport::{self, PeerLink};
+use crate::{Cluster, disk};
+use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
+use seatrial_types::watch::{StreamId, WatchResponse};
+use seatrial_types::{Error, MemberId, Response};
+use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Task, World};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Inputs taken between two flushes: more would batch better and answer later.
+const BATCH_MAX: usize = 512;
+
+/// How a member is started.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// The member's settings. `boot` is drawn by [`start`].
+    pub member: MemberOptions,
+    /// The cluster that the flags describe.
+    pub cluster: Cluster,
+    /// The folder for everything this member keeps.
+    pub data_dir: String,
+    /// `host:port` at which peers are heard.
+    pub peer_listen: Vec<String>,
+    /// The write-ahead log's settings.
+    pub wal: WalOptions,
+    /// The store file's settings.
+    pub redb: RedbOptions,
+    /// Start a lone member whose log lost acknowledged entries.
+    pub accept_data_loss: bool,
+}
+
+/// A member that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The folder cannot be used.
+    #[error("the data folder {dir:?} cannot be used: {source}\nhint: {hint}")]
+    DataDir {
+        /// Which.
+        dir: String,
+        /// Why.
+        source: std::io::Error,
+        /// What to try.
+        hint: &'static str,
+    },
+    /// Nobody can be heard at the address.
+    #[error("cannot listen for peers at {address}: {source}\nhint: is another member running there?")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A peer's address makes no sense.
+    #[error("the peer address {url:?} is not of the form http://host:port{why}")]
+    PeerUrl {
+        /// The address.
+        url: String,
+        /// More, where there is more to say.
+        why: &'static str,
+    },
+    /// The log or the store cannot be read.
+    #[error("{0}")]
+    Disk(#[from] disk::DiskError),
+    /// What is on disk does not make a member.
+    #[error("{0}")]
+    Boot(#[from] BootError),
+}
+
+/// A running member.
+#[derive(Debug)]
+pub struct Running<W: World> {
+    /// To talk to it.
+    pub handle: Handle,
+    /// Its id.
+    pub id: MemberId,
+    /// The addresses at which it hears peers, with drawn ports.
+    pub peer_addresses: Vec<String>,
+    ended: oneshot::Receiver<Result<(), String>>,
+    tasks: Vec<W::Task>,
+}
+
+impl<W: World> Running<W> {
+    /// Waits until it stops: `Ok` where it was told to, else the reason, one sentence.
+    ///
+    /// # Errors
+    /// The reason for which the member could not go on.
+    pub async fn ended(&mut self) -> Result<(), String> {
+        let result = (&mut self.ended).await.unwrap_or_else(|_| Err("the member's loop died".to_owned()));
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+        result
+    }
+}
+
+/// `host:port` of `http://host:port`.
+///
+/// # Errors
+/// [`StartError::PeerUrl`].
+pub fn address_of(url: &str) -> Result<String, StartError> {
+    let fail = |why| StartError::PeerUrl { url: url.to_owned(), why };
+    if url.starts_with("https://") {
+        return Err(fail(": TLS between members is not there yet"));
+    }
+    let rest = url.strip_prefix("http://").ok_or_else(|| fail(""))?.trim_end_matches('/');
+    let (host, port) = rest.rsplit_once(':').ok_or_else(|| fail(": the port is missing"))?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(fail(""));
+    }
+    Ok(rest.to_owned())
+}
+
+/// Starts a member: opens its disk, recovers, listens for peers, and drives it in tasks of the world.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn start<W: World>(
+    world: &W,
+    mut options: NodeOptions,
+    observer: Arc<dyn Observer>,
+) -> Result<Running<W>, StartError> {
+    options.member.boot = (world.rand() >> 32) as u32 | 1;
+    let id = options.member.raft.id;
+    let data_dir = |hint| {
+        let dir = options.data_dir.clone();
+        move |source| StartError::DataDir { dir, source, hint }
+    };
+    let root = world.disk(&options.data_dir).map_err(data_dir("--data-dir must be a folder this user may write to"))?;
+    let lock = root
+        .open("lock", OpenMode::Create)
+        .map_err(data_dir("--data-dir must be a folder this user may write to"))?;
+    lock.lock().map_err(data_dir("another process uses it; every member needs a folder of its own"))?;
+
+    let mut listeners = Vec::new();
+    for address in &options.peer_listen {
+        let listener = world
+            .listen(address)
+            .await
+            .map_err(|source| StartError::Listen { address: address.clone(), source })?;
+        listeners.push(listener);
+    }
+
+    let (wal, redb, opening) = (options.wal, options.redb.clone(), root.clone());
+    let opened = world.work(DiskWork::Read, move || disk::open(&opening, wal, redb)).await?;
+    let disk::Opened { wal, durable, backend, committer } = opened;
+    let cluster_id = options.cluster.id;
+    let member = Member::boot(
+        options.member.clone(),
+        options.cluster.clone(),
+        backend,
+        durable,
+        options.accept_data_loss,
+    )?;
+
+    let (calls, inbox) = mpsc::unbounded_channel();
+    let mut tasks = Vec::new();
+    let mut peer_addresses = Vec::new();
+    for listener in listeners {
+        peer_addresses.push(seatrial_world::Listener::local_address(&listener));
+        tasks.push(transport::accept(world, listener, cluster_id, id, calls.clone()));
+    }
+    let mut peers = BTreeMap::new();
+    for peer in member.cluster().members.values().filter(|peer| peer.id != id) {
+        let addresses = peer.peer_urls.iter().map(|url| address_of(url)).collect::<Result<Vec<_>, _>>()?;
+        if addresses.is_empty() {
+            continue;
+        }
+        let (link, task) = transport::dial(world, cluster_id, id, peer.id, addresses, calls.clone());
+        peers.insert(peer.id, link);
+        tasks.push(task);
+    }
+
+    let (log_writes, log_work) = mpsc::unbounded_channel();
+    tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone())));
+    let (commits, commit_work) = mpsc::unbounded_channel();
+    tasks.push(world.spawn(write_backend(world.clone(), committer, commit_work, calls.clone())));
+
+    let (end, ended) = oneshot::channel();
+    let boot = u64::from(options.member.boot) << 32;
+    let driver = Driver {
+        world: world.clone(),
+        member,
+        observer,
+        inbox,
+        timers: BTreeMap::new(),
+        peers,
+        log_writes,
+        commits,
+        answers: BTreeMap::new(),
+        streams: BTreeMap::new(),
+        next_request: boot,
+        next_stream: boot,
+        _lock: lock,
+    };
+    tasks.push(world.spawn(async move {
+        let result = driver.run().await;
+        let _ = end.send(result);
+    }));
+    Ok(Running { handle: Handle { calls }, id, peer_addresses, ended, tasks })
+}
+
+/// Writes batches into the backend, one transaction each, in order.
+async fn write_backend<W: World>(
+    world: W,
+    mut committer: RedbCommitter<W::Disk>,
+    mut work: mpsc::UnboundedReceiver<Batch>,
+    inbox: mpsc::UnboundedSender<Call>,
+) {
+    while let Some(batch) = work.recv().await {
+        let (back, result) = world
+            .work(DiskWork::Sync, move || {
+                let result = committer.commit(&batch);
+                (committer, result)
+            })
+            .await;
+        committer = back;
+        let call = match result {
+            Ok(id) => Call::Input(Input::Committed(id)),
+            Err(error) => Call::Failed(format!("the store cannot be written: {error}")),
+        };
+        let failed = matches!(call, Call::Failed(_));
+        if inbox.send(call).is_err() || failed {
+            return;
+        }
+    }
+}
+
+struct Driver<W: World> {
+    world: W,
+    member: Member<RedbBackend<W::Disk>>,
+    observer: Arc<dyn Observer>,
+    inbox: mpsc::UnboundedReceiver<Call>,
+    timers: BTreeMap<Timer, Duration>,
+    peers: BTreeMap<MemberId, PeerLink>,
+    log_writes: mpsc::UnboundedSender<LogWrite>,
+    commits: mpsc::UnboundedSender<Batch>,
+    answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
+    streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
+    next_request: u64,
+    next_stream: u64,
+    /// Keeps other processes out of the data folder while this member runs.
+    _lock: <W::Disk as Disk>::File,
+}
+
+impl<W: World> Driver<W> {
+    async fn run(mut self) -> Result<(), String> {
+        if let Some(result) = self.flush() {
+            return result;
+        }
+        // The armed deadline is kept while it is not later than the next timer: election timers move on with
+        // every heartbeat, and making a new sleep each time would cost more than waking once too early.
+        let mut armed: Option<(Duration, Pin<Box<W::Sleep>>)> = None;
+        loop {
+            let next = self.timers.values().min().copied();
+            match (next, &armed) {
+                (None, _) => armed = None,
+                (Some(next), Some((at, _))) if *at <= next => {}
+                (Some(next), _) => armed = Some((next, Box::pin(self.world.sleep_until(next)))),
+            }
+            let sleeping = async {
+                match &mut armed {
+                    Some((_, sleep)) => sleep.as_mut().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let first = tokio::select! {
+                biased;
+                call = self.inbox.recv() => match call {
+                    Some(call) => Some(call),
+                    None => return Ok(()),
+                },
+                () = sleeping => None,
+            };
+            let now = self.world.now();
+            match first {
+                None => armed = None,
+                Some(call) => {
+                    if let Some(result) = self.take(now, call) {
+                        return result;
+                    }
+                    for _ in 1..BATCH_MAX {
+                        let Ok(call) = self.inbox.try_recv() else { break };
+                        if let Some(result) = self.take(now, call) {
+                            return result;
+                        }
+                    }
+                }
+            }
+            while let Some((&timer, _)) = self.timers.iter().find(|(_, at)| **at <= now) {
+                self.timers.remove(&timer);
+                self.member.step(now, Input::Timer(timer));
+            }
+            if let Some(result) = self.flush() {
+                return result;
+            }
+        }
+    }
+
+    /// Hands one call to the member; `Some` where the loop ends.
+    fn take(&mut self, now: Duration, call: Call) -> Option<Result<(), String>> {
+        match call {
+            Call::Input(input) => self.member.step(now, input),
+            Call::Request { request, answer } => {
+                self.next_request += 1;
+                let id = RequestId(self.next_request);
+                self.answers.insert(id, answer);
+                self.member.step(now, Input::Request { id, request });
+            }
+            Call::WatchOpen { responses, opened } => {
+                self.next_stream += 1;
+                let stream = StreamId(self.next_stream);
+                self.streams.insert(stream, responses);
+                self.member.step(now, Input::WatchOpen(stream));
+                let _ = opened.send(stream);
+            }
+            Call::Watch { stream, request } => self.member.step(now, Input::Watch { stream, request }),
+            Call::WatchCredit { stream, count } => {
+                self.member.step(now, Input::WatchCredit { stream, count });
+            }
+            Call::WatchClose { stream } => {
+                self.streams.remove(&stream);
+                self.member.step(now, Input::WatchClose(stream));
+            }
+            Call::Failed(why) => {
+                tracing::error!(member = %self.member.id(), %why, "stopped");
+                let id = self.member.id();
+                let failed = crate::observation::Observation::Failed { why: why.clone() };
+                self.observer.observe(id, now, failed);
+                self.member.step(now, Input::Stop);
+                let _ = self.flush();
+                return Some(Err(why));
+            }
+            Call::Stop => {
+                self.member.step(now, Input::Stop);
+                let _ = self.flush();
+                return Some(Ok(()));
+            }
+        }
+        None
+    }
+
+    /// Carries out what the member wants; `Some` where the loop ends.
+    fn flush(&mut self) -> Option<Result<(), String>> {
+        let now = self.world.now();
+        let mut end = None;
+        for output in self.member.flush() {
+            match output {
+                Output::Send(message) => {
+                    if let Some(link) = self.peers.get(&message.to) {
+                        link.send(message);
+                    }
+                }
+                Output::Log(write) => {
+                    let _ = self.log_writes.send(write);
+                }
+                Output::Commit(batch) => {
+                    let _ = self.commits.send(batch);
+                }
+                Output::Answer { id, result } => {
+                    if let Some(answer) = self.answers.remove(&id) {
+                        let _ = answer.send(result);
+                    }
+                }
+                Output::Watch { stream, response } => {
+                    if let Some(responses) = self.streams.get(&stream) {
+                        let _ = responses.send(response);
+                    }
+                }
+                Output::SetTimer { timer, min, max } => {
+                    let spread = max.saturating_sub(min).as_nanos() as u64;
+                    let extra = if spread == 0 { 0 } else { self.world.rand() % (spread + 1) };
+                    self.timers.insert(timer, now + min + Duration::from_nanos(extra));
+                }
+                Output::CancelTimer(timer) => {
+                    self.timers.remove(&timer);
+                }
+                Output::Observe(observation) => {
+                    self.observer.observe(self.member.id(), now, observation);
+                }
+                Output::Fatal(why) => {
+                    tracing::error!(member = %self.member.id(), %why, "stopped");
+                    end = Some(Err(why));
+                }
+            }
+        }
+        end
+    }
+}

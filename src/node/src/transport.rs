@@ -1,0 +1,342 @@
+//! Connections between members, over any world.
+//!
+//! Each member dials every other and speaks on the connection it dialled; it listens on those it accepted.
+//! Messages may be lost, never reordered within a connection: Raft needs no more. What cannot be delivered is
+//! dropped rather than queued, for by the time a peer is back its messages are out of date.
+
+use crate::handle::Call;
+use crate::member::Input;
+use crate::peer::{Hello, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, read_frame, weight, welcome};
+use seatrial_types::{ClusterId, MemberId};
+use seatrial_world::{Listener, Task, World};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+
+/// Bytes that may wait for one peer; more are dropped.
+const QUEUE_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes written at once.
+const WRITE_BYTES: usize = 256 << 10;
+
+/// A connection attempt is given up after this: TCP alone would try for a minute into a black hole.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Between attempts to connect, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
+/// The acceptor says at least this often that it still reads, while frames come.
+const ACK_INTERVAL: Duration = Duration::from_millis(200);
+
+/// A connection on which something was written and nothing heard for so long is dead: after a partition TCP
+/// alone may wait for many seconds before it sends again.
+const STALL: Duration = Duration::from_millis(1500);
+
+type Inbox = mpsc::UnboundedSender<Call>;
+
+/// The way to one peer.
+#[derive(Debug)]
+pub(crate) struct PeerLink {
+    queue: mpsc::UnboundedSender<PeerMessage>,
+    queued: Arc<AtomicUsize>,
+}
+
+impl PeerLink {
+    /// Sends, or drops where too much waits already.
+    pub(crate) fn send(&self, message: PeerMessage) {
+        let weight = weight(&message);
+        if self.queued.load(Ordering::Relaxed) + weight > QUEUE_BYTES_MAX {
+            tracing::debug!(peer = %message.to, "dropped a message, the queue is full");
+            return;
+        }
+        self.queued.fetch_add(weight, Ordering::Relaxed);
+        let _ = self.queue.send(message);
+    }
+}
+
+/// Starts the task that keeps a connection to `peer` and speaks on it.
+pub(crate) fn dial<W: World>(
+    world: &W,
+    cluster: ClusterId,
+    me: MemberId,
+    peer: MemberId,
+    addresses: Vec<String>,
+    inbox: Inbox,
+) -> (PeerLink, W::Task) {
+    let (queue, receive) = mpsc::unbounded_channel();
+    let queued = Arc::new(AtomicUsize::new(0));
+    let hello = Hello { version: PEER_VERSION, cluster, from: me, to: peer };
+    let dialler = Dialler { world: world.clone(), hello, addresses, receive, queued: queued.clone(), inbox };
+    let task = world.spawn(dialler.run());
+    (PeerLink { queue, queued }, task)
+}
+
+struct Dialler<W> {
+    world: W,
+    hello: Hello,
+    addresses: Vec<String>,
+    receive: mpsc::UnboundedReceiver<PeerMessage>,
+    queued: Arc<AtomicUsize>,
+    inbox: Inbox,
+}
+
+/// Why a dialler's connection ended.
+enum Ended {
+    /// The member stops.
+    Stopped,
+    /// The connection broke.
+    Broken,
+}
+
+impl<W: World> Dialler<W> {
+    async fn run(mut self) {
+        let mut backoff = BACKOFF.0;
+        let mut attempt = 0;
+        loop {
+            let address = self.addresses[attempt % self.addresses.len()].clone();
+            attempt += 1;
+            match self.connect(&address).await {
+                Ok(stream) => {
+                    backoff = BACKOFF.0;
+                    tracing::debug!(peer = %self.hello.to, %address, "connected to peer");
+                    if matches!(self.speak(stream).await, Ended::Stopped) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(peer = %self.hello.to, %address, %error, "could not connect to peer");
+                }
+            }
+            // What waited meanwhile is out of date, and Raft should probe from where the peer really is.
+            if !self.discard() {
+                return;
+            }
+            let _ = self.inbox.send(Call::Input(Input::PeerUnreachable(self.hello.to)));
+            let jitter = Duration::from_nanos(self.world.rand() % (backoff.as_nanos() as u64 / 2 + 1));
+            self.world.sleep(backoff + jitter).await;
+            backoff = (backoff * 2).min(BACKOFF.1);
+            if !self.discard() {
+                return;
+            }
+        }
+    }
+
+    async fn connect(&self, address: &str) -> Result<W::Stream, PeerError> {
+        let connect = async {
+            let mut stream = self.world.connect(address).await?;
+            greet(&mut stream, self.hello).await?;
+            Ok(stream)
+        };
+        tokio::select! {
+            biased;
+            done = connect => done,
+            () = self.world.sleep(CONNECT_TIMEOUT) => Err(PeerError::Io(std::io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Forgets what waits; `false` once the member has stopped.
+    fn discard(&mut self) -> bool {
+        loop {
+            match self.receive.try_recv() {
+                Ok(message) => {
+                    self.queued.fetch_sub(weight(&message), Ordering::Relaxed);
+                }
+                Err(mpsc::error::TryRecvError::Empty) => return true,
+                Err(mpsc::error::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    async fn speak(&mut self, stream: W::Stream) -> Ended {
+        let (mut read, mut write) = tokio::io::split(stream);
+        let mut buffer = Vec::new();
+        let mut acks = [0; 64];
+        // The oldest write that no ack has followed.
+        let mut unheard_since: Option<Duration> = None;
+        loop {
+            let stalled = async {
+                match unheard_since {
+                    Some(since) => self.world.sleep_until(since + STALL).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                ack = read.read(&mut acks) => match ack {
+                    Ok(0) | Err(_) => return Ended::Broken,
+                    Ok(_) => unheard_since = None,
+                },
+                message = self.receive.recv() => {
+                    let Some(message) = message else { return Ended::Stopped };
+                    self.take(&message, &mut buffer);
+                    while buffer.len() < WRITE_BYTES {
+                        match self.receive.try_recv() {
+                            Ok(message) => self.take(&message, &mut buffer),
+                            Err(_) => break,
+                        }
+                    }
+                    let written = async {
+                        write.write_all(&buffer).await?;
+                        write.flush().await
+                    };
+                    let result = tokio::select! {
+                        biased;
+                        result = written => result,
+                        () = self.world.sleep(STALL) => Err(std::io::ErrorKind::TimedOut.into()),
+                    };
+                    if let Err(error) = result {
+                        tracing::debug!(peer = %self.hello.to, %error, "lost the connection to a peer");
+                        return Ended::Broken;
+                    }
+                    buffer.clear();
+                    unheard_since.get_or_insert(self.world.now());
+                }
+                () = stalled => return Ended::Broken,
+            }
+        }
+    }
+
+    fn take(&self, message: &PeerMessage, buffer: &mut Vec<u8>) {
+        self.queued.fetch_sub(weight(message), Ordering::Relaxed);
+        encode_frame(message, buffer);
+    }
+}
+
+/// Which inbound connection of each peer is the current one.
+struct Inbound<T> {
+    current: BTreeMap<MemberId, (u64, T)>,
+    next: u64,
+}
+
+/// Accepts peers until the task is aborted.
+pub(crate) fn accept<W: World>(
+    world: &W,
+    mut listener: W::Listener,
+    cluster: ClusterId,
+    me: MemberId,
+    inbox: Inbox,
+) -> W::Task {
+    let accepting = world.clone();
+    let inbound = Arc::new(Mutex::new(Inbound::<W::Task> { current: BTreeMap::new(), next: 0 }));
+    world.spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let hearing = Hearing {
+                        world: accepting.clone(),
+                        cluster,
+                        me,
+                        inbox: inbox.clone(),
+                        inbound: inbound.clone(),
+                    };
+                    let (give, take) = tokio::sync::oneshot::channel();
+                    let task = accepting.spawn(async move {
+                        if let Ok(task) = take.await {
+                            hearing.run(stream, address, task).await;
+                        }
+                    });
+                    let _ = give.send(task);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a peer");
+                    accepting.sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    })
+}
+
+struct Hearing<W: World> {
+    world: W,
+    cluster: ClusterId,
+    me: MemberId,
+    inbox: Inbox,
+    inbound: Arc<Mutex<Inbound<W::Task>>>,
+}
+
+impl<W: World> Hearing<W> {
+    async fn run(self, mut stream: W::Stream, address: String, task: W::Task) {
+        let hello = tokio::select! {
+            biased;
+            hello = welcome(&mut stream, self.cluster, self.me) => hello,
+            () = self.world.sleep(CONNECT_TIMEOUT) => return,
+        };
+        let from = match hello {
+            Ok(hello) => hello.from,
+            Err(error) => {
+                tracing::warn!(%address, %error, "turned a peer away");
+                return;
+            }
+        };
+        let number = {
+            let mut inbound = self.inbound.lock().expect("no holder panics");
+            inbound.next += 1;
+            let number = inbound.next;
+            if let Some((_, old)) = inbound.current.insert(from, (number, task)) {
+                // The peer dialled anew; what still waits on the old connection is out of date.
+                old.abort();
+            }
+            number
+        };
+        let error = self.hear(stream, from).await;
+        let mut inbound = self.inbound.lock().expect("no holder panics");
+        if inbound.current.get(&from).is_some_and(|(current, _)| *current == number) {
+            inbound.current.remove(&from);
+            match error {
+                PeerError::Io(error) => {
+                    // Its process ended, or it gave the connection up: if it led, a pre-vote may follow at once
+                    // instead of after an election timeout. A live leader answers that with its heartbeat.
+                    tracing::debug!(peer = %from, %error, "a peer closed its connection");
+                    let _ = self.inbox.send(Call::Input(Input::PeerReset(from)));
+                }
+                error => tracing::error!(peer = %from, %error, "a peer sent what cannot be understood"),
+            }
+        }
+    }
+
+    async fn hear(&self, stream: W::Stream, from: MemberId) -> PeerError {
+        let (read, mut write) = tokio::io::split(stream);
+        let heard = AtomicUsize::new(0);
+        let reading = async {
+            let mut read = BufReader::with_capacity(64 << 10, read);
+            let mut buffer = Vec::new();
+            loop {
+                let message: PeerMessage = match read_frame(&mut read, &mut buffer).await {
+                    Ok(message) => message,
+                    Err(error) => return error,
+                };
+                heard.fetch_add(1, Ordering::Relaxed);
+                // A peer speaks for itself alone.
+                let honest = message.from == from && message.to == self.me;
+                if honest && self.inbox.send(Call::Input(Input::Peer(message))).is_err() {
+                    return PeerError::Io(std::io::ErrorKind::BrokenPipe.into());
+                }
+            }
+        };
+        let acking = async {
+            let mut acked = 0;
+            loop {
+                self.world.sleep(ACK_INTERVAL).await;
+                let now = heard.load(Ordering::Relaxed);
+                if now != acked {
+                    acked = now;
+                    let ack = async {
+                        write.write_all(&[1]).await?;
+                        write.flush().await
+                    };
+                    if let Err(error) = ack.await {
+                        return PeerError::from(error);
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            error = reading => error,
+            error = acking => error,
+        }
+    }
+}
