@@ -109,7 +109,8 @@ pub struct Recovered {
     pub report: Vec<Finding>,
     /// Entries up to this index were once durable here and are lost, at this start or an earlier one: the
     /// member may have acknowledged them, so until its log has reached this index again (from its peers) it
-    /// must neither vote nor campaign. Taken back with [`Record::LostUpTo`] of index 0.
+    /// must neither vote nor campaign. (Where nothing readable is left behind the damage, the newest term and vote
+    /// may be lost with it.) Taken back with [`Record::LostUpTo`] of index 0.
     pub lost_up_to: Option<LogIndex>,
 }
 
@@ -523,7 +524,7 @@ impl<D: Disk> Wal<D> {
             Record::HardState(state) => self.hard_state = *state,
             Record::SnapshotMark(mark) => {
                 let term = self.terms.iter().rev().find(|(start, _)| *start <= mark.index);
-                let kept = mark.index <= self.last_index && term.is_some_and(|(_, term)| *term == mark.term);
+                let kept = mark.index <= self.last_index && term.is_none_or(|(_, term)| *term == mark.term);
                 let repeated =
                     self.mark.as_ref().is_some_and(|old| (old.index, old.term) == (mark.index, mark.term));
                 if !kept && !repeated {

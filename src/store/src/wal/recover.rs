@@ -83,8 +83,6 @@ struct Replay {
     lost_seq: u64,
     /// The index before the first entry.
     base: LogIndex,
-    /// A first entry was seen, or a mark that set the base for certain.
-    rooted: bool,
     entries: Vec<WalEntry>,
     /// The highest index of any entry ever seen.
     highest: LogIndex,
@@ -102,7 +100,8 @@ impl Replay {
 
     fn note_mark(&mut self, mark: SnapshotMark) {
         let repeated = self.mark.as_ref().is_some_and(|old| (old.index, old.term) == (mark.index, mark.term));
-        if !repeated && !self.has(mark.index, mark.term) {
+        // At the base the entry itself is not here to be compared: it was released because a mark covers it.
+        if !repeated && mark.index > self.base && !self.has(mark.index, mark.term) {
             self.entries.clear();
             self.base = mark.index;
         }
@@ -113,12 +112,6 @@ impl Replay {
     fn note(&mut self, record: Record, seq: u64) -> Result<(), LogIndex> {
         match record {
             Record::Entry { index, term, payload } => {
-                if self.entries.is_empty() && !self.rooted {
-                    // The first entries may be in segments which were released; whether the mark covers
-                    // them is checked at the end.
-                    self.base = index.prev();
-                    self.rooted = true;
-                }
                 if index > self.last_index().next() {
                     return Err(index);
                 }
@@ -271,6 +264,10 @@ pub(super) fn open<D: Disk>(disk: D, options: WalOptions) -> Result<(Wal<D>, Rec
             kept = position;
             break;
         }
+        if position == 0 {
+            // Entries before may have been released; whether the mark covers them is checked at the end.
+            replay.base = files[0].first_index.prev();
+        }
         let (file, later) = files[position..].split_first_mut().expect("the position exists");
         let content = load(&disk, &file.name)?;
         let start = match (&file.header, position) {
@@ -299,10 +296,15 @@ pub(super) fn open<D: Disk>(disk: D, options: WalOptions) -> Result<(Wal<D>, Rec
         ending = judge(&content, &stop, complete.is_some(), file.header.is_some(), &behind);
         break;
     }
-    if matches!(ending, Ending::Damaged { .. }) {
+    if let Ending::Damaged { gap_bytes, .. } = &mut ending {
         for file in &files[kept..] {
             let content = load(&disk, &file.name)?;
-            scan(&content, HEADER_BYTES, seed_of(file.seq), |frame, _| behind.note(frame, u64::MAX, 0));
+            let mut first_at = None;
+            scan(&content, HEADER_BYTES, seed_of(file.seq), |frame, at| {
+                first_at.get_or_insert(at);
+                behind.note(frame, u64::MAX, 0);
+            });
+            *gap_bytes += first_at.unwrap_or(content.used_end()).saturating_sub(HEADER_BYTES);
             behind.highest = behind.highest.max(file.first_index.prev());
             if let Some(header) = &file.header {
                 behind.hard_state = newer(behind.hard_state, header.hard_state);
@@ -493,11 +495,16 @@ fn finish<D: Disk>(
     if let Ending::Damaged { what, gap_bytes } = &ending
         && !silently
     {
-        let last = replay.last_index();
-        let mut lost = behind.highest.max(behind.hard_state.commit).max(replay.highest);
-        if behind.highest <= last {
+        // Names and headers tell of entries too: what a segment did not begin with was in one before.
+        let told = files.iter().map(|file| {
+            let commit = file.header.as_ref().map_or(LogIndex::ZERO, |header| header.hard_state.commit);
+            file.first_index.prev().max(commit)
+        });
+        let known = told.fold(replay.last_index().max(replay.highest), LogIndex::max);
+        let mut lost = known.max(behind.highest).max(behind.hard_state.commit);
+        if behind.highest <= known {
             // Nothing readable tells how many entries there were: not more than fit.
-            lost = lost.max(LogIndex(last.0 + gap_bytes.div_ceil(format::ENTRY_FRAME_BYTES_MIN)));
+            lost = lost.max(LogIndex(known.0 + gap_bytes.div_ceil(format::ENTRY_FRAME_BYTES_MIN)));
         }
         replay.hard_state = newer(replay.hard_state, behind.hard_state);
         if let Some(mark) = behind.mark
@@ -505,8 +512,10 @@ fn finish<D: Disk>(
         {
             replay.note_mark(mark);
         }
-        let lost = lost.max(replay.lost.unwrap_or_default());
         let last_intact = replay.last_index();
+        // At least one more than is left, always: what is lost may be the replacement of entries which are
+        // still there. Only an entry appended by a leader of today proves that all before it are right.
+        let lost = lost.max(replay.lost.unwrap_or_default()).max(last_intact.next());
         report.push(Finding::Damage {
             segment: segment_name(joint.seq),
             offset: joint.end,
@@ -514,12 +523,15 @@ fn finish<D: Disk>(
             last_intact,
             lost_up_to: lost,
         });
-        replay.lost = Some(lost).filter(|lost| *lost > last_intact).or(replay.lost);
+        replay.lost = Some(lost);
     }
     if mark_index(&replay) < replay.base && !silently {
         // The oldest segments are missing, and the mark does not make up for them.
         let lost = replay.highest.max(replay.last_index()).max(replay.lost.unwrap_or_default());
         let mark = mark_index(&replay);
+        let unread = if let Ending::Torn { bytes } = &ending { *bytes } else { 0 };
+        let unread = unread.div_ceil(format::ENTRY_FRAME_BYTES_MIN);
+        let lost = LogIndex(lost.max(mark.next()).0 + unread);
         report.push(Finding::Damage {
             segment: files.first().map_or_else(String::new, |file| file.name.clone()),
             offset: 0,

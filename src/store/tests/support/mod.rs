@@ -1,5 +1,13 @@
 //! A disk in memory that forgets, tears and fails like a real one, and a small generator of numbers.
-#![allow(dead_code, missing_docs, reason = "shared by several test files, each of which uses a part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "shared by several test files, each of which uses a part"
+)]
+
+pub mod commands;
+pub mod reference;
 
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -174,7 +182,7 @@ impl FaultDisk {
         let mut state = self.state().clone();
         // Now and then everything unsynced is lost or everything is kept.
         let mood = rng.below(6);
-        let mut keep = |rng: &mut Rng| match mood {
+        let keep = |rng: &mut Rng| match mood {
             0 => false,
             1 => true,
             _ => rng.chance(2),
