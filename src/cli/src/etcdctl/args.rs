@@ -1,0 +1,315 @@
+//! The command line, with etcdctl's flags, environment variables and error texts.
+
+use super::go::{parse_duration, parse_int};
+use super::print::{Format, Printer};
+use super::{Fail, code};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Duration;
+
+/// A flag that is off unless given; `--name=false` works too, as in Go.
+fn switch(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .num_args(0..=1)
+        .require_equals(true)
+        .default_missing_value("true")
+        .default_value("false")
+        .hide_default_value(true)
+        .value_parser(value_parser!(bool))
+        .help(help)
+}
+
+/// A flag with a value, which may begin with a dash. It is read later, for errors in Go's words.
+fn valued(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    let arg = Arg::new(name).long(name).num_args(1).allow_hyphen_values(true).help(help);
+    if default.is_empty() { arg } else { arg.default_value(default) }
+}
+
+/// What stands on the command line without a name: any bytes.
+fn rest() -> Arg {
+    Arg::new("args").num_args(0..).value_parser(value_parser!(OsString)).hide(true)
+}
+
+fn command(name: &'static str, about: &'static str, usage: &'static str) -> Command {
+    Command::new(name).about(about).override_usage(usage).disable_help_subcommand(true)
+}
+
+pub(super) fn get() -> Command {
+    command("get", "Gets the key or a range of keys", "etcdctl get [options] <key> [range_end]")
+        .arg(valued("consistency", "l", "Linearizable(l) or Serializable(s)"))
+        .arg(valued("order", "", "Order of results; ASCEND or DESCEND (ASCEND by default)"))
+        .arg(valued("sort-by", "", "Sort target; CREATE, KEY, MODIFY, VALUE, or VERSION"))
+        .arg(valued("limit", "0", "Maximum number of results"))
+        .arg(valued("rev", "0", "The revision to read at"))
+        .arg(switch("prefix", "Get keys with matching prefix"))
+        .arg(switch("from-key", "Get the key and all that sort after it"))
+        .arg(switch("keys-only", "Get only the keys"))
+        .arg(switch("count-only", "Get only the count; for --write-out=fields"))
+        .arg(switch("print-value-only", "Print only the values; for --write-out=simple"))
+        .arg(rest())
+}
+
+pub(super) fn put() -> Command {
+    command(
+        "put",
+        "Puts the given key into the store",
+        "etcdctl put [options] <key> <value> (the value can also come from standard input)",
+    )
+    .arg(valued("lease", "0", "Lease (in hexadecimal) to attach the key to"))
+    .arg(switch("prev-kv", "Print the version before, too"))
+    .arg(switch("ignore-value", "Keep the key's value"))
+    .arg(switch("ignore-lease", "Keep the key's lease"))
+    .arg(rest())
+}
+
+pub(super) fn del() -> Command {
+    command("del", "Removes the key or a range of keys", "etcdctl del [options] <key> [range_end]")
+        .arg(switch("prefix", "Delete keys with matching prefix"))
+        .arg(switch("from-key", "Delete the key and all that sort after it"))
+        .arg(switch("prev-kv", "Print what was deleted"))
+        .arg(rest())
+}
+
+pub(super) fn watch() -> Command {
+    command(
+        "watch",
+        "Watches keys or prefixes",
+        "etcdctl watch [options] [key or prefix] [range_end] [-- command arg1 arg2 ...]",
+    )
+    .arg(switch("interactive", "Read watch and progress requests from standard input").short('i'))
+    .arg(switch("prefix", "Watch all keys with this prefix"))
+    .arg(valued("rev", "0", "Revision to start at"))
+    .arg(switch("prev-kv", "Print the version before each change, too"))
+    .arg(rest())
+    .arg(Arg::new("exec").num_args(0..).last(true).value_parser(value_parser!(OsString)).hide(true))
+}
+
+/// The whole command line.
+pub(super) fn root() -> Command {
+    let global = |arg: Arg| arg.global(true).help_heading("Global options");
+    let plain = |name, about, usage| command(name, about, usage).arg(rest());
+    command("etcdctl", "A command line client for etcd's v3 API.", "etcdctl [options] <command>")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .infer_subcommands(true)
+        .arg(global(
+            valued("endpoints", "127.0.0.1:2379", "gRPC endpoints")
+                .action(ArgAction::Append)
+                .value_delimiter(','),
+        ))
+        .arg(global(valued("write-out", "simple", "Output format: fields, json, simple, table").short('w')))
+        .arg(global(switch("hex", "Print keys and values in hexadecimal")))
+        .arg(global(valued("dial-timeout", "2s", "Limit for connecting")))
+        .arg(global(valued("command-timeout", "5s", "Limit for a short command, without connecting")))
+        .arg(global(valued("keepalive-time", "2s", "Silence before a connection is probed")))
+        .arg(global(valued("keepalive-timeout", "6s", "Time for the probe's answer")))
+        .arg(global(switch("debug", "Log what the client does")))
+        .arg(global(switch("insecure-transport", "No TLS (there is none yet)").default_value("true")))
+        .subcommand(get())
+        .subcommand(put())
+        .subcommand(del())
+        .subcommand(
+            plain("txn", "Processes all requests in one transaction", "etcdctl txn [options]")
+                .arg(switch("interactive", "Say what is to be entered next").short('i')),
+        )
+        .subcommand(watch())
+        .subcommand(
+            plain("compaction", "Compacts the history", "etcdctl compaction [options] <revision>")
+                .arg(switch("physical", "Wait until the old revisions are gone from disk")),
+        )
+        .subcommand(
+            command("lease", "Lease related commands", "etcdctl lease <command>")
+                .subcommand_required(true)
+                .infer_subcommands(true)
+                .subcommand(plain("grant", "Creates leases", "etcdctl lease grant <ttl>"))
+                .subcommand(plain("revoke", "Revokes leases", "etcdctl lease revoke <leaseID>"))
+                .subcommand(
+                    plain("timetolive", "Get lease information", "etcdctl lease timetolive <leaseID> [options]")
+                        .arg(switch("keys", "Name the keys attached to the lease")),
+                )
+                .subcommand(plain("list", "List all active leases", "etcdctl lease list"))
+                .subcommand(
+                    plain("keep-alive", "Keeps leases alive", "etcdctl lease keep-alive [options] <leaseID>")
+                        .arg(switch("once", "Renew once and exit")),
+                ),
+        )
+        .subcommand(
+            command("member", "Membership related commands", "etcdctl member <command>")
+                .subcommand_required(true)
+                .infer_subcommands(true)
+                .subcommand(plain("list", "Lists all members in the cluster", "etcdctl member list")),
+        )
+        .subcommand(
+            command("endpoint", "Endpoint related commands", "etcdctl endpoint <command>")
+                .subcommand_required(true)
+                .infer_subcommands(true)
+                .arg(switch("cluster", "Use all endpoints from the cluster's member list").global(true))
+                .subcommand(plain("health", "Checks whether the endpoints are healthy", "etcdctl endpoint health"))
+                .subcommand(plain("status", "Prints the status of the endpoints", "etcdctl endpoint status"))
+                .subcommand(
+                    plain("hashkv", "Prints the hash of each endpoint's history", "etcdctl endpoint hashkv")
+                        .arg(valued("rev", "0", "Revision to hash up to")),
+                ),
+        )
+        .subcommand(
+            command("alarm", "Alarm related commands", "etcdctl alarm <command>")
+                .subcommand_required(true)
+                .subcommand(plain("list", "Lists all alarms", "etcdctl alarm list")),
+        )
+        .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
+        .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
+}
+
+/// Reads a command line; the error has etcdctl's text and code where there is one.
+pub(super) fn parse(command: Command, args: Vec<OsString>) -> Result<ArgMatches, Fail> {
+    let name = command.get_name().to_owned();
+    command.try_get_matches_from(args).map_err(|error| {
+        let context = |kind| match error.get(kind) {
+            Some(ContextValue::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let flag = context(ContextKind::InvalidArg);
+        let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
+        match error.kind() {
+            ErrorKind::DisplayHelp
+            | ErrorKind::DisplayVersion
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            | ErrorKind::MissingSubcommand => Fail::help(error.render().to_string()),
+            ErrorKind::UnknownArgument if flag.starts_with("--") => {
+                Fail::new(code::ERROR, format!("unknown flag: {flag}"))
+            }
+            ErrorKind::UnknownArgument => {
+                let letter = flag.chars().nth(1).unwrap_or_default();
+                Fail::new(code::ERROR, format!("unknown shorthand flag: '{letter}' in {flag}"))
+            }
+            ErrorKind::InvalidSubcommand => {
+                let unknown = context(ContextKind::InvalidSubcommand);
+                let text =
+                    format!("unknown command \"{unknown}\" for \"{name}\"\nRun '{name} --help' for usage.");
+                Fail::new(code::ERROR, text)
+            }
+            ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
+                Fail::new(code::ERROR, format!("flag needs an argument: {flag}"))
+            }
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
+                let value = context(ContextKind::InvalidValue);
+                let text = format!(
+                    "invalid argument \"{value}\" for \"{flag}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax"
+                );
+                Fail::new(code::ERROR, text)
+            }
+            _ => Fail::new(code::ERROR, error.to_string().trim_start_matches("error: ").trim_end().to_owned()),
+        }
+    })
+}
+
+/// The words without a name.
+pub(super) fn words(matches: &ArgMatches) -> Vec<Vec<u8>> {
+    list(matches, "args")
+}
+
+/// The words behind `--`, where the command has such.
+pub(super) fn list(matches: &ArgMatches, name: &str) -> Vec<Vec<u8>> {
+    let words = matches.get_many::<OsString>(name).unwrap_or_default();
+    words.map(|word| word.clone().into_vec()).collect()
+}
+
+/// A word that must be text: what is not UTF-8 cannot be a number or a name.
+pub(super) fn text(word: &[u8]) -> String {
+    String::from_utf8_lossy(word).into_owned()
+}
+
+/// The value of a flag; empty where it is not given and has no default.
+pub(super) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
+    matches.get_one::<String>(name).map_or("", String::as_str)
+}
+
+/// The value of a numeric flag.
+pub(super) fn number(matches: &ArgMatches, name: &str) -> Result<i64, Fail> {
+    let value = value(matches, name);
+    parse_int(value, 10).map_err(|error| {
+        Fail::new(code::ERROR, format!("invalid argument \"{value}\" for \"--{name}\" flag: {error}"))
+    })
+}
+
+/// What holds for every command.
+#[derive(Clone, Debug)]
+pub(super) struct Globals {
+    pub(super) endpoints: Vec<String>,
+    pub(super) printer: Printer,
+    pub(super) dial_timeout: Duration,
+    pub(super) command_timeout: Duration,
+    pub(super) keepalive_time: Duration,
+    pub(super) keepalive_timeout: Duration,
+}
+
+/// The flags that may also come from the environment, as `ETCDCTL_` and their name in capitals.
+const FROM_ENVIRONMENT: [&str; 7] = [
+    "endpoints",
+    "write-out",
+    "hex",
+    "dial-timeout",
+    "command-timeout",
+    "keepalive-time",
+    "keepalive-timeout",
+];
+
+impl Globals {
+    /// From the innermost command's matches, which hold the global flags wherever they stood.
+    pub(super) fn new(
+        matches: &ArgMatches,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Fail> {
+        let mut values = Vec::new();
+        for name in FROM_ENVIRONMENT {
+            let variable = format!("ETCDCTL_{}", name.to_uppercase().replace('-', "_"));
+            let given = matches.value_source(name) == Some(ValueSource::CommandLine);
+            let value = environment(&variable).filter(|value| !value.is_empty());
+            if given && value.is_some() {
+                let text = format!(
+                    "conflicting environment variable \"{variable}\" is shadowed by corresponding \
+                     command-line flag (either unset environment variable or disable flag)"
+                );
+                return Err(Fail::new(code::ERROR, text));
+            }
+            values.push(value);
+        }
+        let [endpoints, format, hex, dial, command, keepalive, probe] =
+            <[Option<String>; 7]>::try_from(values).unwrap_or_default();
+        let flag = |from: Option<String>, name: &str| from.unwrap_or_else(|| value(matches, name).to_owned());
+        let duration = |from: Option<String>, name: &str| {
+            let text = flag(from, name);
+            parse_duration(&text).map_err(|error| {
+                Fail::new(code::ERROR, format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"))
+            })
+        };
+        let endpoints: Vec<String> = match endpoints {
+            Some(endpoints) => endpoints.split(',').map(|endpoint| endpoint.trim().to_owned()).collect(),
+            None => matches
+                .get_many::<String>("endpoints")
+                .unwrap_or_default()
+                .map(|endpoint| endpoint.trim().to_owned())
+                .collect(),
+        };
+        let format = match flag(format, "write-out").as_str() {
+            "simple" => Format::Simple,
+            "fields" => Format::Fields,
+            "json" => Format::Json,
+            "table" => Format::Table,
+            _ => return Err(Fail::new(code::BAD_FEATURE, "unsupported output format")),
+        };
+        let hex = hex.map_or_else(|| matches.get_flag("hex"), |hex| hex == "true");
+        Ok(Self {
+            endpoints,
+            printer: Printer { format, hex, value_only: false },
+            dial_timeout: duration(dial, "dial-timeout")?,
+            command_timeout: duration(command, "command-timeout")?,
+            keepalive_time: duration(keepalive, "keepalive-time")?,
+            keepalive_timeout: duration(probe, "keepalive-timeout")?,
+        })
+    }
+}
