@@ -17,14 +17,12 @@ impl Raft {
         let awaited =
             receiving.as_ref().filter(|receiving| receiving.installing).map(|receiving| &receiving.meta);
         assert!(awaited == Some(&meta), "snapshot {meta:?} installed, but {receiving:?} was awaited");
-        let (index, term) = (meta.index, meta.term);
+        let index = meta.index;
         assert!(index > self.commit, "snapshot at {index} installed, but commit is {}", self.commit);
         self.log.replace(meta);
         self.persistence.replaced();
         (self.commit, self.delivered, self.applied) = (index, index, index);
-        if self.lost.is_some_and(|lost| index >= lost.up_to || term > lost.term) {
-            self.lost = None;
-        }
+        self.end_repair();
         if self.leader != MemberId::NONE {
             self.send_after(self.leader, Body::SnapshotAnswer { index, offset: 0, installed: true });
         }

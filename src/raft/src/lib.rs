@@ -11,6 +11,8 @@ mod election;
 mod error;
 mod follower;
 mod log;
+#[cfg(test)]
+mod log_tests;
 mod message;
 mod options;
 mod outbox;

@@ -55,6 +55,8 @@ pub struct Restored {
     /// Set where the disk lost entries this member had acknowledged: until its commit index is here (or
     /// an entry of a newer term than the one restored is committed), it neither votes nor campaigns, for
     /// it might help to elect a leader which lacks what it forgot (Protocol-Aware Recovery, FAST 2018).
+    /// The driver keeps this durably, and gives it again at every start until
+    /// [`crate::Raft::is_repairing`] says no.
     pub lost_up_to: Option<LogIndex>,
 }
 

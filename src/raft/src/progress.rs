@@ -112,6 +112,11 @@ impl Progress {
             }
             // What it now wants is here again, however it came to that.
             ProgressState::Snapshot { .. } if self.matched.next() >= first_index => self.become_replicate(),
+            // It has the snapshot (the word of it was lost), but the log has gone on without it: the next
+            // probe finds that out, and another snapshot follows.
+            ProgressState::Snapshot { index: Some(index), .. } if self.matched >= index => {
+                self.become_probe()
+            }
             ProgressState::Snapshot { .. } => {}
         }
         news

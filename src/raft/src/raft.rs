@@ -235,6 +235,7 @@ impl Raft {
         let Some(done) = self.persistence.done(id) else { return };
         if let Some(last) = done.last {
             self.log.mark_durable(last);
+            self.end_repair();
         }
         match self.role {
             Role::Candidate => self.count_own_vote(),
@@ -312,11 +313,18 @@ impl Raft {
             self.uncommitted_bytes -= bytes;
         }
         self.commit = commit;
-        let term = self.log.term(commit).unwrap_or_default();
-        if self.lost.is_some_and(|lost| commit >= lost.up_to || term > lost.term) {
+        self.end_repair();
+        true
+    }
+
+    /// What the disk had lost is there again, as far as it was committed: committed and durable up to
+    /// where it was lost, or up to an entry of a newer term, whose leader had it all.
+    pub(crate) fn end_repair(&mut self) {
+        let Some(lost) = self.lost else { return };
+        let known = self.commit.min(self.log.durable());
+        if known >= lost.up_to || self.log.term(known).unwrap_or_default() > lost.term {
             self.lost = None;
         }
-        true
     }
 
     /// This member's id.
@@ -422,7 +430,7 @@ impl Raft {
         self.transfer
     }
 
-    /// Whether the disk lost something that is not repaired yet; see [`Restored::lost_up_to`].
+    /// Whether the disk lost something that is not repaired, durably, yet; see [`Restored::lost_up_to`].
     #[must_use]
     pub fn is_repairing(&self) -> bool {
         self.lost.is_some()

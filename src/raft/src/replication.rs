@@ -294,8 +294,12 @@ impl Raft {
             // A chunk is large and may take longer than a small append.
             ProgressState::Snapshot { index, offset, asked: asked @ false } if progress.beats > 1 => {
                 (*asked, progress.beats) = (true, 0);
+                // As good as a new start, and a newer state is better.
+                if *offset == 0 {
+                    *index = None;
+                }
                 let (offset, index) = (*offset, *index);
-                self.want_chunk(from, offset, index.filter(|_| offset > 0));
+                self.want_chunk(from, offset, index);
             }
             _ => {}
         }
@@ -317,10 +321,6 @@ impl Raft {
                 return;
             }
             let news = progress.acknowledged(index, first);
-            if matches!(progress.state, ProgressState::Snapshot { .. }) {
-                // So old that the log has gone on without it: probe, and find that out.
-                progress.become_probe();
-            }
             if news {
                 self.advance_commit();
                 self.finish_transfer(from);

@@ -5,11 +5,12 @@
 
 pub mod lab;
 pub mod show;
+pub mod storm;
 
 use bytes::Bytes;
 use seatrial_raft::{
-    ChunkWanted, Config, Entry, HardState, Message, Options, Payload, Persist, Raft, ReadId, ReadReady, Restored,
-    SnapshotMeta, SoftState, TimerRequest,
+    ChunkWanted, Config, Entry, HardState, Message, Options, Payload, Persist, Raft, ReadId, ReadReady,
+    Restored, SnapshotMeta, SoftState, TimerRequest,
 };
 use seatrial_types::{LogIndex, MemberId, Term};
 use std::collections::{BTreeMap, VecDeque};
@@ -197,7 +198,8 @@ impl Node {
             return;
         }
         if offset == 0 {
-            let meta = self.raft.snapshot_meta_at(self.state.applied).expect("applied entries are in the log");
+            let meta =
+                self.raft.snapshot_meta_at(self.state.applied).expect("applied entries are in the log");
             self.outgoing.insert(to, (meta, self.state.to_bytes()));
         }
         match self.outgoing.get(&to) {

@@ -2,8 +2,7 @@
 
 use super::{Node, Turn};
 use seatrial_raft::{
-    Body, Config, ConfigChange, ConfigStep, Entry, Message, Payload, ProgressState, Role, Timer,
-    TimerRequest,
+    Body, Config, ConfigChange, ConfigStep, Entry, Message, Payload, ProgressState, Role, Timer, TimerRequest,
 };
 use seatrial_types::MemberId;
 use std::fmt::Write;
@@ -15,7 +14,9 @@ pub fn message(message: &Message) -> String {
 
 fn body_of(body: &Body, term: u64) -> String {
     match body {
-        Body::PreVote { last_index, last_term } => format!("PreVote term={term} last={last_index}/{last_term}"),
+        Body::PreVote { last_index, last_term } => {
+            format!("PreVote term={term} last={last_index}/{last_term}")
+        }
         Body::PreVoteAnswer { granted } => format!("PreVoteAnswer term={term} {}", yes_no(*granted)),
         Body::Vote { last_index, last_term, transfer } => {
             let transfer = if *transfer { " transfer" } else { "" };
@@ -35,7 +36,9 @@ fn body_of(body: &Body, term: u64) -> String {
             let done = if *done { " done" } else { "" };
             let (index, meta_term, config) = (meta.index, meta.term, self::config(&meta.config));
             let bytes = data.len();
-            format!("Snapshot term={term} at={index}/{meta_term} {config} offset={offset} bytes={bytes}{done}")
+            format!(
+                "Snapshot term={term} at={index}/{meta_term} {config} offset={offset} bytes={bytes}{done}"
+            )
         }
         Body::SnapshotAnswer { index, offset: _, installed: true } => {
             format!("SnapshotAnswer term={term} at={index} installed")
@@ -50,7 +53,9 @@ fn body_of(body: &Body, term: u64) -> String {
         }
         Body::ProposeConfig { change } => format!("ProposeConfig term={term} [{}]", self::change(change)),
         Body::ReadIndex { id } => format!("ReadIndex term={term} id={}", id.0),
-        Body::ReadIndexAnswer { id, index } => format!("ReadIndexAnswer term={term} id={} index={index}", id.0),
+        Body::ReadIndexAnswer { id, index } => {
+            format!("ReadIndexAnswer term={term} id={} index={index}", id.0)
+        }
     }
 }
 
@@ -131,8 +136,7 @@ pub fn turn(id: MemberId, turn: &Turn) -> Vec<String> {
     let noise = |request: &&TimerRequest| {
         !matches!(
             request,
-            TimerRequest::Set { timer: Timer::LeaderSilent | Timer::Heartbeat, .. }
-                | TimerRequest::Cancel(_)
+            TimerRequest::Set { timer: Timer::LeaderSilent | Timer::Heartbeat, .. } | TimerRequest::Cancel(_)
         )
     };
     for request in turn.timers.iter().filter(noise) {
