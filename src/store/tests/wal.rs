@@ -295,7 +295,7 @@ fn damage_anywhere_is_never_passed_over_in_silence() {
             // The last write of all cannot be told from one that was torn by a crash; nor can several, where
             // nothing at all is left behind the damage.
             None => assert!(
-                (what != 0 && path == files.last().unwrap() && begin + 700 >= used)
+                (what != 0 && path == files.last().unwrap() && begin + 780 >= used)
                     || tail.iter().any(|model| model.explains(&recovered)),
                 "{at}: up to {} with {:?} {:?}: {:?}, is none of\n{}",
                 recovered.last_index(),
@@ -313,7 +313,7 @@ fn damage_anywhere_is_never_passed_over_in_silence() {
                     model.last,
                     recovered.report
                 );
-                if path == files.last().unwrap() && begin + 700 >= used {
+                if path == files.last().unwrap() && begin + 780 >= used {
                     // Nothing is left behind the damage: the newest term and vote may be in it.
                     continue;
                 }
