@@ -99,6 +99,11 @@ const EXCEPTIONS: &[Exception] = &[
         reason: "hyper hands out deadlines as std's instants; there it serves as an origin only",
     },
     Exception {
+        path: "src/world-sim/src/sim.rs",
+        word: "thread_rng",
+        reason: "the simulator's own, of the seed: its next number depends on every choice made, so it is hashed",
+    },
+    Exception {
         path: "src/scenario/src/files.rs",
         word: "std::fs",
         reason: "scenario files and run folders are the testbed's own, outside of any world",
