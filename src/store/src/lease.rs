@@ -262,7 +262,7 @@ mod tests {
         leases.attach(&b, LeaseId(1));
         leases.attach(&a, LeaseId(2));
         leases.check();
-        assert_eq!(leases.keys(LeaseId(1)), [b.clone()]);
+        assert_eq!(leases.keys(LeaseId(1)), std::slice::from_ref(&b));
         assert_eq!(leases.revoke(LeaseId(2)), Some(vec![a.clone()]));
         assert_eq!(leases.of_key(&a), LeaseId::NONE);
         leases.attach(&b, LeaseId::NONE);

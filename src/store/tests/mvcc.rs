@@ -40,7 +40,7 @@ fn life(seed: u64, steps: u64) {
             let request = commands::range_request(&mut rng, reference.revision());
             assert_eq!(refused(store.range(&request)), reference.range(&request), "{at}: {request:?}");
         }
-        for (id, _) in &reference.leases {
+        for id in reference.leases.keys() {
             let keys: Vec<_> = reference
                 .state_at(reference.revision())
                 .values()

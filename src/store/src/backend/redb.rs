@@ -188,24 +188,15 @@ struct RedbView {
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
 }
 
-/// What is written but not committed: rows with the batch that wrote them last.
-type Overlay = OrdMap<RowKey, (BatchId, Option<Bytes>)>;
+/// What is written but not committed, by table: rows with the batch that wrote them last.
+type Overlay = [OrdMap<Bytes, (BatchId, Option<Bytes>)>; Table::ALL.len()];
 
 fn get(view: &RedbView, overlay: &Overlay, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
-    let row: RowKey = (table, Bytes::copy_from_slice(key));
-    if let Some((_, value)) = overlay.get(&row) {
+    if let Some((_, value)) = overlay[table.position()].get(key) {
         return Ok(value.clone());
     }
     let found = view.tables[table.position()].get(key).map_err(|error| fail("reading a row", error))?;
     Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
-}
-
-fn row_bound(table: Table, bound: Bound<&[u8]>, unbounded: Bound<RowKey>) -> Bound<RowKey> {
-    match bound {
-        Bound::Included(key) => Bound::Included((table, Bytes::copy_from_slice(key))),
-        Bound::Excluded(key) => Bound::Excluded((table, Bytes::copy_from_slice(key))),
-        Bound::Unbounded => unbounded,
-    }
 }
 
 fn scan(
@@ -219,12 +210,8 @@ fn scan(
     if is_empty_span(from, to) {
         return Ok(Vec::new());
     }
-    let table_end = Table::ALL
-        .get(table.position() + 1)
-        .map_or(Bound::Unbounded, |next| Bound::Excluded((*next, Bytes::new())));
-    let first = row_bound(table, from, Bound::Included((table, Bytes::new())));
-    let mut written = overlay.range((first, row_bound(table, to, table_end))).peekable();
     let what = "reading rows";
+    let mut written = overlay[table.position()].range::<_, [u8]>((from, to)).peekable();
     let mut committed =
         view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what, error))?;
     let mut next = committed.next().transpose().map_err(|error| fail(what, error))?;
@@ -234,7 +221,7 @@ fn scan(
             (None, None) => break,
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some((key, _)), Some(((_, written), _))) => key.value().cmp(written.as_ref()),
+            (Some((key, _)), Some((written, _))) => key.value().cmp(written.as_ref()),
         };
         if order.is_le() {
             let (key, value) = next.take().expect("compared");
@@ -244,7 +231,7 @@ fn scan(
             next = committed.next().transpose().map_err(|error| fail(what, error))?;
         }
         if order.is_ge() {
-            let ((_, key), (_, value)) = written.next().expect("peeked");
+            let (key, (_, value)) = written.next().expect("peeked");
             if let Some(value) = value {
                 out.push((key.clone(), value.clone()));
             }
@@ -382,7 +369,7 @@ impl<D: Disk> RedbBackend<D> {
             options,
             db,
             view,
-            overlay: OrdMap::new(),
+            overlay: Overlay::default(),
             open: OrdMap::new(),
             open_bytes: 0,
             open_replace: None,
@@ -396,7 +383,7 @@ impl<D: Disk> RedbBackend<D> {
     fn note(&mut self, row: RowKey, value: Option<Bytes>) {
         self.open_bytes += row.1.len() + value.as_ref().map_or(0, Bytes::len);
         let batch = BatchId(self.last.0 + 1);
-        self.overlay.insert(row.clone(), (batch, value.clone()));
+        self.overlay[row.0.position()].insert(row.1.clone(), (batch, value.clone()));
         self.open.insert(row, value);
     }
 }
@@ -504,9 +491,10 @@ impl<D: Disk> Backend for RedbBackend<D> {
         self.view = Arc::new(self.db.view()?);
         while self.sealed.front().is_some_and(|(batch, _)| batch.id <= id) {
             let (batch, _) = self.sealed.pop_front().expect("there is a front");
-            for row in batch.rows.keys() {
-                if self.overlay.get(row).is_some_and(|(written, _)| *written <= id) {
-                    self.overlay.remove(row);
+            for (table, key) in batch.rows.keys() {
+                let written = &mut self.overlay[table.position()];
+                if written.get(key).is_some_and(|(batch, _)| *batch <= id) {
+                    written.remove(key);
                 }
             }
         }
@@ -543,7 +531,7 @@ impl<D: Disk> Backend for RedbBackend<D> {
         self.staged.lock().expect("nobody panics while holding it").insert(name.clone(), staging.db.clone());
         self.db = staging.db;
         self.view = view;
-        self.overlay = OrdMap::new();
+        self.overlay = Overlay::default();
         self.open = OrdMap::new();
         self.open_bytes = 0;
         self.open_replace = Some(Replacement::File(name));

@@ -182,7 +182,10 @@ impl<B: Backend> Mvcc<B> {
     }
 
     /// The version before a change, as a watcher gets it: nothing where that is compacted.
-    pub(crate) fn before(&self, event: &Event) -> Result<Option<KeyValue>, BackendError> {
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn before(&self, event: &Event) -> Result<Option<KeyValue>, BackendError> {
         let revision = Revision(event.kv.mod_revision.0 - 1);
         if revision < self.compacted {
             return Ok(None);
@@ -192,7 +195,13 @@ impl<B: Backend> Mvcc<B> {
 
     /// Changes from a revision on, in order, whole revisions only: about `rows_max` rows and `bytes_max` bytes, but
     /// at least one revision. Returns them with the first revision not covered.
-    pub(crate) fn history(
+    ///
+    /// # Errors
+    /// The backend's.
+    ///
+    /// # Panics
+    /// Where `from` is compacted.
+    pub fn history(
         &self,
         from: Revision,
         rows_max: usize,
