@@ -1,0 +1,86 @@
+//! Plays plans in the simulator.
+
+use crate::theatre::SimTheatre;
+use seatrial_scenario::Plan;
+use seatrial_scenario::batch::Stage;
+use seatrial_scenario::record::{Notebook, RunLog};
+use seatrial_scenario::runner::{play, time_limit};
+use seatrial_types::MemberId;
+use seatrial_world_sim::{Divergence, Event, Failure, Options, Outcome, Sim, check_determinism, run_seed};
+use std::time::Duration;
+
+/// The simulated stage: the seed of a plan is the seed of its world.
+#[derive(Clone, Debug)]
+pub struct Simulation {
+    /// Real time after which a run counts as stuck.
+    pub wall_limit: Duration,
+}
+
+impl Default for Simulation {
+    fn default() -> Self {
+        Self { wall_limit: Duration::from_secs(120) }
+    }
+}
+
+impl Simulation {
+    fn options(&self, plan: &Plan) -> Options {
+        Options {
+            time_limit: time_limit(plan),
+            wall_limit: self.wall_limit,
+            // A member that panics is dead, and what the others make of it is worth seeing.
+            kill_on_panic: true,
+            ..Options::default()
+        }
+    }
+
+    /// Plays the plan twice and compares everything that happened.
+    ///
+    /// # Errors
+    /// The first event in which the two runs differ.
+    pub fn check_determinism(&self, plan: &Plan) -> Result<RunLog, Box<Divergence>> {
+        let notebook = Notebook::new(plan.clone());
+        let played = plan.clone();
+        let outcome = check_determinism(plan.seed, &self.options(plan), move |sim| {
+            // A notebook of its own for each of the two runs.
+            scene(sim, played.clone(), Notebook::new(played.clone()))
+        })?;
+        Ok(finish(&notebook, outcome))
+    }
+}
+
+impl Stage for Simulation {
+    fn world(&self) -> &str {
+        "sim"
+    }
+
+    fn run(&self, plan: &Plan) -> RunLog {
+        let notebook = Notebook::new(plan.clone());
+        let (played, book) = (plan.clone(), notebook.clone());
+        let outcome = run_seed(plan.seed, self.options(plan), move |sim| scene(sim, played, book));
+        finish(&notebook, outcome)
+    }
+}
+
+async fn scene(sim: Sim, plan: Plan, notebook: Notebook) {
+    let book = notebook.clone();
+    sim.observe(move |_, event| {
+        if let Event::Panicked { node, message } = event {
+            let member = node.strip_prefix('m').and_then(|number| number.parse().ok()).map(MemberId);
+            book.panicked(member, message.clone());
+        }
+    });
+    let theatre = SimTheatre::new(sim, &plan, notebook.clone());
+    play(&theatre, &plan, &notebook).await;
+}
+
+fn finish(notebook: &Notebook, outcome: Outcome<()>) -> RunLog {
+    match outcome.result {
+        Ok(()) => {}
+        Err(Failure::Panic { node: Some(node), message, .. }) => {
+            let member = node.strip_prefix('m').and_then(|number| number.parse().ok()).map(MemberId);
+            notebook.panicked(member, message);
+        }
+        Err(failure) => notebook.harness_error(failure.to_string()),
+    }
+    notebook.finish(outcome.simulated, outcome.trace_hash, outcome.cpu)
+}

@@ -1,0 +1,239 @@
+//! The simulated cluster as the runner sees it.
+
+use crate::actor::SimClient;
+use crate::member::{self, Roster, host};
+use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use seatrial_scenario::record::Notebook;
+use seatrial_scenario::theatre::{Theatre, TheatreError};
+use seatrial_scenario::{Knobs, Plan};
+use seatrial_types::MemberId;
+use seatrial_world::World;
+use seatrial_world_sim::{Crash, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, Times};
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Bytes at the front of a log's segment that hold its header; damage is done behind them.
+const SEGMENT_HEADER_BYTES: u64 = 128;
+
+/// A cluster in a simulation. Cheap to clone.
+#[derive(Clone)]
+pub struct SimTheatre {
+    sim: Sim,
+    knobs: Knobs,
+    roster: Arc<Roster>,
+    notebook: Notebook,
+    clients: Arc<BTreeMap<u32, NodeId>>,
+    disks: Arc<Mutex<BTreeMap<MemberId, DiskFault>>>,
+}
+
+impl SimTheatre {
+    /// The machines of a plan in a fresh simulation. No member runs yet.
+    #[must_use]
+    pub fn new(sim: Sim, plan: &Plan, notebook: Notebook) -> Self {
+        sim.net().set_default(base_rule(&plan.knobs));
+        let clients = plan
+            .clients
+            .iter()
+            .map(|client| (client.machine, sim.node(&format!("client-{}", client.machine)).build()))
+            .collect();
+        Self {
+            roster: Arc::new(Roster::new(plan.members())),
+            knobs: plan.knobs.clone(),
+            sim,
+            notebook,
+            clients: Arc::new(clients),
+            disks: Arc::default(),
+        }
+    }
+
+    fn node(&self, member: MemberId) -> Option<NodeId> {
+        self.sim.find(&host(member))
+    }
+
+    fn place(&self, place: Place) -> Option<NodeId> {
+        match place {
+            Place::Member(member) => self.node(member),
+            Place::Client(machine) => self.clients.get(&machine).copied(),
+        }
+    }
+
+    /// Gives a disk its ordinary latency, and the fault's on top.
+    fn set_latency(&self, node: NodeId, fault: DiskFault) {
+        let usual = self.knobs.sync_latency;
+        let sync = LatencyRange {
+            min: usual / 2 + fault.sync_latency,
+            max: usual * 3 / 2 + fault.sync_latency + fault.sync_jitter,
+        };
+        self.sim.disk(node).set_latency(DiskLatency { sync, ..DiskLatency::default() });
+    }
+}
+
+fn base_rule(knobs: &Knobs) -> SimRule {
+    SimRule::default().latency(knobs.net_latency).jitter(knobs.net_latency / 2)
+}
+
+impl Theatre for SimTheatre {
+    type Client = SimClient;
+
+    fn now(&self) -> Duration {
+        self.sim.now()
+    }
+
+    fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send {
+        self.sim.sleep(at.saturating_sub(self.sim.now()))
+    }
+
+    fn spawn<F>(&self, machine: u32, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let world = self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
+        world.spawn(task);
+    }
+
+    fn client(&self, machine: u32) -> SimClient {
+        let world = self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
+        SimClient::new(world)
+    }
+
+    async fn start(&self, member: MemberId) -> Result<(), TheatreError> {
+        if let Some(node) = self.node(member) {
+            self.sim.restart(node);
+            return Ok(());
+        }
+        let (sim, roster) = (self.sim.clone(), Arc::clone(&self.roster));
+        let (knobs, notebook) = (self.knobs.clone(), self.notebook.clone());
+        let builder = self.sim.node(&host(member)).init(move |world| {
+            member::run(world, sim.clone(), member, Arc::clone(&roster), knobs.clone(), notebook.clone())
+        });
+        let node = builder.build();
+        self.set_latency(node, DiskFault::default());
+        Ok(())
+    }
+
+    async fn kill(&self, member: MemberId) -> Result<(), TheatreError> {
+        if let Some(node) = self.node(member) {
+            self.sim.kill(node);
+        }
+        Ok(())
+    }
+
+    async fn power_loss(&self, member: MemberId) -> Result<(), TheatreError> {
+        if let Some(node) = self.node(member) {
+            self.sim.power_loss(node, Crash::Random);
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, member: MemberId) -> Result<(), TheatreError> {
+        if let Some(node) = self.node(member) {
+            self.sim.pause(node);
+        }
+        Ok(())
+    }
+
+    async fn resume(&self, member: MemberId) -> Result<(), TheatreError> {
+        if let Some(node) = self.node(member) {
+            self.sim.resume(node);
+        }
+        Ok(())
+    }
+
+    fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {
+        let (Some(from), Some(to)) = (self.place(from), self.place(to)) else { return Ok(()) };
+        let net = self.sim.net();
+        if rule.cut != net.is_cut(from, to) {
+            if rule.cut { net.cut(from, to) } else { net.heal(from, to) }
+        }
+        let usual = base_rule(&self.knobs);
+        if rule.loss_ppm == 0 && rule.extra_latency.is_zero() && rule.extra_jitter.is_zero() {
+            net.clear_link(from, to);
+        } else {
+            let latency = usual.latency + rule.extra_latency;
+            let jitter = usual.jitter + rule.extra_jitter;
+            net.set_link(from, to, usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6));
+        }
+        Ok(())
+    }
+
+    fn disk(&self, member: MemberId, fault: DiskFault) -> Result<(), TheatreError> {
+        let Some(node) = self.node(member) else { return Ok(()) };
+        let before = self.disks.lock().expect("no panic while held").insert(member, fault).unwrap_or_default();
+        if before == fault {
+            return Ok(());
+        }
+        let disk = self.sim.disk(node);
+        if before.sync_fails && !fault.sync_fails {
+            // It may not have bitten.
+            disk.repair();
+        }
+        if fault.sync_fails && !before.sync_fails {
+            disk.fail_sync("", Times::Once);
+        }
+        disk.lie_about_syncs(fault.sync_lies);
+        self.set_latency(node, fault);
+        Ok(())
+    }
+
+    fn damage(&self, member: MemberId, damage: DiskDamage) -> Result<Option<String>, TheatreError> {
+        let Some(node) = self.node(member) else { return Ok(None) };
+        let disk = self.sim.disk(node);
+        let mut segments: Vec<(String, Vec<u8>)> = disk
+            .paths()
+            .into_iter()
+            .filter(|path| path.ends_with(".wal") && !path.contains("damaged"))
+            .filter_map(|path| disk.peek(&path).map(|bytes| (path, bytes)))
+            .collect();
+        segments.sort();
+        // Segments are made longer than what they hold: zeros lie behind the last record.
+        let filled = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
+        match damage {
+            DiskDamage::WalTail => {
+                let Some((path, bytes)) = segments.last() else { return Ok(None) };
+                // Records end at multiples of eight; what lies behind the last one was never durable, so a
+                // crash may leave anything there.
+                let end = filled(bytes).next_multiple_of(8);
+                let room = (bytes.len() as u64).saturating_sub(end);
+                if room < 8 {
+                    return Ok(None);
+                }
+                disk.rot(path, end..end + room.min(48), 60);
+                Ok(Some(format!("a record torn at byte {end} of {path}")))
+            }
+            DiskDamage::WalMiddle { place_permille } => {
+                let spans: Vec<(&String, u64)> = segments
+                    .iter()
+                    .map(|(path, bytes)| (path, filled(bytes).saturating_sub(SEGMENT_HEADER_BYTES)))
+                    .collect();
+                let total: u64 = spans.iter().map(|(_, bytes)| bytes).sum();
+                // The last record may not be hit: nobody could tell that from a torn end.
+                let mut at = total.saturating_sub(256) * u64::from(place_permille) / 1000;
+                for (path, bytes) in spans {
+                    if at < bytes {
+                        let from = SEGMENT_HEADER_BYTES + at;
+                        disk.rot(path, from..from + 16, 3);
+                        return Ok(Some(format!("3 bits turned at byte {from} of {path}")));
+                    }
+                    at -= bytes;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError> {
+        let Some(node) = self.node(member) else { return Ok(()) };
+        let clock = self.sim.clock(node);
+        clock.set_drift(fault.drift_ppm);
+        if fault.wall_step_ms != 0 {
+            clock.step_wall(fault.wall_step_ms);
+        }
+        Ok(())
+    }
+
+    fn is_running(&self, member: MemberId) -> bool {
+        self.node(member).is_some_and(|node| self.sim.is_up(node))
+    }
+}

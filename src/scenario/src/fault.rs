@@ -1,0 +1,116 @@
+//! The vocabulary of faults, as a theatre plays them.
+
+use seatrial_types::MemberId;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// An end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A member's machine.
+    Member(MemberId),
+    /// A client's machine.
+    Client(u32),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Member(id) => write!(f, "{id}"),
+            Self::Client(machine) => write!(f, "client {machine}"),
+        }
+    }
+}
+
+/// What a directed link does to what passes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LinkRule {
+    /// Nothing passes; what is sent waits for the link to come back or its sender to give up.
+    pub cut: bool,
+    /// Packets lost, in parts per million.
+    pub loss_ppm: u32,
+    /// Added to the usual latency.
+    pub extra_latency: Duration,
+    /// Up to this much more, drawn for each packet.
+    pub extra_jitter: Duration,
+}
+
+impl LinkRule {
+    /// Both rules at once: the worse of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cut: self.cut || other.cut,
+            loss_ppm: self.loss_ppm.max(other.loss_ppm),
+            extra_latency: self.extra_latency.max(other.extra_latency),
+            extra_jitter: self.extra_jitter.max(other.extra_jitter),
+        }
+    }
+
+    /// Whether it does nothing.
+    #[must_use]
+    pub fn is_healthy(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// How a disk behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DiskFault {
+    /// Added to each sync.
+    pub sync_latency: Duration,
+    /// Up to this much more, drawn for each sync.
+    pub sync_jitter: Duration,
+    /// The next sync fails.
+    pub sync_fails: bool,
+    /// Syncs answer well and make nothing durable.
+    pub sync_lies: bool,
+}
+
+impl DiskFault {
+    /// Both at once: the worse of each.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            sync_latency: self.sync_latency.max(other.sync_latency),
+            sync_jitter: self.sync_jitter.max(other.sync_jitter),
+            sync_fails: self.sync_fails || other.sync_fails,
+            sync_lies: self.sync_lies || other.sync_lies,
+        }
+    }
+}
+
+/// Damage to what is at rest on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskDamage {
+    /// The last record of the log is torn in the middle, as a power loss leaves it.
+    WalTail,
+    /// Bits are turned in a record in the middle of the log, intact ones behind it.
+    WalMiddle {
+        /// Which part of the log's bytes is hit, in thousandths from its start.
+        place_permille: u32,
+    },
+}
+
+/// How a member's clock differs from true time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClockFault {
+    /// Runs too fast (or, negative, too slow) by so much, in parts per million.
+    pub drift_ppm: i64,
+    /// Its wall clock jumps by so many milliseconds, once.
+    pub wall_step_ms: i64,
+}
+
+impl ClockFault {
+    /// Both at once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            drift_ppm: self.drift_ppm + other.drift_ppm,
+            wall_step_ms: self.wall_step_ms + other.wall_step_ms,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The only place of this room that touches files: reads scenarios and plans, writes run folders.
+
+use crate::batch::{RunSummary, seconds};
+use crate::format::spec::{Scenario, VerdictKind};
+use crate::format::{FormatError, parse};
+use crate::plan::{PLAN_FORMAT, Plan};
+use crate::record::{RunLog, nanos};
+use crate::to_report::verdict;
+use seatrial_report::{Batch, BatchEntry, RunRecord, render_batch, render_html, render_json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file is the one that touches files")]
+mod fs {
+    pub(super) use std::fs::{create_dir_all, metadata, read_dir, read_to_string, write};
+}
+
+/// A scenario or plan that cannot be had.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum LoadError {
+    /// The file says something it must not.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The file cannot be read.
+    #[error("{path}: {error}\nhint: give a scenario file or a folder of them, such as scenarios/fast")]
+    Read {
+        /// As named by the caller.
+        path: String,
+        /// What the system says.
+        error: String,
+    },
+    /// A folder without scenarios.
+    #[error("{path}: no scenario in this folder\nhint: scenarios are files that end in .toml")]
+    Empty {
+        /// As named by the caller.
+        path: String,
+    },
+    /// Two files of one name would share their run folders.
+    #[error("{first} and {second} are both called {name:?}\nhint: give one of the files another name")]
+    Twice {
+        /// The name.
+        name: String,
+        /// One of them.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// A stored plan that cannot be read.
+    #[error("{path}: {error}\nhint: a plan is the plan.json of a run folder, written by this version")]
+    Plan {
+        /// As named by the caller.
+        path: String,
+        /// What is wrong.
+        error: String,
+    },
+}
+
+fn read(path: &Path) -> Result<String, LoadError> {
+    fs::read_to_string(path)
+        .map_err(|error| LoadError::Read { path: path.display().to_string(), error: error.to_string() })
+}
+
+/// Reads scenario files, and all that lie in folders and their sub-folders, in order of their names.
+///
+/// # Errors
+/// The first file that cannot be read or is wrong.
+pub fn load_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, LoadError> {
+    let mut scenarios = Vec::new();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for path in paths {
+        let metadata = fs::metadata(path)
+            .map_err(|error| LoadError::Read { path: path.display().to_string(), error: error.to_string() })?;
+        let mut files = Vec::new();
+        if metadata.is_dir() {
+            collect(path, &mut files)?;
+            if files.is_empty() {
+                return Err(LoadError::Empty { path: path.display().to_string() });
+            }
+        } else {
+            files.push(path.clone());
+        }
+        for file in files {
+            let shown = file.display().to_string();
+            let scenario = parse(&shown, &read(&file)?)?;
+            match known.insert(scenario.name.clone(), shown.clone()) {
+                // The same file named twice is run once.
+                Some(first) if first == shown => {}
+                Some(first) => return Err(LoadError::Twice { name: scenario.name, first, second: shown }),
+                None => scenarios.push(scenario),
+            }
+        }
+    }
+    Ok(scenarios)
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
+    let failed = |error: std::io::Error| LoadError::Read {
+        path: folder.display().to_string(),
+        error: error.to_string(),
+    };
+    let mut entries: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        entries.push(entry.map_err(failed)?.path());
+    }
+    entries.sort();
+    for entry in entries {
+        if entry.is_dir() {
+            collect(&entry, files)?;
+        } else if entry.extension().is_some_and(|ending| ending == "toml") {
+            files.push(entry);
+        }
+    }
+    Ok(())
+}
+
+/// Reads a stored plan.
+///
+/// # Errors
+/// Where it cannot be read, or another version wrote it.
+pub fn load_plan(path: &Path) -> Result<Plan, LoadError> {
+    let shown = path.display().to_string();
+    let text = read(path)?;
+    let plan: Plan = serde_json::from_str(&text)
+        .map_err(|error| LoadError::Plan { path: shown.clone(), error: error.to_string() })?;
+    if plan.format != PLAN_FORMAT {
+        let error = format!("its format is {}, this version reads {PLAN_FORMAT}", plan.format);
+        return Err(LoadError::Plan { path: shown, error });
+    }
+    Ok(plan)
+}
+
+/// What goes into a run folder.
+pub(crate) struct RunFolder<'a> {
+    pub(crate) log: &'a RunLog,
+    pub(crate) record: &'a RunRecord,
+}
+
+/// The name of a run's folder.
+fn folder_name(scenario: &str, seed: u64) -> String {
+    format!("{scenario}-{seed}")
+}
+
+pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, String> {
+    let plan = &run.log.plan;
+    let folder = root.join(folder_name(&plan.scenario.name, plan.seed));
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    fs::create_dir_all(folder.join("logs")).map_err(|error| failed(&folder, error))?;
+    let json = |what: serde_json::Result<String>| what.expect("plain data with string keys");
+    let mut files: Vec<(PathBuf, String)> = vec![
+        ("plan.json".into(), json(serde_json::to_string_pretty(plan)) + "\n"),
+        ("history.jsonl".into(), seatrial_history::jsonl::to_json_lines(&run.log.history)),
+        ("record.json".into(), render_json(run.record)),
+        ("report.html".into(), render_html(run.record)),
+        ("watches.jsonl".into(), lines(&run.log.watches)),
+        ("leases.jsonl".into(), lines(&run.log.leases)),
+    ];
+    for member in plan.members() {
+        let told: String = run
+            .log
+            .observed
+            .iter()
+            .filter(|seen| seen.member == member)
+            .map(|seen| {
+                let what = json(serde_json::to_string(&seen.what));
+                format!("{:>12.6} incarnation {} {what}\n", seen.at.as_secs_f64(), seen.incarnation)
+            })
+            .collect();
+        files.push((Path::new("logs").join(format!("member-{member}.log")), told));
+    }
+    for (name, text) in files {
+        let path = folder.join(name);
+        fs::write(&path, text).map_err(|error| failed(&path, error))?;
+    }
+    Ok(folder)
+}
+
+fn lines<T: serde::Serialize>(items: &[T]) -> String {
+    items.iter().map(|item| serde_json::to_string(item).expect("plain data") + "\n").collect()
+}
+
+pub(crate) fn write_batch(
+    root: &Path,
+    runs: &[RunSummary],
+    scenarios: &[Scenario],
+) -> Result<PathBuf, String> {
+    let titles: BTreeMap<&str, &str> =
+        scenarios.iter().map(|scenario| (scenario.name.as_str(), scenario.title.as_str())).collect();
+    let entries = runs.iter().map(|run| BatchEntry {
+        scenario: run.scenario.clone(),
+        title: titles.get(run.scenario.as_str()).map_or(String::new(), |title| (*title).to_owned()),
+        seed: run.seed,
+        verdict: verdict(run.verdict),
+        oracle: run.oracle.clone(),
+        sentence: run.sentence.clone(),
+        replay: run.folder.as_ref().map_or(String::new(), |folder| {
+            format!("seatrial replay {}/plan.json", folder.display())
+        }),
+        trace_hash: run.trace_hash.clone(),
+        duration_ns: nanos(seconds(run.simulated_seconds)),
+        cpu_ns: nanos(seconds(run.cpu_seconds)),
+        link: run.folder.as_ref().map(|_| format!("{}/report.html", folder_name(&run.scenario, run.seed))),
+    });
+    let failed = runs.iter().filter(|run| run.verdict != VerdictKind::Pass).count();
+    let batch = Batch {
+        title: format!("{} scenarios, {} runs, {failed} not passed", scenarios.len(), runs.len()),
+        entries: entries.collect(),
+        ..Batch::default()
+    };
+    let path = root.join("index.html");
+    fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
+    fs::write(&path, render_batch(&batch)).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}

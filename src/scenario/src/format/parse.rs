@@ -1,0 +1,734 @@
+//! From text to a [`Scenario`], strictly: a name that is not known is an error, never ignored.
+
+use super::source::{Complaint, FormatError, hint_for};
+use super::spec::{
+    DamagePlace, Expect, GoalKind, KnobChoices, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target,
+    VerdictKind, WorkloadKind, WorkloadSpec,
+};
+use super::units::{self, UnitError};
+use crate::oracles;
+use std::ops::Range;
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+const TOP_KEYS: &[&str] =
+    &["title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal"];
+const KNOB_KEYS: &[&str] = &[
+    "election_timeout",
+    "heartbeat",
+    "segment",
+    "snapshot_entries",
+    "keep_entries",
+    "append",
+    "chunk",
+    "net_latency",
+    "sync_latency",
+];
+const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
+const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "verdict", "oracle"];
+
+/// Reads a scenario file. `file` is only shown in errors, and its stem names the scenario.
+///
+/// # Errors
+/// The first thing wrong in it, in the order of the text.
+pub fn parse(file: &str, source: &str) -> Result<Scenario, FormatError> {
+    let root = DeTable::parse(source).map_err(|error| {
+        let span = error.span().unwrap_or(0..0);
+        Complaint { hint: syntax_hint(source, &span), message: error.message().to_owned(), span }
+            .locate(file, source)
+    })?;
+    let stem = file.rsplit('/').next().unwrap_or(file);
+    let name = stem.strip_suffix(".toml").unwrap_or(stem).to_owned();
+    let mut complaints = Vec::new();
+    let scenario = read_scenario(&name, &root, &mut complaints);
+    match complaints.into_iter().min_by_key(|complaint| complaint.span.start) {
+        Some(first) => Err(first.locate(file, source)),
+        None => Ok(scenario),
+    }
+}
+
+fn syntax_hint(source: &str, span: &Range<usize>) -> String {
+    let start = source[..span.start.min(source.len())].rfind('\n').map_or(0, |at| at + 1);
+    let line = source[start..].lines().next().unwrap_or_default();
+    let value = line.split_once('=').map_or("", |(_, value)| value.trim());
+    if value.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
+        format!("values with a unit stand in quotes: {value:?}")
+    } else {
+        "the file is TOML: `key = value` lines below `[table]` or `[[list]]` headings".to_owned()
+    }
+}
+
+/// One table of the file, with everything known about what may stand in it.
+struct Section<'a, 'i> {
+    table: &'a DeTable<'i>,
+    span: Range<usize>,
+    /// For messages: "the nemesis \"kill\"".
+    what: String,
+    complaints: &'a mut Vec<Complaint>,
+}
+
+impl<'a, 'i> Section<'a, 'i> {
+    fn new(
+        table: &'a DeTable<'i>,
+        span: Range<usize>,
+        what: String,
+        keys: &[&str],
+        complaints: &'a mut Vec<Complaint>,
+    ) -> Self {
+        for key in table.keys() {
+            if !keys.contains(&key.get_ref().as_ref()) {
+                complaints.push(Complaint {
+                    span: key.span(),
+                    message: format!("{what} has no key {:?}", key.get_ref()),
+                    hint: hint_for(key.get_ref(), keys),
+                });
+            }
+        }
+        Self { table, span, what, complaints }
+    }
+
+    fn complain(&mut self, span: Range<usize>, message: String, hint: String) {
+        self.complaints.push(Complaint { span, message, hint });
+    }
+
+    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
+        let table: &'a DeTable<'i> = self.table;
+        table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
+    }
+
+    fn missing(&mut self, key: &str, example: &str) {
+        let span = self.span.clone();
+        let message = format!("{} lacks {key:?}", self.what);
+        self.complain(span, message, format!("add a line such as `{key} = {example}`"));
+    }
+
+    fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
+        let message = format!("{key:?} is {wanted}, not {}", an(value.get_ref().type_str()));
+        self.complain(value.span(), message, format!("write it as `{key} = {example}`"));
+    }
+
+    fn string(&mut self, key: &str, example: &str) -> Option<(String, Range<usize>)> {
+        let value = self.get(key)?;
+        match value.get_ref().as_str() {
+            Some(text) => Some((text.to_owned(), value.span())),
+            None => {
+                self.wrong_type(value, key, "a text", example);
+                None
+            }
+        }
+    }
+
+    fn required_text(&mut self, key: &str, example: &str) -> String {
+        if self.get(key).is_none() {
+            self.missing(key, example);
+            return String::new();
+        }
+        let (text, span) = self.string(key, example).unwrap_or_default();
+        if text.trim().is_empty() && span != (0..0) {
+            self.complain(span, format!("{key:?} is empty"), format!("write it as `{key} = {example}`"));
+        }
+        text
+    }
+
+    fn boolean(&mut self, key: &str, default: bool) -> bool {
+        let Some(value) = self.get(key) else { return default };
+        match value.get_ref().as_bool() {
+            Some(answer) => answer,
+            None => {
+                self.wrong_type(value, key, "true or false", "true");
+                default
+            }
+        }
+    }
+
+    fn integer(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.get(key) else { return default };
+        self.integer_value(key, value, range).unwrap_or(default)
+    }
+
+    fn integer_value(
+        &mut self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Option<u64> {
+        let Some(integer) = value.get_ref().as_integer() else {
+            self.wrong_type(value, key, "a whole number", &range.start().to_string());
+            return None;
+        };
+        let number = i64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i64::MAX);
+        match u64::try_from(number) {
+            Ok(number) if range.contains(&number) => Some(number),
+            _ => {
+                self.complain(
+                    value.span(),
+                    format!("{key:?} is {number}, out of range"),
+                    format!("it lies between {} and {}", range.start(), range.end()),
+                );
+                None
+            }
+        }
+    }
+
+    /// A value with a unit: the text is handed to `read`.
+    fn unit<T>(
+        &mut self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        example: &str,
+        read: impl Fn(&str) -> Result<T, UnitError>,
+    ) -> Option<T> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            // A bare number is read as a text without unit, for the better message.
+            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Float(number) => number.as_str().to_owned(),
+            _ => {
+                self.wrong_type(value, key, "a value with a unit", example);
+                return None;
+            }
+        };
+        match read(&text) {
+            Ok(answer) => Some(answer),
+            Err((message, hint)) => {
+                self.complain(value.span(), message, hint);
+                None
+            }
+        }
+    }
+
+    fn duration_in(
+        &mut self,
+        key: &str,
+        value: &Spanned<DeValue<'_>>,
+        range: &std::ops::RangeInclusive<Duration>,
+    ) -> Option<Duration> {
+        let duration = self.unit(key, value, "\"5s\"", units::duration)?;
+        if !range.contains(&duration) {
+            self.complain(
+                value.span(),
+                format!("{key:?} is {duration:?}, out of range"),
+                format!("it lies between \"{:?}\" and \"{:?}\"", range.start(), range.end()),
+            );
+            return None;
+        }
+        Some(duration)
+    }
+
+    fn duration(
+        &mut self,
+        key: &str,
+        range: std::ops::RangeInclusive<Duration>,
+        default: Duration,
+    ) -> Duration {
+        let Some(value) = self.get(key) else { return default };
+        self.duration_in(key, value, &range).unwrap_or(default)
+    }
+
+    /// One value or a list of them.
+    fn choices<T>(
+        &mut self,
+        key: &str,
+        default: Vec<T>,
+        mut read: impl FnMut(&mut Self, &Spanned<DeValue<'_>>) -> Option<T>,
+    ) -> Vec<T> {
+        let Some(value) = self.get(key) else { return default };
+        let Some(list) = value.get_ref().as_array() else {
+            return read(self, value).map_or(default, |one| vec![one]);
+        };
+        if list.is_empty() {
+            self.complain(
+                value.span(),
+                format!("{key:?} is an empty list"),
+                "each seed draws one of the list; leave the line out for the usual choices".to_owned(),
+            );
+        }
+        list.iter().filter_map(|item| read(self, item)).collect()
+    }
+
+    fn name<T: Copy>(
+        &mut self,
+        key: &str,
+        what: &str,
+        names: &[&str],
+        default: T,
+        from_name: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some((text, span)) = self.string(key, &format!("{:?}", names[0])) else { return default };
+        from_name(&text).unwrap_or_else(|| {
+            self.complain(span, format!("there is no {what} called {text:?}"), hint_for(&text, names));
+            default
+        })
+    }
+
+    fn target(&mut self, members: u64, default: Target) -> Target {
+        let Some((text, span)) = self.string("target", "\"leader\"") else { return default };
+        let number = text.strip_prefix("member ").and_then(|number| number.trim().parse::<u64>().ok());
+        match (text.as_str(), number) {
+            ("leader", _) => Target::Leader,
+            ("follower", _) => Target::Follower,
+            ("random", _) => Target::Random,
+            ("all", _) => Target::All,
+            ("majority", _) => Target::Majority,
+            ("minority", _) => Target::Minority,
+            (_, Some(number)) if (1..=members).contains(&number) => Target::Member(number),
+            (_, Some(number)) => {
+                self.complain(
+                    span,
+                    format!("there is no member {number}"),
+                    format!("this scenario has members 1 to {members}"),
+                );
+                default
+            }
+            _ => {
+                self.complain(
+                    span,
+                    format!("there is no target called {text:?}"),
+                    hint_for(&text, Target::NAMES),
+                );
+                default
+            }
+        }
+    }
+}
+
+fn an(kind: &str) -> String {
+    match kind.chars().next() {
+        Some('a' | 'e' | 'i' | 'o' | 'u') => format!("an {kind}"),
+        _ => format!("a {kind}"),
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<Complaint>) -> Scenario {
+    let table = root.get_ref();
+    let mut top = Section::new(table, 0..0, "a scenario".to_owned(), TOP_KEYS, complaints);
+    let title = top.required_text("title", "\"leader cut off\"");
+    let why = top.required_text("why", "\"what this may break, in a sentence\"");
+    let members = top.integer("members", 1..=9, 3);
+    let time = top.duration("time", seconds(1)..=seconds(3600), seconds(30));
+    if top.get("time").is_none() {
+        top.missing("time", "\"30s\"");
+    }
+    let swarm = top.boolean("swarm", true);
+
+    let knobs = match subtable(&mut top, "knobs") {
+        Some((table, span)) => read_knobs(table, span, top.complaints),
+        None => KnobChoices::default(),
+    };
+    let workloads: Vec<WorkloadSpec> = subtables(&mut top, "workload")
+        .into_iter()
+        .filter_map(|(table, span)| read_workload(table, span, top.complaints))
+        .collect();
+    if top.get("workload").is_none() {
+        top.missing("workload", "… (as a heading: [[workload]] with name = \"kv\")");
+    }
+    let nemeses = subtables(&mut top, "nemesis")
+        .into_iter()
+        .filter_map(|(table, span)| read_nemesis(table, span, members, time, top.complaints))
+        .collect();
+    let expect = match subtable(&mut top, "expect") {
+        Some((table, span)) => read_expect(table, span, top.complaints),
+        None => Expect {
+            oracles: oracles::defaults(),
+            heals_within: seconds(20),
+            verdict: VerdictKind::Pass,
+            oracle: None,
+        },
+    };
+    let goals = subtables(&mut top, "goal")
+        .into_iter()
+        .filter_map(|(table, span)| {
+            let mut goal = Section::new(table, span, "a goal".to_owned(), &["name"], top.complaints);
+            if goal.get("name").is_none() {
+                goal.missing("name", "\"leader-changed\"");
+                return None;
+            }
+            goal.name("name", "goal", GoalKind::NAMES, None, |text| GoalKind::from_name(text).map(Some))
+        })
+        .collect();
+    Scenario {
+        name: name.to_owned(),
+        title,
+        why,
+        members,
+        time,
+        swarm,
+        knobs,
+        workloads,
+        nemeses,
+        expect,
+        goals,
+    }
+}
+
+fn subtable<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Option<(&'a DeTable<'i>, Range<usize>)> {
+    let value = top.get(key)?;
+    match value.get_ref().as_table() {
+        Some(table) => Some((table, value.span())),
+        None => {
+            top.complain(value.span(), format!("{key:?} is a table"), format!("write it below `[{key}]`"));
+            None
+        }
+    }
+}
+
+fn subtables<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Vec<(&'a DeTable<'i>, Range<usize>)> {
+    let Some(value) = top.get(key) else { return Vec::new() };
+    let Some(list) = value.get_ref().as_array() else {
+        top.complain(
+            value.span(),
+            format!("{key:?} is a list of tables"),
+            format!("write `[[{key}]]`, with two brackets, above each one"),
+        );
+        return Vec::new();
+    };
+    let mut tables = Vec::new();
+    for item in list {
+        match item.get_ref().as_table() {
+            Some(table) => tables.push((table, item.span())),
+            None => {
+                top.complain(item.span(), format!("a {key} is a table"), format!("write it below `[[{key}]]`"))
+            }
+        }
+    }
+    tables
+}
+
+fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Complaint>) -> KnobChoices {
+    let usual = KnobChoices::default();
+    let mut knobs = Section::new(table, span, "[knobs]".to_owned(), KNOB_KEYS, complaints);
+    let long = Duration::from_millis(1)..=seconds(60);
+    let short = Duration::ZERO..=seconds(5);
+    let size = 1..=(1_u64 << 30);
+    let mut durations = |key: &str, usual: Vec<Duration>, range: &std::ops::RangeInclusive<Duration>| {
+        knobs.choices(key, usual, |knobs, value| knobs.duration_in(key, value, range))
+    };
+    let election_timeout = durations("election_timeout", usual.election_timeout, &long);
+    let heartbeat = durations("heartbeat", usual.heartbeat, &long);
+    let net_latency = durations("net_latency", usual.net_latency, &short);
+    let sync_latency = durations("sync_latency", usual.sync_latency, &short);
+    let mut sizes = |key: &str, usual: Vec<u64>| {
+        knobs.choices(key, usual, |knobs, value| {
+            let bytes = knobs.unit(key, value, "\"16KiB\"", units::bytes)?;
+            if size.contains(&bytes) {
+                return Some(bytes);
+            }
+            knobs.complain(
+                value.span(),
+                format!("{key:?} is {bytes} bytes, out of range"),
+                "it lies between \"1B\" and \"1GiB\"".to_owned(),
+            );
+            None
+        })
+    };
+    let segment_bytes = sizes("segment", usual.segment_bytes);
+    let append_bytes = sizes("append", usual.append_bytes);
+    let chunk_bytes = sizes("chunk", usual.chunk_bytes);
+    let mut counts = |key: &str, usual: Vec<u64>| {
+        knobs.choices(key, usual, |knobs, value| knobs.integer_value(key, value, 1..=1_000_000))
+    };
+    let snapshot_entries = counts("snapshot_entries", usual.snapshot_entries);
+    let keep_entries = counts("keep_entries", usual.keep_entries);
+    if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
+        && *slowest * 2 > *shortest
+    {
+        let span = knobs.get("heartbeat").or_else(|| knobs.get("election_timeout")).map(Spanned::span);
+        let span = span.unwrap_or_else(|| knobs.span.clone());
+        knobs.complain(
+            span,
+            format!("a heartbeat of {slowest:?} is too slow for an election timeout of {shortest:?}"),
+            "an election timeout is at least two heartbeats".to_owned(),
+        );
+    }
+    KnobChoices {
+        election_timeout,
+        heartbeat,
+        segment_bytes,
+        snapshot_entries,
+        keep_entries,
+        append_bytes,
+        chunk_bytes,
+        net_latency,
+        sync_latency,
+    }
+}
+
+/// The `name` of a workload or nemesis, which decides what else may stand in its table.
+fn read_kind<T: Copy>(
+    table: &DeTable<'_>,
+    span: &Range<usize>,
+    what: &str,
+    names: &[&str],
+    complaints: &mut Vec<Complaint>,
+    from_name: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    // Other keys are judged later, when it is known whose they are.
+    let all: Vec<&str> = table.keys().map(|key| key.get_ref().as_ref()).collect();
+    let mut section = Section::new(table, span.clone(), format!("a {what}"), &all, complaints);
+    if section.get("name").is_none() {
+        section.missing("name", &format!("{:?}", names[0]));
+        return None;
+    }
+    section.name("name", what, names, None, |text| from_name(text).map(Some))
+}
+
+fn read_workload(
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    complaints: &mut Vec<Complaint>,
+) -> Option<WorkloadSpec> {
+    let kind =
+        read_kind(table, &span, "workload", WorkloadKind::NAMES, complaints, WorkloadKind::from_name)?;
+    let keys: &[&str] = match kind {
+        WorkloadKind::Kv => {
+            &["name", "clients", "think", "rate", "keys", "value", "mix", "serializable", "timeout"]
+        }
+        WorkloadKind::Watch => &["name", "clients", "reopen", "timeout"],
+        WorkloadKind::Lease => &["name", "clients", "think", "ttl", "keepalives", "timeout"],
+    };
+    let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
+    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+    let clients = section.integer("clients", 1..=1000, 4) as u32;
+    let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), {
+        if kind == WorkloadKind::Lease { seconds(1) } else { Duration::from_millis(200) }
+    });
+    if let Some(value) = section.get("rate") {
+        if section.get("think").is_some() {
+            section.complain(
+                value.span(),
+                "\"rate\" and \"think\" say the same thing twice".to_owned(),
+                "keep one of the two lines".to_owned(),
+            );
+        }
+        think = section.unit("rate", value, "\"20/s\"", units::rate).unwrap_or(think);
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+    let keys = section.integer("keys", 1..=100_000, 5) as u32;
+    let value_bytes = match section.get("value") {
+        Some(value) => section.unit("value", value, "\"64B\"", units::bytes).unwrap_or(0),
+        None => 16,
+    };
+    if value_bytes > 1 << 20 {
+        let span = section.get("value").map_or(0..0, Spanned::span);
+        section.complain(
+            span,
+            format!("\"value\" is {value_bytes} bytes, out of range"),
+            "a request holds at most 1.5 MiB; stay below \"1MiB\"".to_owned(),
+        );
+    }
+    let serializable_ppm = match section.get("serializable") {
+        Some(value) => section.unit("serializable", value, "\"20%\"", units::share_ppm).unwrap_or(0),
+        None => 200_000,
+    };
+    let mix = read_mix(&mut section);
+    let ttl = section.duration("ttl", seconds(1)..=seconds(600), seconds(3));
+    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+    let keepalives = section.integer("keepalives", 0..=1000, 4) as u32;
+    let reopen = section.duration("reopen", Duration::from_millis(100)..=seconds(600), seconds(4));
+    // Shorter than the runner's last wait, so that no client outstays the play.
+    let timeout = section.duration("timeout", Duration::from_millis(10)..=seconds(8), seconds(3));
+    Some(WorkloadSpec {
+        kind,
+        clients,
+        think,
+        keys,
+        value_bytes,
+        mix,
+        serializable_ppm,
+        ttl,
+        keepalives,
+        reopen,
+        timeout,
+    })
+}
+
+fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {
+    let usual = vec![
+        (OpKind::Put, 40),
+        (OpKind::Get, 30),
+        (OpKind::Range, 8),
+        (OpKind::Delete, 6),
+        (OpKind::Cas, 14),
+        (OpKind::Compact, 1),
+    ];
+    let Some(value) = section.get("mix") else { return usual };
+    let Some(table) = value.get_ref().as_table() else {
+        section.wrong_type(value, "mix", "a table of weights", "{ put = 3, get = 1 }");
+        return usual;
+    };
+    let mut mix = Vec::new();
+    for (key, weight) in table.iter() {
+        let Some(op) = OpKind::from_name(key.get_ref()) else {
+            let message = format!("there is no operation called {:?}", key.get_ref());
+            section.complain(key.span(), message, hint_for(key.get_ref(), OpKind::NAMES));
+            continue;
+        };
+        if let Some(weight) = section.integer_value(key.get_ref(), weight, 0..=1000) {
+            #[allow(clippy::cast_possible_truncation, reason = "checked")]
+            mix.push((op, weight as u32));
+        }
+    }
+    mix.sort_unstable();
+    if mix.iter().map(|(_, weight)| weight).sum::<u32>() == 0 {
+        section.complain(
+            value.span(),
+            "\"mix\" has no operation with a weight above 0".to_owned(),
+            "for example `mix = { put = 3, get = 1 }`".to_owned(),
+        );
+    }
+    mix
+}
+
+fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
+    match kind {
+        NemesisKind::Partition => &["shape", "target", "clients"],
+        NemesisKind::Flapping | NemesisKind::RollingRestart => &["target", "period"],
+        NemesisKind::Kill
+        | NemesisKind::PowerLoss
+        | NemesisKind::Pause
+        | NemesisKind::SyncError
+        | NemesisKind::LyingSync => &["target"],
+        NemesisKind::Loss => &["target", "rate"],
+        NemesisKind::Latency => &["target", "delay", "jitter"],
+        NemesisKind::SlowDisk => &["target", "delay", "jitter"],
+        NemesisKind::WalDamage => &["target", "place"],
+        NemesisKind::Clock => &["target", "drift", "step"],
+    }
+}
+
+fn read_nemesis(
+    table: &DeTable<'_>,
+    span: Range<usize>,
+    members: u64,
+    time: Duration,
+    complaints: &mut Vec<Complaint>,
+) -> Option<NemesisSpec> {
+    let kind = read_kind(table, &span, "nemesis", NemesisKind::NAMES, complaints, NemesisKind::from_name)?;
+    let mut keys = NEMESIS_COMMON.to_vec();
+    keys.extend(nemesis_keys(kind));
+    let mut section = Section::new(table, span, format!("the nemesis \"{kind}\""), &keys, complaints);
+    let ms = Duration::from_millis;
+    let start = section.duration("start", Duration::ZERO..=seconds(3600), seconds(3));
+    let every = section.duration("every", ms(50)..=seconds(3600), seconds(8));
+    let lasts = section.duration("lasts", ms(1)..=seconds(3600), seconds(3).min(every / 2));
+    if let Some(value) = section.get("start")
+        && start >= time
+    {
+        section.complain(
+            value.span(),
+            format!("\"start\" is {start:?}, but the storm is over after {time:?}"),
+            format!("let it start before \"{time:?}\""),
+        );
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
+    let times = section.integer("times", 1..=100_000, 100_000) as u32;
+    if times > 1
+        && lasts > every
+        && let Some(value) = section.get("lasts").or_else(|| section.get("every"))
+    {
+        section.complain(
+            value.span(),
+            format!("the nemesis lasts {lasts:?} but begins anew every {every:?}"),
+            "let it last less than `every`, or say `times = 1`".to_owned(),
+        );
+    }
+    let always = section.boolean("always", false);
+    let usual_target = match kind {
+        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => Target::All,
+        _ => Target::Random,
+    };
+    let target = section.target(members, usual_target);
+    let shape = section.name("shape", "shape of a partition", Shape::NAMES, Shape::MajorityMinority, Shape::from_name);
+    if kind == NemesisKind::Partition && members < 2 {
+        let span = section.get("name").map_or(0..0, Spanned::span);
+        section.complain(
+            span,
+            "a single member cannot be partitioned".to_owned(),
+            "give the scenario `members = 3` or more".to_owned(),
+        );
+    }
+    let clients_split =
+        section.name("clients", "place of the clients", &["everywhere", "split"], false, |text| match text {
+            "everywhere" => Some(false),
+            "split" => Some(true),
+            _ => None,
+        });
+    let period = section.duration("period", ms(10)..=seconds(600), ms(600));
+    let rate_ppm = match section.get("rate") {
+        Some(value) => section.unit("rate", value, "\"10%\"", units::share_ppm).unwrap_or(0),
+        None => 100_000,
+    };
+    let delay = section.duration("delay", Duration::ZERO..=seconds(60), ms(50));
+    let jitter = section.duration("jitter", Duration::ZERO..=seconds(60), delay / 2);
+    let drift_ppm = match section.get("drift") {
+        Some(value) => section.unit("drift", value, "\"500ppm\"", units::drift_ppm).unwrap_or(0).abs(),
+        None => 500,
+    };
+    let step = section.duration("step", Duration::ZERO..=seconds(86_400), seconds(2));
+    let place =
+        section.name("place", "place of damage", DamagePlace::NAMES, DamagePlace::Tail, DamagePlace::from_name);
+    Some(NemesisSpec {
+        kind,
+        start,
+        every,
+        lasts,
+        times,
+        always,
+        target,
+        shape,
+        clients_split,
+        period,
+        rate_ppm,
+        delay,
+        jitter,
+        drift_ppm,
+        step,
+        place,
+    })
+}
+
+fn read_expect(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Complaint>) -> Expect {
+    let mut section = Section::new(table, span, "[expect]".to_owned(), EXPECT_KEYS, complaints);
+    let oracle_name = |section: &mut Section<'_, '_>, key: &str, value: &Spanned<DeValue<'_>>| {
+        let Some(text) = value.get_ref().as_str() else {
+            section.wrong_type(value, key, "the name of an oracle", "\"linearizable\"");
+            return None;
+        };
+        if !oracles::NAMES.contains(&text) {
+            let message = format!("there is no oracle called {text:?}");
+            section.complain(value.span(), message, hint_for(text, oracles::NAMES));
+            return None;
+        }
+        Some(text.to_owned())
+    };
+    let oracles =
+        section.choices("oracles", oracles::defaults(), |section, value| oracle_name(section, "oracles", value));
+    let heals_within = section.duration("heals_within", seconds(1)..=seconds(600), seconds(20));
+    let verdict = section.name(
+        "verdict",
+        "expected verdict",
+        &["pass", "violation"],
+        VerdictKind::Pass,
+        |text| match text {
+            "pass" => Some(VerdictKind::Pass),
+            "violation" => Some(VerdictKind::Violation),
+            _ => None,
+        },
+    );
+    let oracle = section.get("oracle").and_then(|value| oracle_name(&mut section, "oracle", value));
+    if let Some(value) = section.get("oracle")
+        && verdict == VerdictKind::Pass
+    {
+        section.complain(
+            value.span(),
+            "\"oracle\" says who must find the violation, but none is expected".to_owned(),
+            "add `verdict = \"violation\"`, or drop the line".to_owned(),
+        );
+    }
+    Expect { oracles, heals_within, verdict, oracle }
+}

@@ -1,0 +1,355 @@
+//! A scenario as it was written: what may happen, not yet what does.
+
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// An enum whose variants have names in scenario files.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every variant, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// Their names in scenario files.
+            pub const NAMES: &'static [&'static str] = &[$($text,)*];
+
+            /// Its name in scenario files.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+
+            /// The variant of that name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self::$variant),)* _ => None }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+named! {
+    /// What clients do.
+    WorkloadKind {
+        /// Puts, gets, deletes, ranges and compare-and-swap on a few keys.
+        Kv = "kv",
+        /// Watchers of the same keys, which resume where a stream broke.
+        Watch = "watch",
+        /// Leases that are kept alive for a while and then left alone.
+        Lease = "lease",
+    }
+}
+
+named! {
+    /// Operations of the workload `kv`.
+    OpKind {
+        /// Writes a value never written before.
+        Put = "put",
+        /// Reads one key.
+        Get = "get",
+        /// Reads all keys.
+        Range = "range",
+        /// Deletes one key.
+        Delete = "delete",
+        /// Writes if the key is as this client saw it last.
+        Cas = "cas",
+        /// Forgets old versions.
+        Compact = "compact",
+    }
+}
+
+named! {
+    /// Kinds of faults a scenario may ask for.
+    NemesisKind {
+        /// Links between members are cut; see [`Shape`].
+        Partition = "partition",
+        /// A member's links go down and up in quick succession.
+        Flapping = "flapping",
+        /// A process dies and comes back.
+        Kill = "kill",
+        /// One member after the other is stopped and started.
+        RollingRestart = "rolling-restart",
+        /// A machine loses power, with what was not synced.
+        PowerLoss = "power-loss",
+        /// A process stands still for a while.
+        Pause = "pause",
+        /// Packets get lost.
+        Loss = "loss",
+        /// Packets take longer.
+        Latency = "latency",
+        /// Syncs take longer.
+        SlowDisk = "slow-disk",
+        /// A sync fails; the member must stop. It is started again at the end.
+        SyncError = "sync-error",
+        /// Syncs answer well and do nothing.
+        LyingSync = "lying-sync",
+        /// The log of a stopped member is damaged before it starts again.
+        WalDamage = "wal-damage",
+        /// A clock runs too fast or too slow, or jumps.
+        Clock = "clock",
+    }
+}
+
+named! {
+    /// Which links a partition cuts.
+    Shape {
+        /// The leader hears no member and no member hears it; clients still reach it.
+        LeaderAlone = "leader-alone",
+        /// One follower likewise.
+        FollowerAlone = "follower-alone",
+        /// A minority, which has the leader in it, against the rest.
+        LeaderMinority = "leader-minority",
+        /// Two drawn parts, one of them a majority.
+        MajorityMinority = "majority-minority",
+        /// The target is heard but hears nothing, or the other way round.
+        OneWay = "one-way",
+        /// Two halves which only one member in the middle reaches both of.
+        Bridge = "bridge",
+        /// Every member sees two neighbours only.
+        Ring = "ring",
+    }
+}
+
+named! {
+    /// Where a log is damaged.
+    DamagePlace {
+        /// Its last record is torn.
+        Tail = "tail",
+        /// Bits turn in the middle.
+        Middle = "middle",
+    }
+}
+
+named! {
+    /// Things that must be reached at least once over a batch, or the batch proves nothing.
+    GoalKind {
+        /// A write was acknowledged.
+        WriteAcknowledged = "write-acknowledged",
+        /// A read was answered.
+        ReadAnswered = "read-answered",
+        /// A write's outcome stayed unknown.
+        WriteAmbiguous = "write-ambiguous",
+        /// A second leader was elected.
+        LeaderChanged = "leader-changed",
+        /// A fault was active while a write was acknowledged.
+        ServedDuringFault = "served-during-fault",
+        /// A member was started a second time.
+        MemberRestarted = "member-restarted",
+        /// A member stopped by itself.
+        MemberStopped = "member-stopped",
+        /// A leader began to send a snapshot.
+        SnapshotSent = "snapshot-sent",
+        /// A member installed a snapshot.
+        SnapshotInstalled = "snapshot-installed",
+        /// A member compacted its log.
+        LogCompacted = "log-compacted",
+        /// Recovery cut a torn end of the log.
+        WalTailCut = "wal-tail-cut",
+        /// Recovery found damage in the middle of the log.
+        WalDamageFound = "wal-damage-found",
+        /// A watcher resumed a broken watch.
+        WatchResumed = "watch-resumed",
+        /// A watcher saw an event.
+        WatchEvent = "watch-event",
+        /// A lease expired.
+        LeaseExpired = "lease-expired",
+        /// A lease was kept alive past its first deadline.
+        LeaseKept = "lease-kept",
+    }
+}
+
+named! {
+    /// How a run ended.
+    VerdictKind {
+        /// Every oracle is content.
+        Pass = "pass",
+        /// An oracle saw a violation.
+        Violation = "violation",
+        /// An oracle could not decide, or a goal was missed.
+        Inconclusive = "inconclusive",
+        /// The harness failed.
+        HarnessError = "harness-error",
+    }
+}
+
+/// Whom a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Target {
+    /// Who leads when the fault begins; where nobody does, a drawn member.
+    Leader,
+    /// A drawn member that does not lead then.
+    Follower,
+    /// A drawn member.
+    Random,
+    /// All of them.
+    All,
+    /// A drawn majority.
+    Majority,
+    /// A drawn minority of as many as may fail at once.
+    Minority,
+    /// This one.
+    Member(u64),
+}
+
+impl Target {
+    /// The plain names; `member N` comes beside them.
+    pub const NAMES: &'static [&'static str] =
+        &["leader", "follower", "random", "all", "majority", "minority", "member N"];
+}
+
+/// A scenario file, checked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// The file's name without folder and ending.
+    pub name: String,
+    /// A few words.
+    pub title: String,
+    /// Why it is worth running.
+    pub why: String,
+    /// Voters.
+    pub members: u64,
+    /// The storm's length.
+    pub time: Duration,
+    /// Each seed drops a random part of nemeses and operations.
+    pub swarm: bool,
+    /// What each seed draws its settings from.
+    pub knobs: KnobChoices,
+    /// What clients do.
+    pub workloads: Vec<WorkloadSpec>,
+    /// What goes wrong.
+    pub nemeses: Vec<NemesisSpec>,
+    /// What must hold.
+    pub expect: Expect,
+    /// What must be reached.
+    pub goals: Vec<GoalKind>,
+}
+
+/// Settings of the members; each seed draws one of each list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnobChoices {
+    /// Silence before a campaign.
+    pub election_timeout: Vec<Duration>,
+    /// Between heartbeats.
+    pub heartbeat: Vec<Duration>,
+    /// Bytes in one segment of the log.
+    pub segment_bytes: Vec<u64>,
+    /// Applied entries between two compactions of the log.
+    pub snapshot_entries: Vec<u64>,
+    /// Entries kept behind a compaction for slow followers.
+    pub keep_entries: Vec<u64>,
+    /// Bytes in one append.
+    pub append_bytes: Vec<u64>,
+    /// Bytes in one chunk of a snapshot.
+    pub chunk_bytes: Vec<u64>,
+    /// One-way latency between machines.
+    pub net_latency: Vec<Duration>,
+    /// Time of an ordinary sync.
+    pub sync_latency: Vec<Duration>,
+}
+
+impl Default for KnobChoices {
+    fn default() -> Self {
+        let ms = |list: &[u64]| list.iter().map(|ms| Duration::from_millis(*ms)).collect::<Vec<_>>();
+        Self {
+            election_timeout: ms(&[500, 1000]),
+            heartbeat: ms(&[100]),
+            // Small, so that rotation, compaction and chunks happen within seconds of load.
+            segment_bytes: vec![16 << 10, 64 << 10],
+            snapshot_entries: vec![50, 200, 1000],
+            keep_entries: vec![10, 50],
+            append_bytes: vec![4 << 10, 64 << 10],
+            chunk_bytes: vec![1 << 10, 16 << 10],
+            net_latency: vec![Duration::from_micros(300), Duration::from_millis(1), Duration::from_millis(5)],
+            sync_latency: vec![Duration::from_micros(500), Duration::from_millis(2), Duration::from_millis(10)],
+        }
+    }
+}
+
+/// One `[[workload]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadSpec {
+    /// Which.
+    pub kind: WorkloadKind,
+    /// How many clients, each on a machine of its own.
+    pub clients: u32,
+    /// Mean time between two operations of one client.
+    pub think: Duration,
+    /// How many keys.
+    pub keys: u32,
+    /// Bytes of a value.
+    pub value_bytes: u64,
+    /// Weights of the operations (workload `kv`).
+    pub mix: Vec<(OpKind, u32)>,
+    /// Share of reads that ask the member's own state.
+    pub serializable_ppm: u32,
+    /// Time to live (workload `lease`).
+    pub ttl: Duration,
+    /// Keepalives before a lease is left alone (workload `lease`).
+    pub keepalives: u32,
+    /// Mean time after which a watcher drops its stream and resumes (workload `watch`).
+    pub reopen: Duration,
+    /// How long a client waits for an answer.
+    pub timeout: Duration,
+}
+
+/// One `[[nemesis]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NemesisSpec {
+    /// Which.
+    pub kind: NemesisKind,
+    /// Not before.
+    pub start: Duration,
+    /// Mean time between two beginnings.
+    pub every: Duration,
+    /// Mean time until it ends.
+    pub lasts: Duration,
+    /// At most so many times.
+    pub times: u32,
+    /// Never dropped by the swarm.
+    pub always: bool,
+    /// Whom it hits.
+    pub target: Target,
+    /// Which links (partition).
+    pub shape: Shape,
+    /// Clients on the far side are cut off as well (partition): each client sees one part only.
+    pub clients_split: bool,
+    /// Up and down once in this time (flapping); time between two members (rolling-restart).
+    pub period: Duration,
+    /// Share of packets (loss).
+    pub rate_ppm: u32,
+    /// Added latency (latency) or time of a sync (slow-disk).
+    pub delay: Duration,
+    /// Up to so much more.
+    pub jitter: Duration,
+    /// Largest drift, either way (clock).
+    pub drift_ppm: i64,
+    /// Largest jump of the wall clock, either way (clock).
+    pub step: Duration,
+    /// Where (wal-damage).
+    pub place: DamagePlace,
+}
+
+/// The `[expect]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Names of oracles; see [`crate::oracles::NAMES`].
+    pub oracles: Vec<String>,
+    /// After the storm: the bound until all is well again.
+    pub heals_within: Duration,
+    /// A negative scenario expects a violation.
+    pub verdict: VerdictKind,
+    /// Of this oracle.
+    pub oracle: Option<String>,
+}

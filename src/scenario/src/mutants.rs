@@ -1,0 +1,240 @@
+//! The campaign over planted bugs: which scenario is likely to find which, and by which oracle.
+
+use seatrial_types::planted::Planted;
+
+/// How a planted bug is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hunt {
+    /// The bug.
+    pub bug: Planted,
+    /// Names of scenarios, the likeliest first.
+    pub scenarios: &'static [&'static str],
+    /// Oracles that may name it, the one we expect first: a bug can show in more than one way.
+    pub oracles: &'static [&'static str],
+}
+
+/// One row for each planted bug.
+pub const HUNTS: &[Hunt] = &[
+    Hunt {
+        bug: Planted::R01,
+        scenarios: &["figure-eight", "leader-cut-off"],
+        oracles: &["no-panic", "state-machine-safety", "leader-completeness", "durability", "linearizable"],
+    },
+    Hunt {
+        bug: Planted::R02,
+        scenarios: &["forgotten-votes", "power-loss-of-all"],
+        oracles: &["election-safety", "log-matching", "no-panic"],
+    },
+    Hunt {
+        bug: Planted::R05,
+        scenarios: &["stale-appends", "flapping-link"],
+        oracles: &["no-panic", "state-machine-safety", "durability", "linearizable", "convergence"],
+    },
+    Hunt {
+        bug: Planted::R07,
+        scenarios: &["power-loss-mid-commit", "power-loss-of-all"],
+        oracles: &["durability", "leader-completeness", "state-machine-safety", "linearizable", "no-panic"],
+    },
+    Hunt {
+        bug: Planted::R08,
+        scenarios: &["leader-loses-power", "power-loss-mid-commit", "power-loss-of-all"],
+        oracles: &["durability", "leader-completeness", "state-machine-safety", "linearizable", "no-panic"],
+    },
+    Hunt { bug: Planted::R18, scenarios: &["returning-member", "leader-killed"], oracles: &["convergence"] },
+    Hunt {
+        bug: Planted::R25,
+        scenarios: &["fresh-leader-reads", "leader-killed"],
+        oracles: &["linearizable"],
+    },
+    Hunt {
+        bug: Planted::R27,
+        scenarios: &["old-leader-reads", "leader-cut-off"],
+        oracles: &["linearizable"],
+    },
+    Hunt {
+        bug: Planted::D01,
+        scenarios: &["power-loss-of-all", "wal-damage"],
+        oracles: &["boots", "convergence"],
+    },
+    Hunt {
+        bug: Planted::D02,
+        scenarios: &["wal-rot-majority", "wal-damage"],
+        oracles: &["durability", "leader-completeness", "state-machine-safety", "linearizable", "no-panic"],
+    },
+];
+
+/// The row of a bug.
+///
+/// # Panics
+/// Where the table lacks one; a test looks that it does not.
+#[must_use]
+pub fn hunt(bug: Planted) -> &'static Hunt {
+    HUNTS.iter().find(|hunt| hunt.bug == bug).unwrap_or_else(|| panic!("no hunt for planted bug {bug}"))
+}
+
+#[cfg(feature = "mutants")]
+mod campaign {
+    use super::{Hunt, hunt};
+    use crate::batch::{RunSummary, Stage, run_one};
+    use crate::format::spec::{Scenario, VerdictKind};
+    use crate::judge::Judgement;
+    use crate::plan::Plan;
+    use crate::record::RunLog;
+    use crate::table::layout;
+    use seatrial_types::planted::{Planted, plant};
+    use serde::Serialize;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    /// How long a bug is looked for.
+    #[derive(Clone, Copy, Debug)]
+    pub struct Budget {
+        /// Seeds tried, over all scenarios of the hunt.
+        pub runs_max: u64,
+        /// Time in which new runs are begun, by the caller's clock.
+        pub time_max: Duration,
+        /// Runs at one time.
+        pub jobs: usize,
+    }
+
+    /// What came of the hunt for one bug.
+    #[derive(Clone, Debug, Serialize)]
+    pub struct Found {
+        /// The bug's id.
+        pub bug: String,
+        /// What it does.
+        pub text: String,
+        /// Where it was found: the run, as summed up.
+        pub run: Option<RunSummary>,
+        /// It was found by an oracle of its row.
+        pub right_oracle: bool,
+        /// Runs tried, the finding one included.
+        pub runs: u64,
+        /// Time until it was found, or given up.
+        pub seconds: f64,
+    }
+
+    impl Found {
+        /// Whether it was found, by an oracle that we named beforehand.
+        #[must_use]
+        pub fn is_found(&self) -> bool {
+            self.run.is_some() && self.right_oracle
+        }
+    }
+
+    /// Plants one bug and runs the scenarios of its row, seeds in turn, until an oracle sees a violation. The
+    /// bug is pulled out again before it returns. `clock` gives the time since any fixed moment; `keep` is
+    /// handed the run that found it.
+    ///
+    /// One hunt at a time: what is planted is planted in the whole process.
+    pub fn find_mutant(
+        stage: &dyn Stage,
+        bug: Planted,
+        scenarios: &[Scenario],
+        budget: Budget,
+        clock: &(dyn Fn() -> Duration + Sync),
+        keep: &(dyn Fn(&RunLog, &Judgement) + Sync),
+    ) -> Found {
+        let hunt: &Hunt = hunt(bug);
+        let likely: Vec<&Scenario> = hunt
+            .scenarios
+            .iter()
+            .filter_map(|name| scenarios.iter().find(|scenario| scenario.name == *name))
+            .collect();
+        let began = clock();
+        plant(&[bug]);
+        let next = AtomicU64::new(0);
+        let ran = AtomicU64::new(0);
+        let found: Mutex<Option<(u64, RunSummary)>> = Mutex::new(None);
+        let work = || {
+            while !likely.is_empty() {
+                let number = next.fetch_add(1, Ordering::SeqCst);
+                let is_over = found.lock().expect("no panic while held").is_some();
+                if is_over || number >= budget.runs_max || clock() - began >= budget.time_max {
+                    return;
+                }
+                // The likeliest scenario gets three seeds in four, the others share the fourth.
+                let count = likely.len() as u64;
+                let at = if count == 1 || number % 4 != 3 { 0 } else { 1 + (number / 4) % (count - 1) };
+                let scenario = likely[usize::try_from(at).expect("an index")];
+                let (summary, log, judgement) = run_one(stage, &Plan::draw(scenario, number));
+                ran.fetch_add(1, Ordering::SeqCst);
+                if summary.verdict == VerdictKind::Violation {
+                    let mut found = found.lock().expect("no panic while held");
+                    if found.as_ref().is_none_or(|(other, _)| number < *other) {
+                        if let Some(log) = &log {
+                            keep(log, &judgement);
+                        }
+                        *found = Some((number, summary));
+                    }
+                    return;
+                }
+            }
+        };
+        #[allow(clippy::disallowed_methods, reason = "runs are spread over threads outside of any world")]
+        std::thread::scope(|scope| {
+            for _ in 0..budget.jobs.max(1) {
+                scope.spawn(work);
+            }
+        });
+        plant(&[]);
+        let run = found.into_inner().expect("no panic while held").map(|(_, run)| run);
+        let right_oracle = run.as_ref().is_some_and(|run| {
+            run.violated.iter().any(|oracle| hunt.oracles.contains(&oracle.as_str()))
+        });
+        Found {
+            bug: bug.to_string(),
+            text: bug.text().to_owned(),
+            run,
+            right_oracle,
+            runs: ran.into_inner(),
+            seconds: (clock() - began).as_secs_f64(),
+        }
+    }
+
+    /// One line for each bug.
+    #[must_use]
+    pub fn table(found: &[Found]) -> String {
+        let head = ["bug", "found", "oracle", "scenario", "seed", "runs", "seconds"];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        for one in found {
+            let run = one.run.as_ref();
+            rows.push(vec![
+                one.bug.clone(),
+                match (run, one.right_oracle) {
+                    (Some(_), true) => "yes",
+                    (Some(_), false) => "by another oracle",
+                    (None, _) => "NO",
+                }
+                .to_owned(),
+                run.and_then(|run| run.oracle.clone()).unwrap_or_else(|| "-".to_owned()),
+                run.map_or("-".to_owned(), |run| run.scenario.clone()),
+                run.map_or("-".to_owned(), |run| run.seed.to_string()),
+                one.runs.to_string(),
+                format!("{:.1}", one.seconds),
+            ]);
+        }
+        layout(&rows)
+    }
+}
+
+#[cfg(feature = "mutants")]
+pub use campaign::{Budget, Found, find_mutant, table};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles;
+
+    #[test]
+    fn every_planted_bug_has_a_row_with_known_oracles() {
+        for bug in Planted::ALL {
+            let hunt = hunt(*bug);
+            assert!(!hunt.scenarios.is_empty(), "{bug}");
+            for oracle in hunt.oracles {
+                assert!(oracles::NAMES.contains(oracle), "{bug} expects the unknown oracle {oracle}");
+            }
+        }
+    }
+}

@@ -1,0 +1,509 @@
+//! Carries out planned faults: resolves whom they hit, keeps track of what overlaps, and undoes it all.
+
+use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use crate::format::spec::{DamagePlace, NemesisKind, Shape, Target};
+use crate::plan::{Plan, PlannedFault};
+use crate::record::{FaultRecord, Notebook};
+use crate::theatre::{Theatre, TheatreError};
+use seatrial_types::MemberId;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What an active fault holds on to.
+#[derive(Clone, Debug, Default)]
+struct Active {
+    links: Vec<(Place, Place, LinkRule)>,
+    disks: Vec<(MemberId, DiskFault)>,
+    clocks: Vec<(MemberId, i64)>,
+    down: BTreeSet<MemberId>,
+    paused: BTreeSet<MemberId>,
+    targets: Vec<MemberId>,
+    /// Flapping: cut now. Rolling restart: how many are done.
+    round: usize,
+}
+
+/// What happens to a fault at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    End,
+    Turn,
+    Begin,
+}
+
+/// The nemesis of one run.
+pub(crate) struct Nemesis<'a, T: Theatre> {
+    theatre: &'a T,
+    plan: &'a Plan,
+    notebook: &'a Notebook,
+    members: Vec<MemberId>,
+    active: BTreeMap<u32, Active>,
+    links_now: BTreeMap<(Place, Place), LinkRule>,
+    agenda: BTreeSet<(Duration, Moment, u32)>,
+}
+
+impl<'a, T: Theatre> Nemesis<'a, T> {
+    pub(crate) fn new(theatre: &'a T, plan: &'a Plan, notebook: &'a Notebook) -> Self {
+        let agenda = plan.faults.iter().map(|fault| (fault.at, Moment::Begin, fault.id)).collect();
+        Self {
+            theatre,
+            plan,
+            notebook,
+            members: plan.members().collect(),
+            active: BTreeMap::new(),
+            links_now: BTreeMap::new(),
+            agenda,
+        }
+    }
+
+    /// Plays the storm until `until`.
+    pub(crate) async fn storm(&mut self, until: Duration) -> Result<(), TheatreError> {
+        while let Some(&(at, moment, id)) = self.agenda.first() {
+            if at >= until {
+                break;
+            }
+            self.agenda.pop_first();
+            self.theatre.sleep_until(at).await;
+            let fault = self.fault(id);
+            match moment {
+                Moment::Begin => self.begin(&fault).await?,
+                Moment::Turn => self.turn(&fault).await?,
+                Moment::End => self.end(&fault).await?,
+            }
+        }
+        self.theatre.sleep_until(until).await;
+        Ok(())
+    }
+
+    /// Ends every fault and starts every member that does not run.
+    pub(crate) async fn calm(&mut self) -> Result<(), TheatreError> {
+        let open: Vec<u32> = self.active.keys().copied().collect();
+        for id in open {
+            let fault = self.fault(id);
+            self.end(&fault).await?;
+        }
+        for member in self.members.clone() {
+            if !self.theatre.is_running(member) {
+                self.start(member).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what does not run: members may stop by themselves, and again while they heal.
+    pub(crate) async fn start_stopped(&mut self) -> Result<(), TheatreError> {
+        for member in self.members.clone() {
+            if !self.theatre.is_running(member) {
+                self.start(member).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn start(&self, member: MemberId) -> Result<(), TheatreError> {
+        // Whatever is left of the last incarnation (it may have stopped by itself) goes first.
+        self.theatre.kill(member).await?;
+        self.notebook.starting(member);
+        self.notebook.up(member, self.theatre.now());
+        self.theatre.start(member).await
+    }
+
+    fn fault(&self, id: u32) -> PlannedFault {
+        self.plan.faults.iter().find(|fault| fault.id == id).expect("an id from the plan").clone()
+    }
+
+    async fn begin(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
+        let leader = self.notebook.leader();
+        let mut active = Active { targets: whom(fault.target, &fault.order, leader), ..Active::default() };
+        let mut turns = false;
+        let mut text = match fault.kind {
+            NemesisKind::Partition => {
+                let clients = self.plan.clients.iter().map(|client| client.machine);
+                let cut = partition(fault, leader, clients);
+                active.links = cut.links.iter().map(|(a, b)| (*a, *b, LinkRule { cut: true, ..LinkRule::default() })).collect();
+                active.targets = cut.targets;
+                cut.text
+            }
+            NemesisKind::Flapping => {
+                turns = true;
+                active.links = self.links_of(&active.targets, LinkRule { cut: true, ..LinkRule::default() }, false);
+                format!("links of {} go down and up every {:?}", names(&active.targets), fault.period)
+            }
+            NemesisKind::Kill => {
+                active.down.extend(&active.targets);
+                format!("{} killed", names(&active.targets))
+            }
+            NemesisKind::PowerLoss | NemesisKind::WalDamage => {
+                active.down.extend(&active.targets);
+                format!("{} lost power", names(&active.targets))
+            }
+            NemesisKind::RollingRestart => {
+                turns = true;
+                active.targets.sort_unstable();
+                format!("{} restarted one after the other", names(&active.targets))
+            }
+            NemesisKind::Pause => {
+                active.paused.extend(&active.targets);
+                format!("{} stood still", names(&active.targets))
+            }
+            NemesisKind::Loss => {
+                let rule = LinkRule { loss_ppm: fault.rate_ppm, ..LinkRule::default() };
+                active.links = self.links_of(&active.targets, rule, true);
+                format!("{} % of packets of {} lost", percent(fault.rate_ppm), names(&active.targets))
+            }
+            NemesisKind::Latency => {
+                let rule =
+                    LinkRule { extra_latency: fault.delay, extra_jitter: fault.jitter, ..LinkRule::default() };
+                active.links = self.links_of(&active.targets, rule, true);
+                format!("packets of {} take {:?} to {:?} longer", names(&active.targets), fault.delay, fault.delay + fault.jitter)
+            }
+            NemesisKind::SlowDisk => {
+                let slow =
+                    DiskFault { sync_latency: fault.delay, sync_jitter: fault.jitter, ..DiskFault::default() };
+                active.disks = active.targets.iter().map(|member| (*member, slow)).collect();
+                format!("syncs of {} take {:?} to {:?}", names(&active.targets), fault.delay, fault.delay + fault.jitter)
+            }
+            NemesisKind::SyncError => {
+                let fails = DiskFault { sync_fails: true, ..DiskFault::default() };
+                active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
+                format!("a sync of {} fails", names(&active.targets))
+            }
+            NemesisKind::LyingSync => {
+                let lies = DiskFault { sync_lies: true, ..DiskFault::default() };
+                active.disks = active.targets.iter().map(|member| (*member, lies)).collect();
+                format!("syncs of {} make nothing durable", names(&active.targets))
+            }
+            NemesisKind::Clock => {
+                let drift = |member: &MemberId| {
+                    let place = fault.order.iter().position(|other| other == member).expect("a member");
+                    (fault.drift_ppm[place], fault.wall_step_ms[place])
+                };
+                active.clocks = active.targets.iter().map(|member| (*member, drift(member).0)).collect();
+                let parts: Vec<String> = active
+                    .targets
+                    .iter()
+                    .map(|member| format!("{member}: {:+} ppm, wall {:+} ms", drift(member).0, drift(member).1))
+                    .collect();
+                format!("clocks: {}", parts.join("; "))
+            }
+        };
+        // A leader is led away only once: two faults on one machine are kept apart by what they hold.
+        let pressed: Vec<MemberId> =
+            active.down.iter().copied().filter(|member| !self.is_held_down(*member)).collect();
+        let paused: Vec<MemberId> =
+            active.paused.iter().copied().filter(|member| !self.is_paused(*member)).collect();
+        let targets = active.targets.clone();
+        let steps = active.clocks.clone();
+        self.active.insert(fault.id, active);
+        self.agenda.insert((fault.ends, Moment::End, fault.id));
+        if turns {
+            self.agenda.insert((self.theatre.now(), Moment::Turn, fault.id));
+        }
+        for member in pressed {
+            self.take_down(fault.kind, member).await?;
+        }
+        if fault.kind == NemesisKind::WalDamage {
+            for member in &targets {
+                let damage = match fault.place {
+                    DamagePlace::Tail => DiskDamage::WalTail,
+                    DamagePlace::Middle => DiskDamage::WalMiddle { place_permille: fault.place_permille },
+                };
+                let done = self.theatre.damage(*member, damage)?;
+                text += &format!("; {}", done.unwrap_or_else(|| "nothing there to damage".to_owned()));
+            }
+        }
+        for member in paused {
+            if self.theatre.is_running(member) {
+                self.notebook.down(member, "pause", self.theatre.now());
+                self.theatre.pause(member).await?;
+            }
+        }
+        self.apply_links()?;
+        self.apply_disks()?;
+        for (member, _) in steps {
+            let place = fault.order.iter().position(|other| *other == member).expect("a member");
+            let drift_ppm = self.drift_of(member);
+            self.theatre.clock(member, ClockFault { drift_ppm, wall_step_ms: fault.wall_step_ms[place] })?;
+        }
+        self.notebook.fault_began(FaultRecord {
+            id: fault.id,
+            kind: fault.kind.name().to_owned(),
+            targets,
+            from: self.theatre.now(),
+            to: None,
+            text,
+        });
+        Ok(())
+    }
+
+    async fn take_down(&mut self, kind: NemesisKind, member: MemberId) -> Result<(), TheatreError> {
+        if kind == NemesisKind::Kill {
+            self.notebook.down(member, "kill", self.theatre.now());
+            self.theatre.kill(member).await
+        } else {
+            self.notebook.down(member, "power-loss", self.theatre.now());
+            self.theatre.power_loss(member).await
+        }
+    }
+
+    async fn turn(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
+        let now = self.theatre.now();
+        let Some(active) = self.active.get_mut(&fault.id) else { return Ok(()) };
+        let round = active.round;
+        active.round += 1;
+        if fault.kind == NemesisKind::Flapping {
+            if round % 2 == 1 {
+                // An odd turn is an up: the links are kept aside by being healthy.
+                for (_, _, rule) in &mut active.links {
+                    rule.cut = false;
+                }
+            } else {
+                for (_, _, rule) in &mut active.links {
+                    rule.cut = true;
+                }
+            }
+            self.agenda.insert((now + fault.period / 2, Moment::Turn, fault.id));
+            return self.apply_links();
+        }
+        // Rolling restart: even turns take the next member down, odd ones bring it back.
+        let Some(member) = active.targets.get(round / 2).copied() else { return Ok(()) };
+        if round % 2 == 0 {
+            active.down.insert(member);
+            let others_hold = self.active.iter().any(|(id, other)| *id != fault.id && other.down.contains(&member));
+            if !others_hold {
+                self.take_down(NemesisKind::Kill, member).await?;
+            }
+        } else {
+            active.down.remove(&member);
+            if !self.is_held_down(member) {
+                self.start(member).await?;
+            }
+        }
+        self.agenda.insert((self.theatre.now() + fault.period / 2, Moment::Turn, fault.id));
+        Ok(())
+    }
+
+    async fn end(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
+        let Some(active) = self.active.remove(&fault.id) else { return Ok(()) };
+        self.agenda.retain(|(_, _, id)| *id != fault.id);
+        self.apply_links()?;
+        self.apply_disks()?;
+        for (member, _) in &active.clocks {
+            self.theatre.clock(*member, ClockFault { drift_ppm: self.drift_of(*member), wall_step_ms: 0 })?;
+        }
+        for member in &active.paused {
+            if !self.is_paused(*member) {
+                self.theatre.resume(*member).await?;
+                if !self.is_held_down(*member) {
+                    self.notebook.up(*member, self.theatre.now());
+                }
+            }
+        }
+        for member in &active.down {
+            if !self.is_held_down(*member) {
+                self.start(*member).await?;
+            }
+        }
+        if fault.kind == NemesisKind::SyncError {
+            for member in &active.targets {
+                if !self.is_held_down(*member) && !self.theatre.is_running(*member) {
+                    self.start(*member).await?;
+                }
+            }
+        }
+        self.notebook.fault_ended(fault.id, self.theatre.now());
+        Ok(())
+    }
+
+    fn is_held_down(&self, member: MemberId) -> bool {
+        self.active.values().any(|active| active.down.contains(&member))
+    }
+
+    fn is_paused(&self, member: MemberId) -> bool {
+        self.active.values().any(|active| active.paused.contains(&member))
+    }
+
+    fn drift_of(&self, member: MemberId) -> i64 {
+        let drifts = self.active.values().flat_map(|active| &active.clocks);
+        drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| ppm).sum()
+    }
+
+    /// All links from and to these members: to the other members, and to clients where asked.
+    fn links_of(&self, targets: &[MemberId], rule: LinkRule, clients: bool) -> Vec<(Place, Place, LinkRule)> {
+        let mut links = Vec::new();
+        for a in &self.members {
+            for b in &self.members {
+                if a != b && (targets.contains(a) || targets.contains(b)) {
+                    links.push((Place::Member(*a), Place::Member(*b), rule));
+                }
+            }
+            if clients && targets.contains(a) {
+                for client in &self.plan.clients {
+                    links.push((Place::Member(*a), Place::Client(client.machine), rule));
+                    links.push((Place::Client(client.machine), Place::Member(*a), rule));
+                }
+            }
+        }
+        links
+    }
+
+    /// Tells the theatre about links whose rule has changed.
+    fn apply_links(&mut self) -> Result<(), TheatreError> {
+        let mut wanted: BTreeMap<(Place, Place), LinkRule> = BTreeMap::new();
+        for (from, to, rule) in self.active.values().flat_map(|active| &active.links) {
+            let entry = wanted.entry((*from, *to)).or_default();
+            *entry = entry.and(*rule);
+        }
+        wanted.retain(|_, rule| !rule.is_healthy());
+        for (link, rule) in &wanted {
+            if self.links_now.get(link) != Some(rule) {
+                self.theatre.link(link.0, link.1, *rule)?;
+            }
+        }
+        for link in self.links_now.keys().filter(|link| !wanted.contains_key(link)) {
+            self.theatre.link(link.0, link.1, LinkRule::default())?;
+        }
+        self.links_now = wanted;
+        Ok(())
+    }
+
+    fn apply_disks(&self) -> Result<(), TheatreError> {
+        for member in &self.members {
+            let mut fault = DiskFault::default();
+            for (_, other) in
+                self.active.values().flat_map(|active| &active.disks).filter(|(other, _)| other == member)
+            {
+                fault = fault.and(*other);
+            }
+            self.theatre.disk(*member, fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whom a target means, given who leads now.
+fn whom(target: Target, order: &[MemberId], leader: Option<MemberId>) -> Vec<MemberId> {
+    let mut chosen = match target {
+        Target::Leader => vec![leader.unwrap_or(order[0])],
+        Target::Follower => {
+            order.iter().copied().filter(|member| Some(*member) != leader).take(1).collect()
+        }
+        Target::Random => vec![order[0]],
+        Target::All => order.to_vec(),
+        Target::Majority => order[..order.len() / 2 + 1].to_vec(),
+        Target::Minority => order[..(order.len() - 1) / 2].to_vec(),
+        Target::Member(number) => vec![MemberId(number)],
+    };
+    chosen.sort_unstable();
+    chosen
+}
+
+struct Cut {
+    links: Vec<(Place, Place)>,
+    targets: Vec<MemberId>,
+    text: String,
+}
+
+/// The links a partition cuts.
+fn partition(fault: &PlannedFault, leader: Option<MemberId>, clients: impl Iterator<Item = u32>) -> Cut {
+    let order = &fault.order;
+    let minority = ((order.len() - 1) / 2).max(1);
+    let led_by = leader.unwrap_or(order[0]);
+    let alone = |member: MemberId| vec![member];
+    let side: Vec<MemberId> = match fault.shape {
+        Shape::LeaderAlone => alone(led_by),
+        Shape::FollowerAlone => {
+            alone(*order.iter().find(|member| **member != led_by).expect("more than one member"))
+        }
+        Shape::LeaderMinority => {
+            let others = order.iter().copied().filter(|member| *member != led_by);
+            std::iter::once(led_by).chain(others).take(minority).collect()
+        }
+        Shape::MajorityMinority => order[..minority].to_vec(),
+        Shape::OneWay => whom(fault.target, order, leader),
+        Shape::Bridge | Shape::Ring => Vec::new(),
+    };
+    let mut links = Vec::new();
+    let mut both = |a: MemberId, b: MemberId| {
+        links.push((Place::Member(a), Place::Member(b)));
+        links.push((Place::Member(b), Place::Member(a)));
+    };
+    let rest: Vec<MemberId> = order.iter().copied().filter(|member| !side.contains(member)).collect();
+    let mut text = format!("{} | {}", names(&side), names(&rest));
+    let mut targets = side.clone();
+    match fault.shape {
+        Shape::LeaderAlone | Shape::FollowerAlone | Shape::LeaderMinority | Shape::MajorityMinority => {
+            side.iter().for_each(|a| rest.iter().for_each(|b| both(*a, *b)));
+        }
+        Shape::OneWay => {
+            for a in &side {
+                for b in order.iter().filter(|b| *b != a) {
+                    let (from, to) = if fault.coin { (a, b) } else { (b, a) };
+                    links.push((Place::Member(*from), Place::Member(*to)));
+                }
+            }
+            let verb = if fault.coin { "hears the others but is not heard" } else { "is heard but hears nobody" };
+            text = format!("{} {verb}", names(&side));
+        }
+        Shape::Bridge => {
+            let (middle, ends) = order.split_first().expect("members");
+            let (a, b) = ends.split_at(ends.len() / 2);
+            a.iter().for_each(|a| b.iter().for_each(|b| both(*a, *b)));
+            text = format!("{} - {middle} - {}", names(a), names(b));
+            targets = ends.to_vec();
+        }
+        Shape::Ring => {
+            let n = order.len();
+            for i in 0..n {
+                for j in i + 1..n {
+                    let neighbours = j - i == 1 || (n > 3 && i == 0 && j == n - 1);
+                    if !neighbours {
+                        both(order[i], order[j]);
+                    }
+                }
+            }
+            text = format!("a ring: {}", names(order));
+            targets.clone_from(order);
+        }
+    }
+    if fault.clients_split && !side.is_empty() {
+        for machine in clients {
+            let far = if machine % 2 == 0 { &side } else { &rest };
+            for member in far {
+                links.push((Place::Client(machine), Place::Member(*member)));
+                links.push((Place::Member(*member), Place::Client(machine)));
+            }
+        }
+        text += "; each client sees one side";
+    }
+    targets.sort_unstable();
+    Cut { links, targets, text }
+}
+
+fn names(members: &[MemberId]) -> String {
+    members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn percent(ppm: u32) -> f64 {
+    f64::from(ppm) / 10_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ids(list: &[u64]) -> Vec<MemberId> {
+        list.iter().copied().map(MemberId).collect()
+    }
+
+    #[test]
+    fn targets_are_taken_from_the_drawn_order() {
+        let order = ids(&[3, 1, 2, 5, 4]);
+        let leader = Some(MemberId(3));
+        assert_eq!(whom(Target::Leader, &order, leader), ids(&[3]));
+        assert_eq!(whom(Target::Leader, &order, None), ids(&[3]), "nobody leads: the first drawn");
+        assert_eq!(whom(Target::Follower, &order, leader), ids(&[1]));
+        assert_eq!(whom(Target::Majority, &order, leader), ids(&[1, 2, 3]));
+        assert_eq!(whom(Target::Minority, &order, leader), ids(&[1, 3]));
+        assert_eq!(whom(Target::Member(4), &order, leader), ids(&[4]));
+    }
+}

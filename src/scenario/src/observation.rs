@@ -1,0 +1,118 @@
+//! What a member tells of itself while it runs, for the oracles.
+//!
+//! Members know nothing of oracles: they hand facts to a hook, and the world's side of the testbed puts
+//! member, incarnation and time to them. Everything here is a fact in the past tense.
+
+use seatrial_types::{LeaseId, LogIndex, MemberId, Revision, Term};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// A member's role in its term, as the oracles see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "Raft's own words")]
+pub enum Role {
+    Follower,
+    PreCandidate,
+    Candidate,
+    Leader,
+}
+
+/// One fact about one member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Observation {
+    /// It has recovered from its disk and serves.
+    Started {
+        /// Its term.
+        term: Term,
+        /// Applied so far.
+        applied: LogIndex,
+    },
+    /// Its disk could not be recovered from.
+    BootFailed {
+        /// The error.
+        error: String,
+    },
+    /// Role, term or known leader changed.
+    Role {
+        /// The term.
+        term: Term,
+        /// The role in it.
+        role: Role,
+        /// The leader it knows, or [`MemberId::NONE`].
+        leader: MemberId,
+    },
+    /// An entry was applied to the state machine.
+    Applied {
+        /// Its index.
+        index: LogIndex,
+        /// Its term.
+        term: Term,
+        /// A checksum of its whole payload: equal entries, equal checksums.
+        checksum: u32,
+        /// The store's revision after it.
+        revision: Revision,
+    },
+    /// Entries up to here are durable on this member.
+    Durable {
+        /// The last durable index.
+        index: LogIndex,
+    },
+    /// A snapshot was begun for a member that lags.
+    SnapshotStarted {
+        /// For whom.
+        to: MemberId,
+        /// What it covers.
+        index: LogIndex,
+    },
+    /// A snapshot from the leader replaced the whole state.
+    SnapshotInstalled {
+        /// What it covers.
+        index: LogIndex,
+        /// That entry's term.
+        term: Term,
+    },
+    /// The log was compacted up to an index.
+    LogCompacted {
+        /// The new beginning.
+        index: LogIndex,
+    },
+    /// Recovery found something odd in the write-ahead log.
+    Finding {
+        /// One sentence.
+        text: String,
+        /// Something durable was lost; otherwise a torn tail was cut, which is normal after a crash.
+        damage: bool,
+    },
+    /// A lease ran out on the leader, which now proposes its end.
+    LeaseExpired {
+        /// Which.
+        lease: LeaseId,
+    },
+    /// It stopped by itself: a failed sync, a full disk.
+    Failed {
+        /// One sentence.
+        why: String,
+    },
+    /// A line of its log that a person should see.
+    Said {
+        /// `warn` or `error`.
+        level: String,
+        /// The text.
+        text: String,
+    },
+}
+
+/// A fact with its witness and time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// World time.
+    pub at: Duration,
+    /// Who.
+    pub member: MemberId,
+    /// Counts the member's starts, from 0.
+    pub incarnation: u32,
+    /// What.
+    pub what: Observation,
+}

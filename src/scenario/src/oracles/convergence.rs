@@ -1,0 +1,50 @@
+//! After the storm, within the scenario's bound: one leader that all members know, fresh writes and reads
+//! served through every member, one state.
+//!
+//! Safety alone is kept by a cluster that does nothing; this oracle asks for life. It does not see how long
+//! service was away during the storm.
+
+use super::Finding;
+use crate::record::RunLog;
+
+pub(super) fn check(log: &RunLog) -> Finding {
+    let bound = log.plan.scenario.expect.heals_within;
+    match &log.healing {
+        None if log.panics.is_empty() => {
+            Finding::Unknown("the run ended before it could heal".to_owned())
+        }
+        None => Finding::Unknown("a panic ended the run before it could heal".to_owned()),
+        Some(healing) if healing.healed.is_some() => Finding::Ok,
+        Some(healing) => {
+            let sentence =
+                format!("{bound:?} after the last fault had ended these are still missing: {}", healing.missing.join(", "));
+            Finding::violation(sentence, Some(healing.began + bound), None)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{at, quiet, violated};
+    use super::*;
+    use crate::record::Healing;
+
+    #[test]
+    fn a_cluster_that_does_not_heal_is_a_violation() {
+        let mut log = quiet();
+        let missing = vec!["a write through member 2".to_owned()];
+        log.healing = Some(Healing { began: at(1000), missing, ..Healing::default() });
+        assert_eq!(
+            violated(&check(&log)),
+            "20s after the last fault had ended these are still missing: a write through member 2"
+        );
+    }
+
+    #[test]
+    fn a_cluster_that_heals_in_time_is_none_and_an_early_end_is_unknown() {
+        let mut log = quiet();
+        log.healing = Some(Healing { began: at(1000), healed: Some(at(2000)), ..Healing::default() });
+        assert_eq!(check(&log), Finding::Ok);
+        assert!(matches!(check(&quiet()), Finding::Unknown(_)));
+    }
+}

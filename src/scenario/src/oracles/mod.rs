@@ -1,0 +1,172 @@
+//! The oracles: each one file with one `check`, a pure function of what a run left behind.
+//!
+//! | oracle | says | source |
+//! |---|---|---|
+//! | `no-panic` | no member stopped at an assertion of its own | our habit: an invariant is an assertion |
+//! | `boots` | every disk that a crash can leave is recovered from | etcd#5230, Protocol-Aware Recovery |
+//! | `election-safety` | at most one leader in a term | Raft §5.2 |
+//! | `log-matching` | entries of equal index and term are equal | Raft §5.3 |
+//! | `leader-completeness` | a leader has every entry committed before its term | Raft §5.4 |
+//! | `state-machine-safety` | equal index, equal entry applied | Raft §5.4.3 |
+//! | `durability` | every acknowledged write is there at the end | etcd: API guarantees, durability |
+//! | `linearizable` | one order explains all answers, and agrees with real time | etcd: API guarantees |
+//! | `serializable` | a serializable read is the state of one revision | etcd: API guarantees |
+//! | `watch` | events ordered, unique, atomic, reliable, resumable | etcd: API guarantees, watch |
+//! | `lease` | no lease ends early, none lives for ever | etcd: API guarantees, lease |
+//! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
+//! | `convergence` | after the storm all is well within a bound | our own bound |
+
+mod boots;
+mod convergence;
+mod durability;
+mod election_safety;
+mod hash_kv;
+mod leader_completeness;
+mod lease;
+mod linearizable;
+mod log_matching;
+mod no_panic;
+mod serializable;
+mod state_machine_safety;
+mod watch;
+
+#[cfg(test)]
+pub(crate) mod testing;
+
+use crate::record::RunLog;
+use seatrial_history::{Blob, Budget, Change, Explained, Final, Kv, Snapshot, Verdict};
+use seatrial_types::{EventKind, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Something that must never be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Who, when, which values: one sentence.
+    pub sentence: String,
+    /// When it became visible, in world time, where one moment can be named.
+    pub at: Option<Duration>,
+    /// At whom, where one can be named.
+    pub member: Option<MemberId>,
+    /// Places in the history of the operations that are the evidence.
+    pub operations: Vec<usize>,
+}
+
+/// What an oracle says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// It holds.
+    Ok,
+    /// It does not. The first violation found.
+    Violation(Violation),
+    /// It could not be told. Never a pass.
+    Unknown(String),
+}
+
+impl Finding {
+    /// A violation with its sentence, at a time and a member.
+    fn violation(sentence: String, at: Option<Duration>, member: Option<MemberId>) -> Self {
+        Self::Violation(Violation { sentence, at, member, operations: Vec::new() })
+    }
+}
+
+/// Names of the oracles, the most telling first: where several see the same bug, the first names it.
+pub const NAMES: &[&str] = &[
+    "no-panic",
+    "boots",
+    "election-safety",
+    "log-matching",
+    "leader-completeness",
+    "state-machine-safety",
+    "durability",
+    "linearizable",
+    "serializable",
+    "watch",
+    "lease",
+    "hash-kv",
+    "convergence",
+];
+
+/// What a scenario expects that names no oracles: all of them.
+#[must_use]
+pub fn defaults() -> Vec<String> {
+    NAMES.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What several oracles need and is computed once: the history's own verdict, with the replay.
+pub(crate) struct Judged<'a> {
+    pub(crate) log: &'a RunLog,
+    pub(crate) explained: Result<Explained, Verdict>,
+}
+
+impl<'a> Judged<'a> {
+    pub(crate) fn new(log: &'a RunLog) -> Self {
+        let explained = seatrial_history::explain(&log.history, &finale(log), Budget::default());
+        Self { log, explained }
+    }
+}
+
+/// The end of the run in the words of the history's checker.
+fn finale(log: &RunLog) -> Final {
+    let Some(last) = &log.last else { return Final::default() };
+    if last.revision == 0 {
+        return Final::default();
+    }
+    let state = Snapshot { revision: last.revision, kvs: last.kvs.iter().map(Kv::from).collect() };
+    let mut changes: BTreeMap<i64, Change> = BTreeMap::new();
+    for event in &last.ledger {
+        let revision = event.kv.mod_revision.0;
+        let change = changes.entry(revision).or_insert_with(|| Change { revision, ..Change::default() });
+        let value = (event.kind == EventKind::Put).then(|| Blob(event.kv.value.clone()));
+        // Nobody deletes a leased key but the lease's end.
+        change.by_store |= value.is_none() && event.kv.key.starts_with(b"lease/");
+        change.keys.insert(Blob(event.kv.key.clone()), value);
+    }
+    Final { state: Some(state), changes: changes.into_values().collect() }
+}
+
+/// What the history's checker found, as a finding of ours.
+fn from_history(violation: &seatrial_history::Violation) -> Finding {
+    Finding::Violation(Violation {
+        sentence: violation.to_string(),
+        at: violation.at.map(Duration::from_nanos),
+        member: None,
+        operations: violation.operations.clone(),
+    })
+}
+
+/// Asks the oracles of these names, in the order of [`NAMES`].
+///
+/// # Panics
+/// On a name that is not in [`NAMES`]; the scenario's parser lets none through.
+#[must_use]
+pub fn ask_all(names: &[String], log: &RunLog) -> Vec<(&'static str, Finding)> {
+    let judged = Judged::new(log);
+    for name in names {
+        assert!(NAMES.contains(&name.as_str()), "no oracle is called {name}");
+    }
+    let wanted = NAMES.iter().filter(|name| names.iter().any(|other| other == *name));
+    wanted.map(|name| (*name, ask(name, &judged))).collect()
+}
+
+fn ask(name: &str, judged: &Judged<'_>) -> Finding {
+    let log = judged.log;
+    match name {
+        "no-panic" => no_panic::check(log),
+        "boots" => boots::check(log),
+        "election-safety" => election_safety::check(log),
+        "log-matching" => log_matching::check(log),
+        "leader-completeness" => leader_completeness::check(log),
+        "state-machine-safety" => state_machine_safety::check(log),
+        "durability" => durability::check(log),
+        "linearizable" => linearizable::check(judged),
+        "serializable" => serializable::check(judged),
+        "watch" => watch::check(judged),
+        "lease" => lease::check(log),
+        "hash-kv" => hash_kv::check(log),
+        "convergence" => convergence::check(log),
+        _ => unreachable!("oracle {name} has a name but no check"),
+    }
+}

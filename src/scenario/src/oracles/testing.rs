@@ -1,0 +1,93 @@
+//! Hand-made runs for the oracles' own tests.
+
+use crate::observation::{Observation, Observed, Role};
+use crate::plan::Plan;
+use crate::record::{FinalState, RunLog};
+use seatrial_history::{Answer, Input, Operation, Outcome};
+use seatrial_types::kv::{Event, EventKind, KeyValue};
+use seatrial_types::{LeaseId, LogIndex, MemberId, Revision, Term};
+use std::time::Duration;
+
+pub(crate) const SCENARIO: &str = r#"
+title = "hand-made"
+why = "for tests"
+members = 3
+time = "10s"
+[[workload]]
+name = "kv"
+"#;
+
+/// A run of three members in which nothing has happened yet.
+pub(crate) fn quiet() -> RunLog {
+    let scenario = crate::format::parse("hand-made.toml", SCENARIO).unwrap();
+    RunLog::new(Plan::draw(&scenario, 1))
+}
+
+pub(crate) fn at(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(crate) fn saw(log: &mut RunLog, ms: u64, member: u64, incarnation: u32, what: Observation) {
+    log.observed.push(Observed { at: at(ms), member: MemberId(member), incarnation, what });
+}
+
+pub(crate) fn leads(term: u64) -> Observation {
+    Observation::Role { term: Term(term), role: Role::Leader, leader: MemberId::NONE }
+}
+
+pub(crate) fn applied(index: u64, term: u64, checksum: u32) -> Observation {
+    Observation::Applied { index: LogIndex(index), term: Term(term), checksum, revision: Revision(1) }
+}
+
+/// An acknowledged put.
+pub(crate) fn put(log: &mut RunLog, ms: (u64, u64), key: &str, value: &str, revision: i64) {
+    log.history.operations.push(Operation {
+        client: u32::try_from(log.history.operations.len()).unwrap(),
+        member: None,
+        call: ms.0 * 1_000_000,
+        ret: Some(ms.1 * 1_000_000),
+        input: Input::put(key, value),
+        outcome: Outcome::Ok { revision, result: Answer::Put },
+    });
+}
+
+pub(crate) fn event(kind: EventKind, key: &str, value: &str, revision: i64, version: i64) -> Event {
+    let create = if kind == EventKind::Delete { 0 } else { revision - version + 1 };
+    Event {
+        kind,
+        kv: KeyValue {
+            key: key.to_owned().into(),
+            value: value.to_owned().into(),
+            create_revision: Revision(create),
+            mod_revision: Revision(revision),
+            version,
+            lease: LeaseId::NONE,
+        },
+        prev_kv: None,
+    }
+}
+
+/// The end of the run, from a ledger that begins with the first change.
+pub(crate) fn ends_with(log: &mut RunLog, ledger: Vec<Event>) {
+    let mut state = std::collections::BTreeMap::new();
+    for event in &ledger {
+        match event.kind {
+            EventKind::Put => state.insert(event.kv.key.clone(), event.kv.clone()),
+            EventKind::Delete => state.remove(&event.kv.key),
+        };
+    }
+    log.last = Some(FinalState {
+        revision: ledger.last().map_or(1, |event| event.kv.mod_revision.0),
+        kvs: state.into_values().collect(),
+        ledger_from: 1,
+        ledger,
+    });
+}
+
+#[track_caller]
+pub(crate) fn violated(finding: &super::Finding) -> &str {
+    match finding {
+        super::Finding::Violation(violation) => &violation.sentence,
+        other => panic!("no violation was found: {other:?}"),
+    }
+}

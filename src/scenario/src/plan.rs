@@ -1,0 +1,310 @@
+//! From a scenario and a seed to a plan: every choice made, as a value that can be stored and replayed.
+
+use crate::chance::Chance;
+use crate::format::spec::{
+    DamagePlace, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind, WorkloadSpec,
+};
+use seatrial_types::MemberId;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The version of stored plans.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// What one run does. Stored as `plan.json`; a stored plan replays even after the drawing has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_FORMAT`].
+    pub format: u32,
+    /// What was asked for.
+    pub scenario: Scenario,
+    /// What was drawn with; the world's own chance comes from it too.
+    pub seed: u64,
+    /// The members' settings.
+    pub knobs: Knobs,
+    /// One for each client.
+    pub clients: Vec<ClientPlan>,
+    /// In order of their beginning.
+    pub faults: Vec<PlannedFault>,
+}
+
+/// Settings of the members, drawn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "as in `KnobChoices`")]
+pub struct Knobs {
+    pub election_timeout: Duration,
+    pub heartbeat: Duration,
+    pub segment_bytes: u64,
+    pub snapshot_entries: u64,
+    pub keep_entries: u64,
+    pub append_bytes: u64,
+    pub chunk_bytes: u64,
+    pub net_latency: Duration,
+    pub sync_latency: Duration,
+}
+
+/// What one client does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ClientPlan {
+    /// Its machine, from 1 (machine 0 belongs to the runner), and its number in the history.
+    pub machine: u32,
+    /// The workload it is part of.
+    pub spec: WorkloadSpec,
+    /// In order of time. A client that is still busy does the next step as soon as it can.
+    pub steps: Vec<Step>,
+}
+
+/// One step of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// World time, not before.
+    pub at: Duration,
+    /// The member asked.
+    pub member: MemberId,
+    /// What.
+    pub what: StepKind,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepKind {
+    /// One operation on the keys.
+    Kv {
+        /// Which.
+        op: OpKind,
+        /// On which key.
+        key: u32,
+        /// A read of the member's own state.
+        serializable: bool,
+    },
+    /// (Re)open the watch, at the revision after the last one seen.
+    Watch,
+    /// Grant a lease, attach a key, keep it alive so many times, then leave it.
+    Lease {
+        /// How many times.
+        keepalives: u32,
+    },
+}
+
+/// One fault, with everything drawn but who leads at the time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFault {
+    /// Numbered in the order of their beginning.
+    pub id: u32,
+    /// Which.
+    pub kind: NemesisKind,
+    /// World time of its beginning.
+    pub at: Duration,
+    /// And of its end.
+    pub ends: Duration,
+    /// Whom.
+    pub target: Target,
+    /// The members, shuffled: where somebody is to be drawn, the first who fits is taken.
+    pub order: Vec<MemberId>,
+    /// A coin: which way a one-way cut goes, which sign a drift has.
+    pub coin: bool,
+    /// Partition.
+    pub shape: Shape,
+    /// Partition: clients see one side only.
+    pub clients_split: bool,
+    /// Flapping, rolling restart.
+    pub period: Duration,
+    /// Loss.
+    pub rate_ppm: u32,
+    /// Latency, slow disk.
+    pub delay: Duration,
+    /// Latency, slow disk.
+    pub jitter: Duration,
+    /// Clock, one for each of `order`.
+    pub drift_ppm: Vec<i64>,
+    /// Clock, one for each of `order`.
+    pub wall_step_ms: Vec<i64>,
+    /// Log damage.
+    pub place: DamagePlace,
+    /// Log damage in the middle.
+    pub place_permille: u32,
+}
+
+/// Clients begin once a cluster can have a leader.
+const CLIENTS_START: Duration = Duration::from_secs(1);
+
+impl Plan {
+    /// Draws everything.
+    #[must_use]
+    pub fn draw(scenario: &Scenario, seed: u64) -> Self {
+        let members: Vec<MemberId> = (1..=scenario.members).map(MemberId).collect();
+        let mut swarm = Chance::stream(seed, "swarm");
+        let kept = draw_swarm(scenario, &mut swarm);
+        let mut faults: Vec<PlannedFault> = Vec::new();
+        for (number, nemesis) in scenario.nemeses.iter().enumerate() {
+            // Each nemesis has a stream of its own: dropping one leaves the others' faults as they were.
+            let mut chance = Chance::stream(seed, &format!("nemesis {number}"));
+            let drawn = draw_faults(nemesis, &members, scenario.time, &mut chance);
+            if kept[number] {
+                faults.extend(drawn);
+            }
+        }
+        faults.sort_by_key(|fault| (fault.at, fault.ends));
+        for (id, fault) in faults.iter_mut().enumerate() {
+            fault.id = u32::try_from(id).expect("fewer faults than 4 billion");
+        }
+        Self {
+            format: PLAN_FORMAT,
+            scenario: scenario.clone(),
+            seed,
+            knobs: draw_knobs(scenario, &mut Chance::stream(seed, "knobs")),
+            clients: draw_clients(scenario, &members, seed, &mut swarm),
+            faults,
+        }
+    }
+
+    /// The members' ids.
+    pub fn members(&self) -> impl Iterator<Item = MemberId> + use<> {
+        (1..=self.scenario.members).map(MemberId)
+    }
+
+    /// The largest drift of a clock in the plan, in parts per million: time limits are judged with it.
+    #[must_use]
+    pub fn drift_ppm_max(&self) -> u64 {
+        let drifts = self.faults.iter().filter(|fault| fault.kind == NemesisKind::Clock);
+        drifts.flat_map(|fault| fault.drift_ppm.iter().map(|ppm| ppm.unsigned_abs())).max().unwrap_or(0)
+    }
+}
+
+/// Which nemeses this seed keeps: one seed in ten has none, some only one kind, the others a random part.
+fn draw_swarm(scenario: &Scenario, chance: &mut Chance) -> Vec<bool> {
+    let nemeses = &scenario.nemeses;
+    let optional: Vec<usize> = (0..nemeses.len()).filter(|at| !nemeses[*at].always).collect();
+    let mut kept = vec![true; nemeses.len()];
+    if !scenario.swarm || optional.is_empty() {
+        return kept;
+    }
+    match chance.below(10) {
+        0 => optional.iter().for_each(|at| kept[*at] = false),
+        1..=3 if optional.len() > 1 => {
+            let only = chance.pick(&optional);
+            optional.iter().for_each(|at| kept[*at] = *at == only);
+        }
+        _ if optional.len() > 1 => {
+            optional.iter().for_each(|at| kept[*at] = !chance.one_in(4));
+        }
+        _ => {}
+    }
+    kept
+}
+
+fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
+    let choices = &scenario.knobs;
+    Knobs {
+        election_timeout: chance.pick(&choices.election_timeout),
+        heartbeat: chance.pick(&choices.heartbeat),
+        segment_bytes: chance.pick(&choices.segment_bytes),
+        snapshot_entries: chance.pick(&choices.snapshot_entries),
+        keep_entries: chance.pick(&choices.keep_entries),
+        append_bytes: chance.pick(&choices.append_bytes),
+        chunk_bytes: chance.pick(&choices.chunk_bytes),
+        net_latency: chance.pick(&choices.net_latency),
+        sync_latency: chance.pick(&choices.sync_latency),
+    }
+}
+
+fn draw_clients(scenario: &Scenario, members: &[MemberId], seed: u64, swarm: &mut Chance) -> Vec<ClientPlan> {
+    let mut clients = Vec::new();
+    for spec in &scenario.workloads {
+        let mut spec = spec.clone();
+        if scenario.swarm {
+            spec.mix = swarm_mix(&spec.mix, swarm);
+        }
+        for _ in 0..spec.clients {
+            let machine = u32::try_from(clients.len() + 1).expect("fewer clients than 4 billion");
+            let mut chance = Chance::stream(seed, &format!("client {machine}"));
+            let steps = draw_steps(&spec, members, scenario.time, &mut chance);
+            clients.push(ClientPlan { machine, spec: spec.clone(), steps });
+        }
+    }
+    clients
+}
+
+/// Drops a part of the operations, but never the last that writes: a run without writes shows nothing.
+fn swarm_mix(mix: &[(OpKind, u32)], chance: &mut Chance) -> Vec<(OpKind, u32)> {
+    let mut mix = mix.to_vec();
+    for at in 0..mix.len() {
+        let writes = |list: &[(OpKind, u32)]| {
+            list.iter().any(|(op, weight)| matches!(op, OpKind::Put | OpKind::Cas) && *weight > 0)
+        };
+        let dropped = chance.one_in(5);
+        let weight = std::mem::take(&mut mix[at].1);
+        if !dropped || !writes(&mix) {
+            mix[at].1 = weight;
+        }
+    }
+    mix
+}
+
+fn draw_steps(spec: &WorkloadSpec, members: &[MemberId], time: Duration, chance: &mut Chance) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // Clients have a member they like, as a client with one open connection has; now and then another.
+    let usual = chance.pick(members);
+    let mut at = CLIENTS_START + chance.between(Duration::ZERO, spec.think);
+    while at < time {
+        let member = if chance.one_in(4) { chance.pick(members) } else { usual };
+        let (what, next) = match spec.kind {
+            WorkloadKind::Kv => {
+                let op = chance.weighted(&spec.mix).expect("a mix with weights, checked when it was read");
+                let key = u32::try_from(chance.below(u64::from(spec.keys))).expect("a key");
+                let serializable = chance.ppm(spec.serializable_ppm);
+                (StepKind::Kv { op, key, serializable }, chance.around(spec.think))
+            }
+            WorkloadKind::Watch => (StepKind::Watch, chance.around(spec.reopen)),
+            WorkloadKind::Lease => {
+                let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
+                (StepKind::Lease { keepalives }, chance.around(spec.think))
+            }
+        };
+        steps.push(Step { at, member, what });
+        at += next;
+    }
+    steps
+}
+
+fn draw_faults(
+    nemesis: &NemesisSpec,
+    members: &[MemberId],
+    time: Duration,
+    chance: &mut Chance,
+) -> Vec<PlannedFault> {
+    let mut faults = Vec::new();
+    let mut at = nemesis.start + chance.between(Duration::ZERO, nemesis.every / 2);
+    while at < time && faults.len() < nemesis.times as usize {
+        let ends = at + chance.around(nemesis.lasts);
+        let mut signed = |max: u64| {
+            let size = i64::try_from(chance.below(max + 1)).expect("a size that came from a signed number");
+            if chance.one_in(2) { size } else { -size }
+        };
+        let drift_ppm = members.iter().map(|_| signed(nemesis.drift_ppm.unsigned_abs())).collect();
+        let step_ms = u64::try_from(nemesis.step.as_millis()).expect("at most a day");
+        let wall_step_ms = members.iter().map(|_| signed(step_ms)).collect();
+        faults.push(PlannedFault {
+            id: 0,
+            kind: nemesis.kind,
+            at,
+            ends,
+            target: nemesis.target,
+            order: chance.shuffled(members),
+            coin: chance.one_in(2),
+            shape: nemesis.shape,
+            clients_split: nemesis.clients_split,
+            period: nemesis.period,
+            rate_ppm: nemesis.rate_ppm,
+            delay: nemesis.delay,
+            jitter: nemesis.jitter,
+            drift_ppm,
+            wall_step_ms,
+            place: nemesis.place,
+            place_permille: u32::try_from(chance.below(1000)).expect("below 1000"),
+        });
+        at = ends + chance.around(nemesis.every.saturating_sub(nemesis.lasts));
+    }
+    faults
+}

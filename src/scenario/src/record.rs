@@ -1,0 +1,372 @@
+//! Everything one run left behind, for the oracles: what clients did and saw, what members told, what the
+//! nemeses did, how the healing went.
+
+use crate::observation::{Observation, Observed};
+use crate::plan::Plan;
+use seatrial_history::{History, Input, Outcome, Recorder};
+use seatrial_types::watch::WatchResponse;
+use seatrial_types::{Event, MemberId};
+use serde::{Deserialize, Serialize};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// One stream of a watcher, from its opening to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchRecord {
+    /// The client.
+    pub client: u32,
+    /// The member that served it.
+    pub member: MemberId,
+    /// The first revision asked for; 0 is "from now on".
+    pub start_revision: i64,
+    /// Where this continues an earlier stream of the same client.
+    pub resumes: bool,
+    /// When it was asked for.
+    pub opened: Duration,
+    /// The revision in the answer to the creation, once there was one.
+    pub created_revision: Option<i64>,
+    /// When the creation was answered.
+    pub created_at: Option<Duration>,
+    /// The server ended it: the compacted revision (0 where it was for another reason).
+    pub cancelled: Option<i64>,
+    /// What came, in order.
+    pub batches: Vec<WatchBatch>,
+}
+
+/// One answer on a watch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchBatch {
+    /// When.
+    pub at: Duration,
+    /// The revision the member says it has sent everything up to.
+    pub header_revision: i64,
+    /// None for a progress notification.
+    pub events: Vec<Event>,
+    /// The revision goes on in the next answer.
+    pub fragment: bool,
+}
+
+/// The life of one lease as its client saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseRecord {
+    /// The client.
+    pub client: u32,
+    /// Its id.
+    pub id: i64,
+    /// Granted time to live, in seconds.
+    pub ttl_seconds: i64,
+    /// The key attached to it; empty where the put was not acknowledged.
+    pub key: String,
+    /// Every answered grant or keepalive: when it was asked and when answered. In order.
+    pub renewals: Vec<(Duration, Duration)>,
+    /// The end of the last keepalive tried, answered or not: the lease may have been renewed up to here.
+    pub last_tried: Duration,
+    /// When somebody saw, by a linearizable read, that the key or the lease was gone.
+    pub gone: Option<Sighting>,
+    /// When somebody last saw the key alive.
+    pub alive: Option<Sighting>,
+}
+
+/// Something seen by a read between its call and its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sighting {
+    /// The read was asked.
+    pub call: Duration,
+    /// The read was answered.
+    pub ret: Duration,
+}
+
+/// A fault as it was carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// As in the plan.
+    pub id: u32,
+    /// Its name.
+    pub kind: String,
+    /// Whom it hit.
+    pub targets: Vec<MemberId>,
+    /// When it began.
+    pub from: Duration,
+    /// When it ended.
+    pub to: Option<Duration>,
+    /// What was done, in words.
+    pub text: String,
+}
+
+/// A stretch of time in which a member was down or stood still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutageRecord {
+    /// Who.
+    pub member: MemberId,
+    /// `kill`, `power-loss`, `pause`, `stopped`.
+    pub kind: String,
+    /// From.
+    pub from: Duration,
+    /// To.
+    pub to: Option<Duration>,
+}
+
+/// How the healing went.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healing {
+    /// The storm was over.
+    pub began: Duration,
+    /// Everything asked for was seen.
+    pub healed: Option<Duration>,
+    /// What was still missing at the last look.
+    pub missing: Vec<String>,
+    /// Each member's hash of the keys and values at one revision.
+    pub hashes: Vec<MemberHash>,
+    /// Leases that were still there when all of them had to be gone.
+    pub leases_left: Vec<i64>,
+    /// When that was looked at.
+    pub leases_looked: Option<Duration>,
+}
+
+/// A member's answer to HashKV.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberHash {
+    /// Who.
+    pub member: MemberId,
+    /// At which revision.
+    pub revision: i64,
+    /// What was compacted there; hashes compare only where this is equal.
+    pub compacted: i64,
+    /// The hash.
+    pub hash: u32,
+}
+
+/// The store as it is at the very end.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinalState {
+    /// Its revision.
+    pub revision: i64,
+    /// Every key.
+    pub kvs: Vec<seatrial_types::KeyValue>,
+    /// Every change from this revision on is in `ledger`.
+    pub ledger_from: i64,
+    /// All changes, as a watch from there on tells them after the storm.
+    pub ledger: Vec<Event>,
+}
+
+/// What one run left behind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunLog {
+    /// What was to be done.
+    pub plan: Plan,
+    /// What clients did on the keys.
+    pub history: History,
+    /// What watchers saw.
+    pub watches: Vec<WatchRecord>,
+    /// What happened to leases.
+    pub leases: Vec<LeaseRecord>,
+    /// What members told.
+    pub observed: Vec<Observed>,
+    /// What the nemeses did.
+    pub faults: Vec<FaultRecord>,
+    /// Who was down.
+    pub outages: Vec<OutageRecord>,
+    /// How it healed; `None` where the run did not get there.
+    pub healing: Option<Healing>,
+    /// How it ended; `None` where the run did not get there.
+    pub last: Option<FinalState>,
+    /// Panics: message and, where known, the member.
+    pub panics: Vec<(Option<MemberId>, String)>,
+    /// The harness failed.
+    pub harness_errors: Vec<String>,
+    /// World time at the end.
+    pub ended: Duration,
+    /// The world's digest of all that happened; equal for equal runs.
+    pub trace_hash: u64,
+    /// CPU time of the thread that ran it.
+    pub cpu: Duration,
+}
+
+impl RunLog {
+    /// Empty, for a plan.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            history: History::default(),
+            watches: Vec::new(),
+            leases: Vec::new(),
+            observed: Vec::new(),
+            faults: Vec::new(),
+            outages: Vec::new(),
+            healing: None,
+            last: None,
+            panics: Vec::new(),
+            harness_errors: Vec::new(),
+            ended: Duration::ZERO,
+            trace_hash: 0,
+            cpu: Duration::ZERO,
+        }
+    }
+}
+
+/// Takes down what happens while a run is under way. Cheap to clone; lives outside the world, so that a run
+/// which ends in a panic leaves what it had until then.
+#[derive(Clone, Debug)]
+pub struct Notebook {
+    inner: Arc<Mutex<Pages>>,
+}
+
+#[derive(Debug)]
+struct Pages {
+    log: RunLog,
+    recorder: Recorder,
+    incarnations: Vec<u32>,
+    leader: Option<(u64, MemberId)>,
+}
+
+impl Notebook {
+    /// Empty, for a plan.
+    #[must_use]
+    pub fn new(plan: Plan) -> Self {
+        let members = usize::try_from(plan.scenario.members).expect("at most 9");
+        let pages = Pages {
+            log: RunLog::new(plan),
+            recorder: Recorder::new(),
+            incarnations: vec![0; members + 1],
+            leader: None,
+        };
+        Self { inner: Arc::new(Mutex::new(pages)) }
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // A panic elsewhere must not hide what was written: that is what the notebook is for.
+        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// A member is about to be started: what it tells from now on belongs to a new incarnation.
+    pub fn starting(&self, member: MemberId) {
+        let mut pages = self.pages();
+        pages.incarnations[slot(member)] += 1;
+    }
+
+    /// A member told something, at world time `at`.
+    pub fn observe(&self, at: Duration, member: MemberId, what: Observation) {
+        let mut pages = self.pages();
+        if let Observation::Role { term, role: crate::observation::Role::Leader, .. } = &what
+            && pages.leader.is_none_or(|(known, _)| known <= term.0)
+        {
+            pages.leader = Some((term.0, member));
+        }
+        let incarnation = pages.incarnations[slot(member)].saturating_sub(1);
+        pages.log.observed.push(Observed { at, member, incarnation, what });
+    }
+
+    /// Who became leader last, as far as members told.
+    #[must_use]
+    pub fn leader(&self) -> Option<MemberId> {
+        self.pages().leader.map(|(_, member)| member)
+    }
+
+    pub(crate) fn begin(&self, client: u32, member: MemberId, at: Duration, input: Input) -> usize {
+        self.pages().recorder.begin(client, Some(member.to_string()), nanos(at), input)
+    }
+
+    pub(crate) fn end(&self, place: usize, at: Duration, outcome: Outcome) {
+        self.pages().recorder.end(place, nanos(at), outcome);
+    }
+
+    pub(crate) fn open_watch(&self, record: WatchRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.watches.push(record);
+        pages.log.watches.len() - 1
+    }
+
+    pub(crate) fn watch_said(&self, place: usize, at: Duration, said: WatchResponse) {
+        let record = &mut self.pages().log.watches[place];
+        if said.created {
+            record.created_revision = Some(said.header.revision.0);
+            record.created_at = Some(at);
+        }
+        if said.canceled {
+            record.cancelled = Some(said.compact_revision.0);
+        }
+        if !said.created && !said.canceled || !said.events.is_empty() {
+            record.batches.push(WatchBatch {
+                at,
+                header_revision: said.header.revision.0,
+                events: said.events,
+                fragment: said.fragment,
+            });
+        }
+    }
+
+    pub(crate) fn open_lease(&self, record: LeaseRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.leases.push(record);
+        pages.log.leases.len() - 1
+    }
+
+    pub(crate) fn lease(&self, place: usize, change: impl FnOnce(&mut LeaseRecord)) {
+        change(&mut self.pages().log.leases[place]);
+    }
+
+    pub(crate) fn fault_began(&self, record: FaultRecord) {
+        self.pages().log.faults.push(record);
+    }
+
+    pub(crate) fn fault_ended(&self, id: u32, at: Duration) {
+        let mut pages = self.pages();
+        if let Some(fault) = pages.log.faults.iter_mut().find(|fault| fault.id == id) {
+            fault.to = Some(at);
+        }
+    }
+
+    pub(crate) fn down(&self, member: MemberId, kind: &str, at: Duration) {
+        let mut pages = self.pages();
+        pages.log.outages.push(OutageRecord { member, kind: kind.to_owned(), from: at, to: None });
+    }
+
+    pub(crate) fn up(&self, member: MemberId, at: Duration) {
+        let mut pages = self.pages();
+        let open = pages.log.outages.iter_mut().filter(|outage| outage.member == member && outage.to.is_none());
+        open.for_each(|outage| outage.to = Some(at));
+    }
+
+    pub(crate) fn healing(&self, healing: Healing) {
+        self.pages().log.healing = Some(healing);
+    }
+
+    pub(crate) fn last(&self, last: FinalState) {
+        self.pages().log.last = Some(last);
+    }
+
+    /// The harness failed; the run says nothing about the cluster.
+    pub fn harness_error(&self, text: impl Into<String>) {
+        self.pages().log.harness_errors.push(text.into());
+    }
+
+    /// Something panicked.
+    pub fn panicked(&self, member: Option<MemberId>, text: impl Into<String>) {
+        self.pages().log.panics.push((member, text.into()));
+    }
+
+    pub(crate) fn lease_ids(&self) -> Vec<(i64, Duration, i64)> {
+        self.pages().log.leases.iter().map(|l| (l.id, l.last_tried, l.ttl_seconds)).collect()
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn finish(&self, ended: Duration, trace_hash: u64, cpu: Duration) -> RunLog {
+        let pages = self.pages();
+        let mut log = pages.log.clone();
+        log.history = pages.recorder.clone().finish();
+        log.ended = ended;
+        log.trace_hash = trace_hash;
+        log.cpu = cpu;
+        log
+    }
+}
+
+fn slot(member: MemberId) -> usize {
+    usize::try_from(member.0).expect("members are numbered from 1 to 9")
+}
+
+pub(crate) fn nanos(at: Duration) -> u64 {
+    u64::try_from(at.as_nanos()).expect("a run shorter than 584 years")
+}

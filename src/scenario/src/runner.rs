@@ -1,0 +1,309 @@
+//! Plays a plan in a theatre: storm, then heal, then a last look.
+
+use crate::clients::{Curtain, ask, perform, time_to_live};
+use crate::nemesis::Nemesis;
+use crate::plan::Plan;
+use crate::record::{FinalState, Healing, MemberHash, Notebook};
+use crate::theatre::{Client, Theatre, TheatreError, Watch};
+use futures::future::{Either, select};
+use seatrial_history::Input;
+use seatrial_types::kv::KeyRange;
+use seatrial_types::request::{RangeRequest, Request, Response};
+use seatrial_types::watch::WatchCreate;
+use seatrial_types::{MemberId, Revision};
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+
+/// The number of the runner's own client in the history, and of its machine.
+const RUNNER: u32 = 0;
+
+/// How long the runner waits for one answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks while it heals.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long after the storm the last look may take, beyond the bound of healing.
+const LAST_LOOK: Duration = Duration::from_secs(10);
+
+/// Simulated time after which a run is stuck, whatever it does.
+#[must_use]
+pub fn time_limit(plan: &Plan) -> Duration {
+    let leases = plan.clients.iter().map(|client| client.spec.ttl * 3).max().unwrap_or_default();
+    plan.scenario.time + plan.scenario.expect.heals_within + leases + LAST_LOOK * 6 + Duration::from_secs(60)
+}
+
+/// Plays the plan. Everything worth knowing goes into the notebook, also where it ends early; the answer is
+/// only whether the harness itself held.
+pub async fn play<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) {
+    if let Err(error) = acts(theatre, plan, notebook).await {
+        notebook.harness_error(error.to_string());
+    }
+}
+
+async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Result<(), TheatreError> {
+    let mut nemesis = Nemesis::new(theatre, plan, notebook);
+    for member in plan.members() {
+        nemesis.start(member).await?;
+    }
+    let curtain = Curtain::default();
+    let until = plan.scenario.time;
+    for client in &plan.clients {
+        curtain.enter(client.spec.kind);
+        let task = perform(
+            theatre.clone(),
+            client.clone(),
+            plan.scenario.members,
+            until,
+            notebook.clone(),
+            curtain.clone(),
+        );
+        theatre.spawn(client.machine, task);
+    }
+    nemesis.storm(until).await?;
+    nemesis.calm().await?;
+
+    let mut runner = Runner { theatre, plan, notebook, client: theatre.client(RUNNER), probes: 0 };
+    let healing = runner.heal(&mut nemesis).await?;
+    let healed = healing.healed.is_some();
+    notebook.healing(healing.clone());
+    if healed {
+        // The last look comes after every acknowledgement, or it would miss some.
+        leave(theatre, || curtain.actors()).await?;
+        let healing = runner.wait_for_leases(healing).await;
+        notebook.healing(healing);
+        let last = runner.last_look().await;
+        notebook.last(last);
+    }
+    curtain.fall();
+    leave(theatre, || curtain.all()).await
+}
+
+/// Waits until nobody is left.
+async fn leave<T: Theatre>(theatre: &T, left: impl Fn() -> usize) -> Result<(), TheatreError> {
+    let leave_by = theatre.now() + LAST_LOOK;
+    while left() > 0 {
+        if theatre.now() > leave_by {
+            return Err(TheatreError {
+                what: "end the play".to_owned(),
+                why: format!("{} clients still wait for an answer beyond their time limit", left()),
+            });
+        }
+        theatre.sleep_until(theatre.now() + LOOK / 4).await;
+    }
+    Ok(())
+}
+
+struct Runner<'a, T: Theatre> {
+    theatre: &'a T,
+    plan: &'a Plan,
+    notebook: &'a Notebook,
+    client: T::Client,
+    probes: u64,
+}
+
+impl<T: Theatre> Runner<'_, T> {
+    async fn call(&mut self, member: MemberId, request: Request) -> Option<Response> {
+        self.client.call(member, request, PATIENCE).await.ok()
+    }
+
+    async fn ask(&mut self, member: MemberId, input: Input) -> Option<i64> {
+        let answer = ask(self.theatre, &mut self.client, RUNNER, member, input, PATIENCE, self.notebook).await;
+        answer.map(|(revision, _)| revision)
+    }
+
+    /// Until the bound: one leader that all know, fresh writes and reads served through every member, equal
+    /// hashes of the keys at one revision.
+    async fn heal(&mut self, nemesis: &mut Nemesis<'_, T>) -> Result<Healing, TheatreError> {
+        let began = self.theatre.now();
+        let bound = began + self.plan.scenario.expect.heals_within;
+        let mut served = BTreeMap::new();
+        loop {
+            nemesis.start_stopped().await?;
+            let mut missing = Vec::new();
+            self.probe(&mut served, &mut missing).await;
+            let mut hashes = Vec::new();
+            if missing.is_empty() {
+                self.look_for_one_leader(&mut missing).await;
+            }
+            if missing.is_empty() {
+                let newest = served.values().copied().max().unwrap_or(1);
+                hashes = self.hashes(newest, &mut missing).await;
+            }
+            let now = self.theatre.now();
+            let healed = (missing.is_empty() && now <= bound).then_some(now);
+            if healed.is_some() || now >= bound {
+                return Ok(Healing { began, healed, missing, hashes, leases_left: Vec::new(), leases_looked: None });
+            }
+            self.theatre.sleep_until((now + LOOK).min(bound)).await;
+        }
+    }
+
+    /// A fresh write and a fresh read through every member that has not served both yet.
+    async fn probe(&mut self, served: &mut BTreeMap<MemberId, i64>, missing: &mut Vec<String>) {
+        for member in self.plan.members() {
+            if served.contains_key(&member) {
+                continue;
+            }
+            self.probes += 1;
+            let value = format!("probe-{}", self.probes);
+            let Some(wrote) = self.ask(member, Input::put(format!("probe/{member}"), value)).await else {
+                missing.push(format!("a write through member {member}"));
+                continue;
+            };
+            match self.ask(member, Input::get(format!("probe/{member}"))).await {
+                Some(read) => {
+                    served.insert(member, wrote.max(read));
+                }
+                None => missing.push(format!("a read through member {member}")),
+            }
+        }
+    }
+
+    async fn look_for_one_leader(&mut self, missing: &mut Vec<String>) {
+        let mut leaders = BTreeMap::new();
+        for member in self.plan.members() {
+            match self.call(member, Request::Status).await {
+                Some(Response::Status(status)) if status.leader != MemberId::NONE => {
+                    leaders.insert(member, (status.leader, status.raft_term));
+                }
+                Some(_) => missing.push(format!("a leader known to member {member}")),
+                None => missing.push(format!("the status of member {member}")),
+            }
+        }
+        let first = leaders.values().next();
+        if leaders.values().any(|leader| Some(leader) != first) {
+            let told: Vec<String> = leaders
+                .iter()
+                .map(|(member, (leader, term))| format!("{member} says {leader:x} in term {term}", leader = leader.0))
+                .collect();
+            missing.push(format!("one leader ({})", told.join(", ")));
+        }
+    }
+
+    async fn hashes(&mut self, newest: i64, missing: &mut Vec<String>) -> Vec<MemberHash> {
+        let mut hashes: Vec<MemberHash> = Vec::new();
+        for member in self.plan.members() {
+            match self.call(member, Request::HashKv { revision: Revision(newest) }).await {
+                Some(Response::HashKv(answer)) => hashes.push(MemberHash {
+                    member,
+                    revision: newest,
+                    compacted: answer.compact_revision.0,
+                    hash: answer.hash,
+                }),
+                _ => missing.push(format!("member {member}'s state at revision {newest}")),
+            }
+        }
+        if let Some(first) = hashes.first()
+            && hashes.iter().any(|hash| hash.compacted != first.compacted)
+        {
+            missing.push("one compacted revision on all members".to_owned());
+        }
+        hashes
+    }
+
+    /// Waits until every lease must have run out, then looks which are left.
+    async fn wait_for_leases(&mut self, mut healing: Healing) -> Healing {
+        let leases = self.notebook.lease_ids();
+        let healed = healing.healed.expect("only asked after healing");
+        let deadline = leases.iter().map(|(_, last_tried, ttl)| {
+            let ttl = Duration::from_secs(u64::try_from(*ttl).unwrap_or(0));
+            // A change of leader gives every lease its whole time anew, so it counts from the healing on.
+            healed.max(*last_tried) + lease_bound(self.plan, ttl)
+        });
+        let Some(deadline) = deadline.max() else { return healing };
+        self.theatre.sleep_until(deadline).await;
+        for (id, ..) in &leases {
+            for member in self.plan.members() {
+                let Some(Response::LeaseTimeToLive(left)) = self.call(member, time_to_live(*id)).await else {
+                    continue;
+                };
+                if left.ttl_seconds != -1 {
+                    healing.leases_left.push(*id);
+                }
+                break;
+            }
+        }
+        healing.leases_looked = Some(self.theatre.now());
+        healing
+    }
+
+    /// Everything there is, and everything that ever changed.
+    async fn last_look(&mut self) -> FinalState {
+        let mut last = FinalState::default();
+        for member in self.plan.members() {
+            let all = RangeRequest {
+                range: KeyRange::prefix(&b""[..]),
+                ..RangeRequest::default()
+            };
+            if let Some(Response::Range(range)) = self.call(member, Request::Range(all)).await {
+                last.revision = range.header.revision.0;
+                last.kvs = range.kvs;
+                break;
+            }
+        }
+        if last.revision > 0 {
+            for member in self.plan.members() {
+                if self.read_ledger(member, &mut last).await {
+                    break;
+                }
+            }
+        }
+        last
+    }
+
+    /// Watches everything from the oldest revision kept up to the last one. Whether it got there.
+    async fn read_ledger(&mut self, member: MemberId, last: &mut FinalState) -> bool {
+        let deadline = self.theatre.now() + LAST_LOOK;
+        let mut from = 1;
+        'open: loop {
+            let create = WatchCreate {
+                range: KeyRange::prefix(&b""[..]),
+                start_revision: Revision(from),
+                ..WatchCreate::default()
+            };
+            let Ok(mut stream) = self.client.watch(member, create, PATIENCE).await else { return false };
+            let mut ledger = Vec::new();
+            loop {
+                if last.revision <= 1 {
+                    last.ledger_from = from;
+                    return true;
+                }
+                let nap = self.theatre.sleep_until(deadline);
+                let said = match select(pin!(stream.next()), pin!(nap)).await {
+                    Either::Left((Some(said), _)) => said,
+                    _ => return false,
+                };
+                if said.canceled {
+                    if said.compact_revision.0 < from {
+                        return false;
+                    }
+                    from = said.compact_revision.0 + 1;
+                    if from > last.revision {
+                        last.ledger_from = from;
+                        return true;
+                    }
+                    continue 'open;
+                }
+                ledger.extend(said.events);
+                let reached = ledger.last().map_or(0, |event: &seatrial_types::Event| event.kv.mod_revision.0);
+                if reached >= last.revision && !said.fragment {
+                    ledger.retain(|event| event.kv.mod_revision.0 <= last.revision);
+                    last.ledger = ledger;
+                    last.ledger_from = from;
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// How long after its last renewal (and after the healing) a lease may still be there: its time by the
+/// slowest clock, an election, and the way of its end through the log.
+#[must_use]
+pub(crate) fn lease_bound(plan: &Plan, ttl: Duration) -> Duration {
+    let ppm = u32::try_from(plan.drift_ppm_max()).expect("at most 50 %");
+    let slowest = ttl * (1_000_000 + ppm * 2) / 1_000_000;
+    slowest + plan.knobs.election_timeout * 3 + Duration::from_secs(2)
+}

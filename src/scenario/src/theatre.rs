@@ -1,0 +1,116 @@
+//! What the runner needs of a world in which it can play a scenario: a cluster, machines for the clients,
+//! and the machinery of faults.
+//!
+//! The simulation answers with simulated nodes, the real world with processes. Each says which faults it
+//! can play; a scenario that needs others is declined before it starts.
+
+use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use seatrial_types::watch::{WatchCreate, WatchResponse};
+use seatrial_types::{Error, MemberId, Request, Response};
+use std::future::Future;
+use std::time::Duration;
+
+/// A request that was not answered with success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct CallError {
+    /// What the client was told.
+    pub error: Error,
+    /// The request may have taken effect all the same, now or later.
+    pub ambiguous: bool,
+}
+
+/// The theatre could not do what the plan asks: the harness failed, not the system under test.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the harness could not {what}: {why}")]
+pub struct TheatreError {
+    /// What was asked.
+    pub what: String,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// One client on a machine of its own.
+pub trait Client: Send + Sync + 'static {
+    /// An open watch.
+    type Watch: Watch;
+
+    /// Asks one member, once: no retry and no other endpoint, so that the history says what was asked of
+    /// whom. Gives up after `timeout`.
+    fn call(
+        &mut self,
+        member: MemberId,
+        request: Request,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Response, CallError>> + Send;
+
+    /// Opens a watch at one member.
+    fn watch(
+        &mut self,
+        member: MemberId,
+        create: WatchCreate,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Self::Watch, CallError>> + Send;
+}
+
+/// An open watch.
+pub trait Watch: Send + 'static {
+    /// The next answer; `None` once the stream has ended, for whatever reason. Must be safe to drop and
+    /// call again.
+    fn next(&mut self) -> impl Future<Output = Option<WatchResponse>> + Send;
+}
+
+/// A world with a cluster in it. Cheap to clone.
+///
+/// Members are numbered from 1; all places are reachable and healthy at first, and no member runs.
+pub trait Theatre: Clone + Send + Sync + 'static {
+    /// Its clients.
+    type Client: Client;
+
+    /// World time: true time, which no member's clock need share.
+    fn now(&self) -> Duration;
+
+    /// Ready when the time has come.
+    fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send;
+
+    /// Runs a task beside the runner, on the machine of client `machine`.
+    fn spawn<F>(&self, machine: u32, task: F)
+    where
+        F: Future<Output = ()> + Send + 'static;
+
+    /// A client on the machine `machine`.
+    fn client(&self, machine: u32) -> Self::Client;
+
+    /// Starts a member, or starts it again on the disk it left. It must not be running.
+    fn start(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
+
+    /// Ends the member's process at once; what it wrote stays in the page cache. Harmless where it does
+    /// not run.
+    fn kill(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
+
+    /// Takes the machine's power: what was not synced may be lost, reordered or torn. Harmless where it
+    /// does not run.
+    fn power_loss(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
+
+    /// Stops the process's time (SIGSTOP).
+    fn pause(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
+
+    /// Lets it go on.
+    fn resume(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
+
+    /// The rule of one directed link from now on; [`LinkRule::default`] is a healthy one.
+    fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError>;
+
+    /// The behaviour of a member's disk from now on; [`DiskFault::default`] is a healthy one.
+    fn disk(&self, member: MemberId, fault: DiskFault) -> Result<(), TheatreError>;
+
+    /// Damages what is on the disk of a member that does not run. Answers in words what was done; `None`
+    /// where there was nothing to damage.
+    fn damage(&self, member: MemberId, damage: DiskDamage) -> Result<Option<String>, TheatreError>;
+
+    /// The behaviour of a member's clock from now on; [`ClockFault::default`] is a true one.
+    fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError>;
+
+    /// Whether the member's process runs now (it may have stopped by itself).
+    fn is_running(&self, member: MemberId) -> bool;
+}

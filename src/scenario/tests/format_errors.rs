@@ -1,0 +1,174 @@
+//! What a person reads who wrote a scenario file wrongly: the whole text, word for word.
+
+use seatrial_scenario::format::parse;
+
+const GOOD: &str = r#"title = "t"
+why = "w"
+members = 3
+time = "30s"
+
+[[workload]]
+name = "kv"
+
+[[nemesis]]
+name = "kill"
+target = "leader"
+every = "5s"
+lasts = "2s"
+"#;
+
+/// The good file with one line replaced.
+fn error_with(line: &str, instead: &str) -> String {
+    assert!(GOOD.contains(line), "{line}");
+    let text = GOOD.replacen(line, instead, 1);
+    parse("scenarios/fast/x.toml", &text).expect_err(instead).to_string()
+}
+
+#[track_caller]
+fn says(error: &str, expected: &str) {
+    assert_eq!(error.trim_end(), expected.trim(), "\n--- got\n{error}\n---");
+}
+
+#[test]
+fn a_good_file_is_read() {
+    let scenario = parse("scenarios/fast/x.toml", GOOD).unwrap();
+    assert_eq!(scenario.name, "x");
+    assert_eq!(scenario.nemeses.len(), 1);
+}
+
+#[test]
+fn an_unknown_nemesis_is_pointed_at_with_the_nearest_name() {
+    says(
+        &error_with("name = \"kill\"", "name = \"partiton\""),
+        r#"
+scenarios/fast/x.toml:10:8: there is no nemesis called "partiton"
+   |
+10 | name = "partiton"
+   |        ^^^^^^^^^^
+hint: did you mean "partition"?"#,
+    );
+}
+
+#[test]
+fn an_unknown_key_is_pointed_at_with_the_nearest_name() {
+    says(
+        &error_with("members = 3", "membres = 3"),
+        r#"
+scenarios/fast/x.toml:3:1: a scenario has no key "membres"
+  |
+3 | membres = 3
+  | ^^^^^^^
+hint: did you mean "members"?"#,
+    );
+}
+
+#[test]
+fn a_key_of_another_nemesis_is_refused() {
+    says(
+        &error_with("target = \"leader\"", "shape = \"ring\""),
+        r#"
+scenarios/fast/x.toml:11:1: the nemesis "kill" has no key "shape"
+   |
+11 | shape = "ring"
+   | ^^^^^
+hint: did you mean "name"?"#,
+    );
+}
+
+#[test]
+fn a_negative_duration_is_refused() {
+    says(
+        &error_with("lasts = \"2s\"", "lasts = \"-2s\""),
+        r#"
+scenarios/fast/x.toml:13:9: the duration "-2s" is negative
+   |
+13 | lasts = "-2s"
+   |         ^^^^^
+hint: durations count forward, write "2s""#,
+    );
+}
+
+#[test]
+fn a_duration_without_unit_is_refused() {
+    says(
+        &error_with("every = \"5s\"", "every = 5"),
+        r#"
+scenarios/fast/x.toml:12:9: the duration "5" has no unit
+   |
+12 | every = 5
+   |         ^
+hint: write "5s" or "5ms""#,
+    );
+}
+
+#[test]
+fn a_bare_duration_is_no_toml_and_the_hint_says_how_to_write_it() {
+    let error = error_with("time = \"30s\"", "time = 30s");
+    assert!(error.starts_with("scenarios/fast/x.toml:4:"), "{error}");
+    assert!(error.ends_with("hint: values with a unit stand in quotes: \"30s\""), "{error}");
+}
+
+#[test]
+fn a_value_out_of_range_is_refused() {
+    says(
+        &error_with("members = 3", "members = 12"),
+        r#"
+scenarios/fast/x.toml:3:11: "members" is 12, out of range
+  |
+3 | members = 12
+  |           ^^
+hint: it lies between 1 and 9"#,
+    );
+}
+
+#[test]
+fn a_missing_key_is_named_with_an_example() {
+    says(
+        &error_with("time = \"30s\"\n", ""),
+        r#"
+scenarios/fast/x.toml:1:1: a scenario lacks "time"
+  |
+1 | title = "t"
+  | ^
+hint: add a line such as `time = "30s"`"#,
+    );
+}
+
+#[test]
+fn an_unknown_oracle_workload_operation_target_and_goal_are_refused() {
+    let with = |more: &str| parse("x.toml", &format!("{GOOD}{more}")).unwrap_err().to_string();
+    let error = with("[expect]\noracles = [\"linearisable\"]\n");
+    assert!(error.contains("there is no oracle called \"linearisable\""), "{error}");
+    assert!(error.ends_with("hint: did you mean \"linearizable\"?"), "{error}");
+    let error = error_with("name = \"kv\"", "name = \"kw\"");
+    assert!(error.contains("there is no workload called \"kw\""), "{error}");
+    let error = error_with("name = \"kv\"", "name = \"kv\"\nmix = { putt = 3 }");
+    assert!(error.contains("there is no operation called \"putt\""), "{error}");
+    assert!(error.ends_with("hint: did you mean \"put\"?"), "{error}");
+    let error = error_with("target = \"leader\"", "target = \"leadr\"");
+    assert!(error.ends_with("hint: did you mean \"leader\"?"), "{error}");
+    let error = error_with("target = \"leader\"", "target = \"member 7\"");
+    assert!(error.ends_with("hint: this scenario has members 1 to 3"), "{error}");
+    let error = with("[[goal]]\nname = \"leader-change\"\n");
+    assert!(error.ends_with("hint: did you mean \"leader-changed\"?"), "{error}");
+}
+
+#[test]
+fn contradictions_are_refused() {
+    let error = error_with("lasts = \"2s\"", "lasts = \"9s\"");
+    assert!(error.contains("lasts 9s but begins anew every 5s"), "{error}");
+    let error = error_with("every = \"5s\"", "every = \"5s\"\nstart = \"40s\"");
+    assert!(error.contains("the storm is over after 30s"), "{error}");
+    let with = |more: &str| parse("x.toml", &format!("{GOOD}{more}")).unwrap_err().to_string();
+    let error = with("[expect]\noracle = \"durability\"\n");
+    assert!(error.contains("none is expected"), "{error}");
+    let error = with("[knobs]\nheartbeat = \"1s\"\nelection_timeout = \"1s\"\n");
+    assert!(error.contains("too slow for an election timeout"), "{error}");
+}
+
+#[test]
+fn of_several_mistakes_the_first_in_the_text_is_told() {
+    let text = GOOD.replace("members = 3", "members = 99").replace("title = \"t\"", "titel = \"t\"");
+    let error = parse("x.toml", &text).unwrap_err();
+    assert_eq!((error.line, error.column), (1, 1), "{error}");
+}
