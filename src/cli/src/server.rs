@@ -4,9 +4,11 @@ use crate::exit;
 use clap::Args;
 use seatrial_node::{Blind, Cluster, MemberOptions, NodeOptions, Observation, Observer};
 use seatrial_types::MemberId;
+use seatrial_wire::ServeOptions;
 use seatrial_world::{Listener, World};
 use seatrial_world_real::RealWorld;
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +87,7 @@ pub(crate) fn run(args: ServerArgs) -> ExitCode {
         }
     };
     let filter = std::env::var("SEATRIAL_LOG").unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms(level)));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -238,12 +240,14 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     }
 
     let world = RealWorld::new();
+    let wal = seatrial_node::wal_options(cluster.id, id, args.wal_segment_bytes);
     let options = NodeOptions {
         member,
         cluster,
         data_dir: data_dir.clone(),
         peer_listen,
-        wal: seatrial_node::wal_options(args.wal_segment_bytes),
+        wal,
+        redb: seatrial_node::RedbOptions::default(),
         accept_data_loss: args.accept_data_loss,
     };
     let observer: Arc<dyn Observer> = if args.log_level == "error" { Arc::new(Blind) } else { Arc::new(Log) };
@@ -259,7 +263,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             ))
         })?;
         tracing::info!(address = %listener.local_address(), data_dir, "serving clients");
-        faces.push(seatrial_wire::serve(&world, listener, node.handle.clone(), seatrial_wire::ServerOptions::default()));
+        let options = ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
+        faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));
     }
 
     let stop = node.handle.clone();
@@ -279,7 +284,9 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             node.ended().await
         }
     };
-    drop(faces);
+    for face in faces {
+        face.shutdown().await;
+    }
     result.map_err(Failure::Failed)
 }
 

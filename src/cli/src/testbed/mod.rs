@@ -1,0 +1,386 @@
+//! The testbed's commands: run scenarios, replay a run, hunt planted bugs.
+
+mod processes;
+
+use crate::exit;
+use clap::{Args, Subcommand, ValueEnum};
+use seatrial_scenario::batch::{BatchOptions, RunSummary, Stage, run_batch, run_one, write_folder};
+use seatrial_scenario::files::{load_plan, load_scenarios};
+use seatrial_scenario::format::spec::{Scenario, VerdictKind};
+use seatrial_scenario::{Plan, table};
+use std::io::{IsTerminal, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+/// Commands of the testbed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios over many seeds and print a verdict for each.
+    Run(RunArgs),
+    /// Play one run again, from its folder's plan.json or from a scenario and a seed.
+    Replay(ReplayArgs),
+    /// Plant known bugs one by one and show that each is found.
+    Mutants(MutantsArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum WorldChoice {
+    /// The simulator: a seed says everything.
+    Sim,
+    /// Processes on loopback, with kill -9.
+    Real,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Scenario files, or folders of them.
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Just this seed.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds A to B, B included.
+    #[arg(long, value_name = "A..B", default_value = "1..20", value_parser = parse_seeds)]
+    seeds: Range<u64>,
+    /// Runs at one time [default: one per core].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// One JSON object per run on standard output, then one for the whole.
+    #[arg(long)]
+    json: bool,
+    /// Where run folders and the report go.
+    #[arg(long, default_value = "runs")]
+    out: PathBuf,
+    /// In which world.
+    #[arg(long, value_enum, default_value = "sim")]
+    world: WorldChoice,
+    /// Exit 0 exactly if every scenario ends as its file expects (a negative one must be violated).
+    #[arg(long)]
+    as_expected: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A run's folder, its plan.json, or a scenario file (then with --seed).
+    path: PathBuf,
+    /// The seed, for a scenario file.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Where the run folder goes.
+    #[arg(long, default_value = "runs/replay")]
+    out: PathBuf,
+    /// In which world.
+    #[arg(long, value_enum, default_value = "sim")]
+    world: WorldChoice,
+    /// Play it twice and compare; on a difference, name the first event that differs.
+    #[arg(long)]
+    twice: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MutantsArgs {
+    /// Only name them.
+    #[arg(long)]
+    list: bool,
+    /// Only this one; may be given several times.
+    #[arg(long, value_name = "ID")]
+    only: Vec<String>,
+    /// Give each bug at most so many seconds.
+    #[arg(long, default_value_t = 300)]
+    seconds: u64,
+    /// Runs at one time [default: one per core].
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Where the run folders of the findings go.
+    #[arg(long, default_value = "runs/mutants")]
+    out: PathBuf,
+    /// The scenarios to hunt in.
+    #[arg(long, default_value = "scenarios")]
+    scenarios: PathBuf,
+    /// One JSON object per bug.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `A..B` with both ends included, or one number.
+fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
+    let hint = "hint: --seeds 1..20 runs twenty seeds, 1 to 20";
+    let number = |part: &str| {
+        part.trim().parse::<u64>().map_err(|_| format!("{part:?} is not a seed (a whole number from 0)\n{hint}"))
+    };
+    match text.split_once("..") {
+        None => number(text).map(|seed| seed..seed + 1),
+        Some((from, to)) => {
+            let (from, to) = (number(from)?, number(to.trim_start_matches('='))?);
+            if from > to || to == u64::MAX {
+                return Err(format!("{from}..{to} holds no seed\n{hint}"));
+            }
+            Ok(from..to + 1)
+        }
+    }
+}
+
+fn fail(code: u8, text: impl std::fmt::Display) -> ExitCode {
+    eprintln!("seatrial: {text}");
+    ExitCode::from(code)
+}
+
+fn jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// The commit of the code, where the program runs in its checkout; for reports.
+fn commit() -> String {
+    std::process::Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .stderr(std::process::Stdio::null())
+        .output()
+        .ok()
+        .filter(|output| output.status.success())
+        .map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |output| {
+            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+        })
+}
+
+fn stage(world: WorldChoice, out: &Path) -> Box<dyn Stage> {
+    match world {
+        WorldChoice::Sim => Box::new(seatrial_sims::Simulation::default()),
+        WorldChoice::Real => Box::new(processes::Processes { folder: out.to_owned() }),
+    }
+}
+
+pub(crate) fn run(command: Command) -> ExitCode {
+    // A member's panic is an oracle's business: the run reports it, with its place, in one sentence. The
+    // default hook would print each of them over the progress line.
+    match command {
+        Command::Run(args) => run_scenarios(args),
+        Command::Replay(args) => replay(&args),
+        Command::Mutants(args) => mutants(&args),
+    }
+}
+
+/// A progress line on a terminal, plain lines now and then otherwise.
+struct Progress {
+    live: bool,
+    begun: std::time::Instant,
+    last: Mutex<std::time::Instant>,
+}
+
+impl Progress {
+    fn new() -> Self {
+        let now = std::time::Instant::now();
+        Self { live: std::io::stderr().is_terminal(), begun: now, last: Mutex::new(now) }
+    }
+
+    fn show(&self, run: &RunSummary, done: usize, all: usize) {
+        let mut stderr = std::io::stderr().lock();
+        let elapsed = self.begun.elapsed().as_secs_f64();
+        let left = elapsed / done as f64 * (all - done) as f64;
+        if !run.expected && run.verdict != VerdictKind::Pass {
+            let clear = if self.live { "\r\x1b[K" } else { "" };
+            let _ = writeln!(stderr, "{clear}{}", table::run_line(run));
+        }
+        if self.live {
+            let _ = write!(stderr, "\r\x1b[K{done}/{all} runs, about {left:.0} s left: {}", run.scenario);
+            if done == all {
+                let _ = write!(stderr, "\r\x1b[K");
+            }
+            let _ = stderr.flush();
+        } else {
+            let mut last = self.last.lock().expect("no holder panics");
+            if last.elapsed().as_secs() >= 10 || done == all {
+                *last = std::time::Instant::now();
+                let _ = writeln!(stderr, "{done}/{all} runs in {elapsed:.0} s, about {left:.0} s left");
+            }
+        }
+    }
+}
+
+fn run_scenarios(args: RunArgs) -> ExitCode {
+    let scenarios = match load_scenarios(&args.paths) {
+        Ok(scenarios) => scenarios,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    let seeds = match args.seed {
+        Some(seed) => seed..seed + 1,
+        // Real runs take as long as they say; twenty of each would take an hour.
+        None if args.world == WorldChoice::Real && args.seeds == (1..21) => 1..2,
+        None => args.seeds,
+    };
+    let stage = stage(args.world, &args.out);
+    // Real processes share the machine's two ends; one run at a time keeps their times meaningful.
+    let jobs = if args.world == WorldChoice::Real { 1 } else { jobs(args.jobs) };
+    let options = BatchOptions {
+        jobs,
+        folder: Some(args.out.clone()),
+        commit: commit(),
+        options: Vec::new(),
+        stop_at_violation: false,
+    };
+    let progress = Progress::new();
+    let outcome = run_batch(stage.as_ref(), &scenarios, seeds, &options, &|run, done, all| {
+        progress.show(run, done, all);
+    });
+    if args.json {
+        for run in &outcome.runs {
+            println!("{}", serde_json::to_string(run).expect("a summary is plain data"));
+        }
+        println!("{}", serde_json::to_string(&outcome.scenarios).expect("a summary is plain data"));
+    } else {
+        print!("{}", table::scenarios(&outcome));
+    }
+    if args.as_expected {
+        return ExitCode::from(if outcome.is_as_expected() { exit::PASS } else { exit::VIOLATION });
+    }
+    ExitCode::from(outcome.exit_code())
+}
+
+fn planned(args: &ReplayArgs) -> Result<Plan, String> {
+    let path = if args.path.is_dir() { args.path.join("plan.json") } else { args.path.clone() };
+    if path.extension().is_some_and(|extension| extension == "toml") {
+        let seed = args.seed.ok_or_else(|| {
+            format!("{}: a scenario replays with a seed\nhint: seatrial replay {} --seed 7", path.display(), path.display())
+        })?;
+        let scenarios = load_scenarios(&[path]).map_err(|error| error.to_string())?;
+        let scenario: &Scenario = scenarios.first().ok_or("no scenario in the file")?;
+        return Ok(Plan::draw(scenario, seed));
+    }
+    if args.seed.is_some() {
+        return Err(format!("{}: a stored plan has its own seed\nhint: leave --seed out", path.display()));
+    }
+    load_plan(&path).map_err(|error| error.to_string())
+}
+
+fn replay(args: &ReplayArgs) -> ExitCode {
+    let plan = match planned(args) {
+        Ok(plan) => plan,
+        Err(text) => return fail(exit::USAGE, text),
+    };
+    let stage = stage(args.world, &args.out);
+    let (summary, log, judgement) = run_one(stage.as_ref(), &plan);
+    println!("{}", table::run_line(&summary));
+    println!("{}", summary.sentence);
+    let options = BatchOptions {
+        jobs: 1,
+        folder: Some(args.out.clone()),
+        commit: commit(),
+        options: Vec::new(),
+        stop_at_violation: false,
+    };
+    if let Some(log) = &log {
+        match write_folder(stage.as_ref(), &args.out, log, &judgement, &options) {
+            Ok(folder) => println!("report: {}", folder.join("report.html").display()),
+            Err(error) => return fail(exit::HARNESS, error),
+        }
+    }
+    if args.twice {
+        let (again, _, _) = run_one(stage.as_ref(), &plan);
+        if again.trace_hash == summary.trace_hash {
+            println!("played twice: both have the trace {}", summary.trace_hash);
+        } else {
+            let what = format!("the second run has the trace {}, not {}", again.trace_hash, summary.trace_hash);
+            return fail(exit::HARNESS, what);
+        }
+    }
+    ExitCode::from(match summary.verdict {
+        VerdictKind::Pass => 0,
+        VerdictKind::Violation => 1,
+        VerdictKind::Inconclusive => 3,
+        VerdictKind::HarnessError => 4,
+    })
+}
+
+#[cfg(not(feature = "mutants"))]
+fn mutants(args: &MutantsArgs) -> ExitCode {
+    if args.list {
+        list_mutants();
+        return ExitCode::SUCCESS;
+    }
+    fail(
+        exit::USAGE,
+        "this build has no planted bugs\nhint: cargo run --release --features mutants -- mutants",
+    )
+}
+
+fn list_mutants() {
+    for bug in seatrial_types::planted::Planted::ALL {
+        println!("{bug}  {}", bug.text());
+    }
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(args: &MutantsArgs) -> ExitCode {
+    use seatrial_scenario::mutants::{Budget, find_mutant, table as mutants_table};
+    use seatrial_types::planted::Planted;
+    if args.list {
+        list_mutants();
+        return ExitCode::SUCCESS;
+    }
+    let bugs: Vec<Planted> = match args.only.iter().map(|id| id.parse()).collect::<Result<Vec<_>, _>>() {
+        Ok(bugs) if bugs.is_empty() => Planted::ALL.to_vec(),
+        Ok(bugs) => bugs,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    let scenarios = match load_scenarios(std::slice::from_ref(&args.scenarios)) {
+        Ok(scenarios) => scenarios,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    let stage = stage(WorldChoice::Sim, &args.out);
+    let budget = Budget {
+        runs_max: u64::MAX,
+        time_max: std::time::Duration::from_secs(args.seconds),
+        jobs: jobs(args.jobs),
+    };
+    let begun = std::time::Instant::now();
+    let mut found = Vec::new();
+    let mut trouble = None;
+    for bug in bugs {
+        eprintln!("{bug}: {}", bug.text());
+        let options = BatchOptions {
+            jobs: 1,
+            folder: None,
+            commit: commit(),
+            options: vec![("planted".to_owned(), bug.to_string())],
+            stop_at_violation: true,
+        };
+        let out = args.out.join(bug.to_string());
+        let written = Mutex::new(None);
+        let one = find_mutant(stage.as_ref(), bug, &scenarios, budget, &|| begun.elapsed(), &|log, judgement| {
+            let result = write_folder(stage.as_ref(), &out, log, judgement, &options);
+            *written.lock().expect("no holder panics") = Some(result);
+        });
+        match written.into_inner().expect("no holder panics") {
+            Some(Ok(folder)) => eprintln!("  found; report: {}", folder.join("report.html").display()),
+            Some(Err(error)) => trouble = Some(error),
+            None => eprintln!("  not found in {} runs and {:.0} s", one.runs, one.seconds),
+        }
+        found.push(one);
+    }
+    if args.json {
+        for one in &found {
+            println!("{}", serde_json::to_string(one).expect("a finding is plain data"));
+        }
+    } else {
+        print!("{}", mutants_table(&found));
+    }
+    if let Some(error) = trouble {
+        return fail(exit::HARNESS, error);
+    }
+    ExitCode::from(if found.iter().all(|one| one.is_found()) { exit::PASS } else { exit::VIOLATION })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_read_with_both_ends_and_errors_name_the_part() {
+        assert_eq!(parse_seeds("1..20").unwrap(), 1..21);
+        assert_eq!(parse_seeds("7").unwrap(), 7..8);
+        assert_eq!(parse_seeds("3..=3").unwrap(), 3..4);
+        assert!(parse_seeds("5..2").unwrap_err().contains("holds no seed"));
+        assert!(parse_seeds("-1..2").unwrap_err().contains("\"-1\" is not a seed"));
+    }
+}

@@ -1,0 +1,457 @@
+//! A real cluster of processes on loopback, driven by etcd's own client where it is installed (Debian package
+//! `etcd-client`) and always by ours.
+
+#![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
+#![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
+
+/// A cluster made by `seatrial up`, stopped when it goes out of scope.
+struct Cluster {
+    dir: tempfile::TempDir,
+    endpoints: String,
+    port: u16,
+    flags: Vec<String>,
+}
+
+/// A port whose neighbours, as `up` uses them, are free too.
+fn free_port(members: u16) -> u16 {
+    // The tests of this file run beside each other: each takes its own thousand.
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let mut candidate = 11_000 + TAKEN.fetch_add(1, Ordering::Relaxed) * 1_000 + std::process::id() as u16 % 100 * 3;
+    loop {
+        candidate += 3;
+        let free = (0..members).all(|i| {
+            TcpListener::bind(("127.0.0.1", candidate + i * 100)).is_ok()
+                && TcpListener::bind(("127.0.0.1", candidate + i * 100 + 1)).is_ok()
+        });
+        if free {
+            return candidate;
+        }
+    }
+}
+
+impl Cluster {
+    fn start(members: u16, flags: &[&str]) -> Self {
+        let port = free_port(members);
+        let cluster = Self {
+            dir: tempfile::tempdir().unwrap(),
+            endpoints: (0..members).map(|i| format!("127.0.0.1:{}", port + i * 100)).collect::<Vec<_>>().join(","),
+            port,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        };
+        cluster.up(members);
+        cluster
+    }
+
+    fn up(&self, members: u16) -> String {
+        let output = Command::new(SEATRIAL)
+            .args(["up", "--members", &members.to_string(), "--port", &self.port.to_string(), "--dir"])
+            .arg(self.dir.path())
+            .arg("--")
+            .args(&self.flags)
+            .output()
+            .unwrap();
+        expect_success("up", &output)
+    }
+
+    fn down(&self) {
+        let output = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output().unwrap();
+        expect_success("down", &output);
+    }
+
+    fn state(&self) -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(self.dir.path().join("cluster.json")).unwrap()).unwrap()
+    }
+
+    fn pid(&self, member: usize) -> i32 {
+        self.state()["members"][member - 1]["pid"].as_i64().unwrap() as i32
+    }
+
+    fn data(&self, member: usize) -> PathBuf {
+        self.dir.path().join(format!("m{member}"))
+    }
+
+    fn log(&self, member: usize) -> String {
+        fs::read_to_string(self.dir.path().join(format!("m{member}.log"))).unwrap()
+    }
+
+    fn kill_9(&self, member: usize) {
+        let pid = rustix::process::Pid::from_raw(self.pid(member)).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        let begun = Instant::now();
+        while Path::new(&format!("/proc/{}/fd", self.pid(member))).exists()
+            && fs::read_dir(format!("/proc/{}/fd", self.pid(member))).is_ok_and(|mut fds| fds.next().is_some())
+        {
+            assert!(begun.elapsed() < Duration::from_secs(10), "the process outlives kill -9");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Starts one member again, with the flags it had.
+    fn restart(&self, member: usize, members: u16) -> std::process::Child {
+        let peer = |i: u16| format!("m{}=http://127.0.0.1:{}", i + 1, self.port + i * 100 + 1);
+        let initial: Vec<String> = (0..members).map(peer).collect();
+        let at = self.port + (member as u16 - 1) * 100;
+        let (client, peer) = (format!("http://127.0.0.1:{at}"), format!("http://127.0.0.1:{}", at + 1));
+        let log = fs::OpenOptions::new().append(true).open(self.dir.path().join(format!("m{member}.log"))).unwrap();
+        Command::new(SEATRIAL)
+            .args(["server", "--name", &format!("m{member}"), "--initial-cluster", &initial.join(",")])
+            .args(["--initial-cluster-token", "seatrial-up", "--listen-client-urls", &client])
+            .args(["--advertise-client-urls", &client, "--listen-peer-urls", &peer])
+            .args(["--initial-advertise-peer-urls", &peer, "--data-dir"])
+            .arg(self.data(member))
+            .args(&self.flags)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn ours(&self, args: &[&str]) -> Output {
+        Command::new(SEATRIAL).arg("etcdctl").args(["--endpoints", &self.endpoints]).args(args).output().unwrap()
+    }
+
+    fn ctl(&self, args: &[&str]) -> String {
+        expect_success(&args.join(" "), &self.ours(args))
+    }
+
+    /// The number of the leading member, as the members see it.
+    fn leader(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            let output = self.ours(&["endpoint", "status", "-w", "json"]);
+            let statuses: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            for status in statuses.as_array().into_iter().flatten() {
+                let leader = &status["Status"]["leader"];
+                if !leader.is_null() && leader == &status["Status"]["header"]["member_id"] {
+                    let endpoint = status["Endpoint"].as_str().unwrap();
+                    let port: u16 = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
+                    return usize::from((port - self.port) / 100) + 1;
+                }
+            }
+            assert!(begun.elapsed() < Duration::from_secs(20), "no leader: {output:?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
+        if std::thread::panicking() {
+            for member in 1..=self.endpoints.split(',').count() {
+                let log = self.log(member);
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("--- m{member}.log (end)\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
+            }
+        }
+    }
+}
+
+fn expect_success(what: &str, output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Etcd's own client, or ours where it is not installed: the expectations are the same.
+fn clients() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut clients = vec![(SEATRIAL, vec!["etcdctl"])];
+    if Path::new("/usr/bin/etcdctl").exists() {
+        clients.push(("/usr/bin/etcdctl", vec![]));
+    } else {
+        eprintln!("SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven");
+    }
+    clients
+}
+
+#[test]
+fn the_commands_of_a_first_hour_work_with_etcds_client_and_with_ours() {
+    for (program, first) in clients() {
+        let cluster = Cluster::start(3, &[]);
+        let command = |args: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(&first).args(["--endpoints", &cluster.endpoints]).args(args);
+            command.env("ETCDCTL_API", "3").stdin(Stdio::null());
+            command
+        };
+        let run = |args: &[&str]| expect_success(&args.join(" "), &command(args).output().unwrap());
+
+        assert_eq!(run(&["put", "greeting", "hello"]), "OK\n");
+        assert_eq!(run(&["get", "greeting"]), "greeting\nhello\n");
+        for i in 1..=3 {
+            run(&["put", &format!("dir/{i}"), &format!("value {i}")]);
+        }
+        assert_eq!(run(&["get", "--prefix", "dir/", "--keys-only"]), "dir/1\n\ndir/2\n\ndir/3\n\n");
+        assert_eq!(run(&["put", "greeting", "goodbye"]), "OK\n");
+        assert_eq!(run(&["get", "greeting", "--rev=2"]), "greeting\nhello\n");
+        assert_eq!(run(&["get", "greeting", "--print-value-only"]), "goodbye\n");
+        assert_eq!(run(&["get", "missing"]), "");
+        assert_eq!(run(&["del", "dir/", "--prefix"]), "3\n");
+
+        // A transaction, in the interactive client's format.
+        let mut child = command(&["txn"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(
+            child.stdin.as_mut().unwrap(),
+            b"value(\"greeting\") = \"goodbye\"\n\nput greeting again\n\nget greeting\n\n",
+        )
+        .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(expect_success("txn", &output), "SUCCESS\n\nOK\n");
+
+        // A watch from an old revision sees the past and the present, in order.
+        let mut watch = command(&["watch", "greeting", "--rev=2"]).stdout(Stdio::piped()).spawn().unwrap();
+        let (lines, seen) = mpsc::channel();
+        let stdout = watch.stdout.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = lines.send(line);
+            }
+        });
+        let expect = |value: &str| {
+            for want in ["PUT", "greeting", value] {
+                assert_eq!(seen.recv_timeout(Duration::from_secs(10)).expect("an event"), want);
+            }
+        };
+        expect("hello");
+        expect("goodbye");
+        expect("again");
+        run(&["put", "greeting", "live"]);
+        expect("live");
+        watch.kill().unwrap();
+        watch.wait().unwrap();
+
+        // Compaction, and what it forbids.
+        let revision = 6;
+        assert_eq!(run(&["compaction", &revision.to_string()]), format!("compacted revision {revision}\n"));
+        let output = command(&["get", "greeting", "--rev=2"]).output().unwrap();
+        assert!(!output.status.success());
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(text.contains("mvcc: required revision has been compacted"), "{text}");
+
+        // A lease runs out and takes its key with it; kept alive it does not.
+        let granted = run(&["lease", "grant", "2"]);
+        let lease = granted.split_whitespace().nth(1).unwrap().to_owned();
+        assert_eq!(granted, format!("lease {lease} granted with TTL(2s)\n"));
+        run(&["put", "leased", "x", "--lease", &lease]);
+        assert_eq!(run(&["get", "leased"]), "leased\nx\n");
+        let once = run(&["lease", "keep-alive", "--once", &lease]);
+        assert_eq!(once, format!("lease {lease} keepalived with TTL(2)\n"));
+        let begun = Instant::now();
+        while !run(&["get", "leased"]).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "the lease never ran out");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(begun.elapsed() > Duration::from_millis(1500), "the lease ran out after {:?}", begun.elapsed());
+        let revoked = run(&["lease", "grant", "600"]);
+        let lease = revoked.split_whitespace().nth(1).unwrap().to_owned();
+        assert_eq!(run(&["lease", "revoke", &lease]), format!("lease {lease} revoked\n"));
+
+        assert_eq!(run(&["member", "list"]).lines().count(), 3);
+        assert_eq!(run(&["endpoint", "status"]).lines().count(), 3);
+        // etcdctl reports health on stderr or stdout, by version.
+        let health = command(&["endpoint", "health"]).output().unwrap();
+        expect_success("endpoint health", &health);
+        let said = [health.stdout, health.stderr].concat();
+        assert_eq!(String::from_utf8_lossy(&said).matches("is healthy").count(), 3);
+    }
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_when_the_leader_is_killed_and_when_all_are() {
+    let cluster = Cluster::start(3, &[]);
+    let leader = cluster.leader();
+    let others: Vec<String> = cluster
+        .endpoints
+        .split(',')
+        .enumerate()
+        .filter(|(i, _)| i + 1 != leader)
+        .map(|(_, endpoint)| endpoint.to_owned())
+        .collect();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..16)
+        .map(|writer| {
+            let (stop, endpoint) = (stop.clone(), others[writer % others.len()].clone());
+            std::thread::spawn(move || {
+                let mut acknowledged = Vec::new();
+                for i in 0.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let key = format!("w{writer}/{i}");
+                    let output = Command::new(SEATRIAL)
+                        .args(["etcdctl", "--endpoints", &endpoint, "put", &key, "x"])
+                        .output()
+                        .unwrap();
+                    if output.status.success() {
+                        acknowledged.push((key, Instant::now()));
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    std::thread::sleep(Duration::from_secs(1));
+    let killed = Instant::now();
+    cluster.kill_9(leader);
+    std::thread::sleep(Duration::from_secs(4));
+    stop.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<(String, Instant)> =
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect();
+    let resumed = acknowledged
+        .iter()
+        .filter(|(_, at)| *at > killed + Duration::from_millis(5))
+        .map(|(_, at)| at.duration_since(killed))
+        .min()
+        .expect("writes never resumed");
+    eprintln!("{} writes acknowledged; the first after the kill came after {resumed:?}", acknowledged.len());
+    assert!(acknowledged.iter().any(|(_, at)| *at < killed), "no write before the kill");
+
+    let keys = |text: String| -> std::collections::BTreeSet<String> {
+        text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    let found = keys(
+        String::from_utf8(
+            Command::new(SEATRIAL)
+                .args(["etcdctl", "--endpoints", &others[0], "get", "--prefix", "w", "--keys-only"])
+                .output()
+                .unwrap()
+                .stdout,
+        )
+        .unwrap(),
+    );
+    for (key, _) in &acknowledged {
+        assert!(found.contains(key), "{key} was acknowledged and is gone");
+    }
+
+    for member in (1..=3).filter(|member| *member != leader) {
+        cluster.kill_9(member);
+    }
+    cluster.up(3);
+    let found = keys(cluster.ctl(&["get", "--prefix", "w", "--keys-only"]));
+    for (key, _) in &acknowledged {
+        assert!(found.contains(key), "{key} was acknowledged and is gone after the restart of all");
+    }
+    cluster.down();
+}
+
+/// The newest segment of a member's log.
+fn last_segment(data: &Path) -> PathBuf {
+    let mut segments: Vec<PathBuf> = fs::read_dir(data.join("wal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "wal"))
+        .collect();
+    segments.sort();
+    segments.pop().unwrap()
+}
+
+/// Where the written part of a preallocated segment ends.
+fn written(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_damage_in_the_middle_is_named_and_healed_by_the_peers() {
+    let cluster = Cluster::start(3, &["--wal-segment-bytes", "1048576"]);
+    let leader = cluster.leader();
+    let follower = if leader == 1 { 2 } else { 1 };
+    for i in 0..50 {
+        cluster.ctl(&["put", &format!("k{i}"), "value"]);
+    }
+    // Damage in the middle: what is behind it was acknowledged. The store's own file must not know it either,
+    // so take it away: the log alone has to bring everything back.
+    cluster.kill_9(follower);
+    let segment = last_segment(&cluster.data(follower));
+    let mut bytes = fs::read(&segment).unwrap();
+    let end = written(&bytes);
+    bytes[end / 2] ^= 0xff;
+    fs::write(&segment, &bytes).unwrap();
+    fs::remove_dir_all(cluster.data(follower).join("db")).unwrap();
+    let mut child = cluster.restart(follower, 3);
+    let endpoint = cluster.endpoints.split(',').nth(follower - 1).unwrap().to_owned();
+    let begun = Instant::now();
+    loop {
+        let output = Command::new(SEATRIAL)
+            .args(["etcdctl", "--endpoints", &endpoint, "get", "k49", "--consistency", "s", "--print-value-only"])
+            .output()
+            .unwrap();
+        if output.stdout == b"value\n" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "the member does not recover: {output:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let log = cluster.log(follower);
+    assert!(log.contains("are lost"), "the damage is not named:\n{log}");
+    assert!(log.contains("will not vote until its peers have sent it"), "nobody says what happens:\n{log}");
+
+    // A torn tail: half a record behind the last one.
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let segment = last_segment(&cluster.data(follower));
+    let mut bytes = fs::read(&segment).unwrap();
+    let end = written(&bytes).next_multiple_of(8);
+    bytes[end..end + 24].copy_from_slice(&[0x5a; 24]);
+    fs::write(&segment, &bytes).unwrap();
+    let before = cluster.log(follower).len();
+    let mut child = cluster.restart(follower, 3);
+    let begun = Instant::now();
+    loop {
+        let output = Command::new(SEATRIAL)
+            .args(["etcdctl", "--endpoints", &endpoint, "get", "k49", "--print-value-only"])
+            .output()
+            .unwrap();
+        if output.stdout == b"value\n" {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "the member does not start: {output:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let log = cluster.log(follower)[before..].to_owned();
+    assert!(log.contains("torn tail"), "the cut is not reported:\n{log}");
+    assert!(!log.contains("are lost"), "a torn tail is taken for damage:\n{log}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn wrong_flags_are_named_with_a_hint() {
+    let run = |args: &[&str]| {
+        let output = Command::new(SEATRIAL).args(args).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, text) = run(&["server", "--name", "a", "--initial-cluster", "b=http://127.0.0.1:1"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("\"a\" is not in the initial cluster (b)") && text.contains("hint:"), "{text}");
+    let (code, text) = run(&["server", "--initial-cluster", "nonsense"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("\"nonsense\" is not of the form name=url"), "{text}");
+    let (code, text) = run(&["server", "--listen-client-urls", "http://nowhere"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("--listen-client-urls") && text.contains("http://host:port"), "{text}");
+    let (code, text) = run(&["server", "--election-timeout", "100"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("five times --heartbeat-interval"), "{text}");
+    let (code, text) = run(&["up", "--members", "2"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("hint: 1, 3, 5 or 7"), "{text}");
+    let (code, text) = run(&["down", "--dir", "/nonexistent"]);
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("hint: `seatrial up"), "{text}");
+}
