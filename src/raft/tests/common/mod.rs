@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "shared by test binaries, of which each uses another part")]
 
+pub mod directed;
 pub mod lab;
 pub mod show;
 pub mod storm;

@@ -37,6 +37,8 @@ struct Weather {
     transfers: bool,
     disk_losses: bool,
     resets: bool,
+    /// Who has just been elected is struck down before it has done much (Raft figure 8).
+    strikes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ enum Event {
     Timer { id: MemberId, timer: Timer, generation: u64 },
     WriteDone { id: MemberId, epoch: u64, writes: usize },
     Restart { id: MemberId, lose: bool },
+    Strike { id: MemberId },
     Client,
     Nemesis,
 }
@@ -152,6 +155,7 @@ impl Storm {
             // A repaired member needs a quorum without it; a shrinking configuration could take it away.
             disk_losses: !config_changes && draw(3) == 0,
             resets: draw(2) == 0,
+            strikes: draw(4) == 0,
         };
         let options = Options {
             election_timeout: Duration::from_millis(150),
@@ -315,6 +319,11 @@ impl Storm {
             self.note(|| line);
         }
         self.check_member(id, &turn);
+        let rises = turn.soft.iter().any(|soft| soft.role == Role::Leader);
+        if rises && self.weather.strikes && !self.healing && self.chance(0.7) {
+            let after = self.between((0, self.weather.latency_us.1 * 3));
+            self.schedule(after, Event::Strike { id });
+        }
         for request in turn.timers {
             self.generation += 1;
             let generation = self.generation;
@@ -407,6 +416,7 @@ impl Storm {
                 self.take(id, turn);
             }
             Event::Restart { id, lose } => self.restart(id, lose),
+            Event::Strike { id } => self.crash(id, false),
             Event::Client => self.client(),
             Event::Nemesis => self.nemesis(),
         }
@@ -419,7 +429,11 @@ impl Storm {
         let after = self.between((2 * MS, 30 * MS));
         self.schedule(after, Event::Client);
         let running = self.running();
-        let Some(id) = self.one_of(&running) else { return };
+        // Some clients ask whoever says that it leads, be it true or not.
+        let leaders: Vec<MemberId> =
+            running.iter().copied().filter(|id| self.node(*id).raft.role() == Role::Leader).collect();
+        let asked = if self.chance(0.5) && !leaders.is_empty() { leaders } else { running };
+        let Some(id) = self.one_of(&asked) else { return };
         self.next_value += 1;
         let value = self.next_value;
         if self.draw(3) == 0 {
@@ -502,6 +516,19 @@ impl Storm {
                 }
             }
         }
+        if self.weather.resets {
+            // Something in between ends the connections as the process itself would have: who believes it
+            // is wrong, and nothing worse than an election may come of it.
+            let (near, far): (Vec<MemberId>, Vec<MemberId>) =
+                everybody.into_iter().partition(|id| side.contains(id));
+            for (here, there) in [(&near, &far), (&far, &near)] {
+                for id in here {
+                    for other in there {
+                        self.act(*id, |node| node.raft.peer_reset(*other));
+                    }
+                }
+            }
+        }
     }
 
     fn change_config(&mut self) {
@@ -510,7 +537,7 @@ impl Storm {
         for _ in 0..=self.draw(3) {
             let member = MemberId(1 + self.draw(MEMBERS_MAX));
             steps.push(match self.draw(5) {
-                0 | 1 | 2 => ConfigStep::AddVoter(member),
+                0..=2 => ConfigStep::AddVoter(member),
                 3 => ConfigStep::AddLearner(member),
                 _ => ConfigStep::Remove(member),
             });
@@ -534,6 +561,7 @@ impl Storm {
     fn heal(&mut self) {
         self.note(|| "all is healed".to_owned());
         self.healing = true;
+        self.events.retain(|_, event| !matches!(event, Event::Strike { .. }));
         self.cuts.clear();
         self.weather.latency_us = (200, 2 * MS);
         self.weather.write_us = (100, MS);
