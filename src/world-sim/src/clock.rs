@@ -23,10 +23,13 @@ impl NodeClock {
         Self { anchor_true: 0, anchor_local: 0, drift_ppm: 0, offset: 0 }
     }
 
+    fn rate(&self) -> i128 {
+        MILLION + i128::from(self.drift_ppm)
+    }
+
     pub(crate) fn local(&self, now: u64) -> u64 {
-        let passed = i128::from(now - self.anchor_true);
-        let local = i128::from(self.anchor_local) + passed + passed * i128::from(self.drift_ppm) / MILLION;
-        u64::try_from(local).unwrap_or(u64::MAX)
+        let passed = i128::from(now - self.anchor_true) * self.rate() / MILLION;
+        u64::try_from(i128::from(self.anchor_local) + passed).unwrap_or(u64::MAX)
     }
 
     /// The first true time at which [`NodeClock::local`] has reached `local`.
@@ -35,16 +38,9 @@ impl NodeClock {
         if passed <= 0 {
             return self.anchor_true;
         }
-        let rate = MILLION + i128::from(self.drift_ppm);
-        let mut wanted = i128::from(self.anchor_true) + (passed * MILLION).div_ceil_positive(rate);
-        // `local` truncates, so the inverse may be off by one where the clock is slow.
-        loop {
-            let Ok(time) = u64::try_from(wanted) else { return u64::MAX };
-            if self.local(time) >= local {
-                return time;
-            }
-            wanted += 1;
-        }
+        // Rounded up, as `local` rounds down.
+        let passed = (passed * MILLION + self.rate() - 1) / self.rate();
+        u64::try_from(i128::from(self.anchor_true) + passed).unwrap_or(u64::MAX)
     }
 
     pub(crate) fn wall(&self, now: u64) -> u64 {
@@ -61,16 +57,6 @@ impl NodeClock {
 
     pub(crate) fn step_wall(&mut self, by_nanos: i128) {
         self.offset += by_nanos;
-    }
-}
-
-trait DivCeil {
-    fn div_ceil_positive(self, by: Self) -> Self;
-}
-
-impl DivCeil for i128 {
-    fn div_ceil_positive(self, by: Self) -> Self {
-        (self + by - 1) / by
     }
 }
 

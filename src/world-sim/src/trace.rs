@@ -91,7 +91,13 @@ pub(crate) struct Trace {
     keep_max: usize,
     labels: Vec<String>,
     numbers: BTreeMap<String, u32>,
+    /// Texts of events, of which there are only as many as are recorded; apart from the labels, whose numbers
+    /// must not depend on whether a recording is made.
+    texts: VecDeque<String>,
 }
+
+/// The label of an event whose text lies among the texts.
+const TEXT: u32 = u32::MAX;
 
 /// A label that stands for nothing.
 pub(crate) const NO_LABEL: u32 = 0;
@@ -105,6 +111,7 @@ impl Trace {
             keep_max,
             labels: vec![String::new()],
             numbers: BTreeMap::new(),
+            texts: VecDeque::new(),
         }
     }
 
@@ -139,7 +146,10 @@ impl Trace {
         self.count += 1;
         if self.keep_max > 0 {
             if self.kept.len() == self.keep_max {
-                self.kept.pop_front();
+                let oldest = self.kept.pop_front();
+                if oldest.is_some_and(|event| event.label == TEXT) {
+                    self.texts.pop_front();
+                }
             }
             let rolling = self.rolling;
             self.kept.push_back(TraceEvent { at, what, from, to, label, place, size, content, rolling });
@@ -148,19 +158,10 @@ impl Trace {
 
     /// An event told by a text that hardly recurs.
     pub(crate) fn text(&mut self, at: u64, what: What, node: u32, text: &str) {
-        let content = hash(text.as_bytes());
-        // Texts become labels only where somebody will read them.
-        let label = if self.keep_max > 0 { self.label_unhashed(text) } else { NO_LABEL };
-        // The label is left out of the hash: it must not depend on whether a recording is made.
-        self.push(at, what, (node, node), NO_LABEL, 0, text.len() as u64, content);
-        if let Some(last) = self.kept.back_mut() {
-            last.label = label;
+        self.push(at, what, (node, node), TEXT, 0, text.len() as u64, hash(text.as_bytes()));
+        if self.keep_max > 0 {
+            self.texts.push_back(text.to_owned());
         }
-    }
-
-    fn label_unhashed(&mut self, text: &str) -> u32 {
-        self.labels.push(text.to_owned());
-        self.labels.len() as u32 - 1
     }
 
     pub(crate) fn rolling(&self) -> u64 {
@@ -172,12 +173,14 @@ impl Trace {
     }
 
     pub(crate) fn recording(&mut self, nodes: Vec<String>) -> Recording {
-        Recording {
-            first: self.count - self.kept.len() as u64,
-            events: std::mem::take(&mut self.kept).into(),
-            labels: std::mem::take(&mut self.labels),
-            nodes,
+        let mut labels = std::mem::take(&mut self.labels);
+        let mut events: Vec<TraceEvent> = std::mem::take(&mut self.kept).into();
+        let texts = std::mem::take(&mut self.texts);
+        for (event, text) in events.iter_mut().filter(|event| event.label == TEXT).zip(texts) {
+            event.label = labels.len() as u32;
+            labels.push(text);
         }
+        Recording { first: self.count - events.len() as u64, events, labels, nodes }
     }
 }
 
@@ -289,10 +292,24 @@ mod tests {
             let path = trace.label("wal/1");
             trace.push(5, What::Write, (1, 1), path, 0, 10, 77);
             trace.text(6, What::Mark, 1, "leader elected");
+            let other = trace.label("wal/2");
+            trace.push(6, What::Write, (1, 1), other, 0, 10, 78);
             trace.push(7, What::Sync, (1, 1), path, 0, 0, 0);
             trace.rolling()
         };
         assert_eq!(run(0), run(1000));
+        assert_eq!(run(1), run(1000));
+    }
+
+    #[test]
+    fn texts_stay_with_their_events_when_old_ones_are_forgotten() {
+        let mut trace = Trace::new(1, 2);
+        for text in ["one", "two", "three"] {
+            trace.text(1, What::Mark, 0, text);
+            trace.push(2, What::Sync, (0, 0), NO_LABEL, 0, 0, 0);
+        }
+        let recording = trace.recording(vec![]);
+        assert_eq!((recording.first, recording.line(&recording.events[0]).as_str()), (4, "1ns three"));
     }
 
     #[test]
