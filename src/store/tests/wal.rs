@@ -394,6 +394,28 @@ fn damage_in_the_middle_keeps_the_intact_part_and_says_what_is_lost() {
 }
 
 #[test]
+fn an_intact_record_at_the_place_of_another_is_noticed() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk);
+    let path = disk.files(WAL_DIR)[0].clone();
+    let used = || disk.content(&path).iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(8);
+    let mut starts = Vec::new();
+    for term in 1..=5 {
+        starts.push(used());
+        // No record ends in a word of zeros, so that the used bytes end where it does.
+        wal.append(&[state(term, 3, u64::MAX >> 1)]).unwrap();
+        wal.sync().unwrap();
+    }
+    disk.corrupt(&path, |bytes| {
+        let record = bytes[starts[1]..starts[2]].to_vec();
+        bytes[starts[3]..starts[4]].copy_from_slice(&record);
+    });
+    let (_, recovered) = open(&disk);
+    assert!(recovered.report.iter().any(Finding::is_damage), "{:?}", recovered.report);
+    assert_eq!(recovered.hard_state.term, Term(5));
+}
+
+#[test]
 fn a_torn_tail_is_cut_and_reported() {
     let disk = FaultDisk::new();
     let (mut wal, _) = open(&disk);

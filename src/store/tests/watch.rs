@@ -124,6 +124,9 @@ fn life(seed: u64) {
                 let applied = store.apply(store.applied().next(), Term(1), &command, Duration::ZERO).unwrap();
                 let (answer, _) = reference.apply(&command);
                 assert_eq!(applied.answer, answer);
+                if rng.chance(2) {
+                    store.compact_step(1 + rng.below(8) as usize);
+                }
                 applied.watch
             }
             5 => {
