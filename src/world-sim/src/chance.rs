@@ -26,14 +26,14 @@ impl Chance {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.stream.next_u64()
     }
 
     /// A number below `bound`; 0 where `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
         // Multiplying maps the draw evenly enough: the bias is under bound / 2^64.
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.draw()) * u128::from(bound)) >> 64) as u64
     }
 
     /// A number in `low..=high`.
@@ -44,7 +44,7 @@ impl Chance {
         assert!(low <= high, "an empty range {low}..={high}");
         match (high - low).checked_add(1) {
             Some(width) => low + self.below(width),
-            None => self.next(),
+            None => self.draw(),
         }
     }
 
@@ -63,7 +63,7 @@ impl Chance {
         } else if probability >= 1.0 {
             true
         } else {
-            ((self.next() >> 11) as f64) < probability * (1u64 << 53) as f64
+            ((self.draw() >> 11) as f64) < probability * (1u64 << 53) as f64
         }
     }
 
@@ -93,7 +93,7 @@ mod tests {
     fn streams_of_one_seed_differ_and_repeat() {
         let draw = |seed, name| {
             let mut chance = Chance::new(seed, name);
-            [chance.next(), chance.next()]
+            [chance.draw(), chance.draw()]
         };
         assert_eq!(draw(1, "net"), draw(1, "net"));
         assert_ne!(draw(1, "net"), draw(1, "disk"));

@@ -160,7 +160,7 @@ impl World for SimWorld {
 
     fn rand(&self) -> u64 {
         let node = self.inner.node as usize;
-        self.inner.core.with(|state| state.outside.machines[node].chance.next())
+        self.inner.core.with(|state| state.outside.machines[node].chance.draw())
     }
 
     async fn listen(&self, address: &str) -> io::Result<SimListener> {

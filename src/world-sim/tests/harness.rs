@@ -132,9 +132,9 @@ fn draws_in_one_node_leave_the_numbers_of_another_alone() {
             let (a, b) = (sim.node("a").build(), sim.node("b").build());
             if disturbed {
                 sim.world_of(a).rand();
-                sim.chance("x").next();
+                sim.chance("x").draw();
             }
-            (sim.world_of(b).rand(), sim.world_of(b).rand(), sim.chance("y").next())
+            (sim.world_of(b).rand(), sim.world_of(b).rand(), sim.chance("y").draw())
         })
         .result
         .expect("no failure")

@@ -158,12 +158,12 @@ fn a_one_way_cut_stops_one_direction() {
 fn connecting_across_a_cut_times_out_and_to_nobody_is_refused() {
     with_echo(|sim, server, client| async move {
         let world = sim.world_of(client);
-        let refused = world.connect("server:2").await.err().expect("nobody listens");
+        let refused = world.connect("server:2").await.expect_err("nobody listens");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         for (from, to) in [(client, server), (server, client)] {
             sim.net().cut(from, to);
             let start = sim.now();
-            let error = world.connect("server:1").await.err().expect("cut off");
+            let error = world.connect("server:1").await.expect_err("cut off");
             assert_eq!(error.kind(), ErrorKind::TimedOut);
             let took = sim.now() - start;
             assert!(took > 19 * SECOND && took < 21 * SECOND, "{took:?}");
@@ -190,7 +190,7 @@ fn a_resetting_cut_tells_who_sends() {
         let error = ping(&sim, &mut stream).await.expect_err("reset");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         let refused = timeout(&world, SECOND, world.connect("server:1")).await.expect("at once");
-        assert_eq!(refused.err().expect("refused").kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(refused.expect_err("refused").kind(), ErrorKind::ConnectionRefused);
         sim.net().heal(client, server);
         let mut again = world.connect("server:1").await.expect("connect");
         ping(&sim, &mut again).await.expect("ping");
@@ -225,7 +225,7 @@ fn killing_a_process_resets_its_peers() {
         let error = stream.read(&mut [0; 1]).await.expect_err("a killed process says no farewell");
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         assert!(sim.now() - killed < 2 * MS, "the peer learns at once");
-        let refused = sim.world_of(client).connect("server:1").await.err().expect("nobody is there");
+        let refused = sim.world_of(client).connect("server:1").await.expect_err("nobody is there");
         assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
         sim.restart(server);
         sim.sleep(MS).await;

@@ -85,10 +85,9 @@ impl Conn {
 
     /// Tells whoever waits at this end to look again.
     pub(crate) fn wake(&mut self, side: usize) {
-        for waker in [self.halves[1 - side].read_waker.take(), self.halves[side].write_waker.take()] {
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let (read, write) = (&mut self.halves[1 - side].read_waker, &mut self.halves[side].write_waker);
+        for waker in [read, write].into_iter().filter_map(Option::take) {
+            waker.wake();
         }
     }
 }
