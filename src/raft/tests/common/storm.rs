@@ -484,6 +484,14 @@ impl Storm {
                 self.act(leader, |node| {
                     let _ = node.raft.transfer_leadership(id);
                 });
+                if self.weather.partitions && id != leader && self.chance(0.4) {
+                    // The successor hears the order; nobody hears the successor.
+                    self.cuts.clear();
+                    let others: Vec<MemberId> =
+                        self.slots.keys().copied().filter(|other| *other != id).collect();
+                    self.cuts.extend(others.into_iter().map(|other| (id, other)));
+                    self.note(|| format!("nothing {id} says arrives"));
+                }
             }
             9 | 11 if self.weather.compaction => {
                 let node = self.slots.get_mut(&id).and_then(|slot| slot.node.as_mut()).expect("running");
