@@ -9,6 +9,48 @@ pub const SOURCE: &str = "src/types/src/planted.rs";
 /// Where they are described.
 pub const TABLE: &str = "docs/planted-bugs.md";
 
+/// Where it is said which oracles may name which bug.
+pub const HUNTS: &str = "src/scenario/src/mutants.rs";
+
+/// From each bug to the oracles that may name it, as the campaign has them: `bug: Planted::ID` … `oracles: &[…]`.
+#[must_use]
+pub fn hunts_in_source(source: &str) -> BTreeMap<String, Vec<String>> {
+    source
+        .split("bug: Planted::")
+        .skip(1)
+        .filter_map(|hunt| {
+            let id = hunt.split(',').next()?.trim().to_owned();
+            let list = hunt.split_once("oracles: &[")?.1.split(']').next()?;
+            // Every other piece between quotes stands inside a pair of them.
+            Some((id, list.split('"').skip(1).step_by(2).map(str::to_owned).collect()))
+        })
+        .collect()
+}
+
+/// Where the campaign and the table name different oracles for a bug.
+#[must_use]
+pub fn hunt_complaints(hunts: &BTreeMap<String, Vec<String>>, table: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    for (id, cells) in rows_in_table(table) {
+        let told: Vec<String> = cells
+            .last()
+            .into_iter()
+            .flat_map(|cell| cell.split(','))
+            .map(|name| name.trim().replace('`', ""))
+            .collect();
+        match hunts.get(&id) {
+            None => complaints.push(format!("nobody hunts the planted bug {id}: {HUNTS} has no row for it")),
+            Some(oracles) if *oracles != told => complaints.push(format!(
+                "{TABLE} says that {id} is named by {}, {HUNTS} says by {}",
+                told.join(", "),
+                oracles.join(", ")
+            )),
+            Some(_) => {}
+        }
+    }
+    complaints
+}
+
 /// The ids in the list of the macro `planted!`, in their order.
 #[must_use]
 pub fn ids_in_source(source: &str) -> Vec<String> {
@@ -97,6 +139,19 @@ mod tests {
         let table = TABLE_TEXT.replace("| e | f |", "| e | |") + "| R99 | a | b | c |\n";
         let found = complaints(SOURCE_TEXT, &table).join("\n");
         assert!(found.contains("the row of D02") && found.contains("a row for R99"));
+    }
+
+    #[test]
+    fn a_bug_that_is_hunted_otherwise_than_documented_is_named() {
+        let source = "Hunt {\n bug: Planted::R01,\n scenarios: &[\"x\"],\n oracles: &[\"c\", \"d\"],\n},\n";
+        let hunts = hunts_in_source(source);
+        assert_eq!(hunts["R01"], ["c", "d"]);
+        let table = "| id | what | source | oracles |\n|--|--|--|--|\n| R01 | a | b | `c`, `d` |\n";
+        assert_eq!(hunt_complaints(&hunts, table), Vec::<String>::new());
+        let other = hunt_complaints(&hunts, &table.replace("`d`", "`e`"));
+        assert!(other.len() == 1 && other[0].contains("named by c, e"), "{other:?}");
+        let unhunted = hunt_complaints(&BTreeMap::new(), table);
+        assert!(unhunted.len() == 1 && unhunted[0].contains("nobody hunts"), "{unhunted:?}");
     }
 
     #[test]

@@ -31,6 +31,8 @@ fn every_planted_bug_is_documented_and_every_documented_one_is_planted() {
     let source = tree.text(planted::SOURCE).expect("the list of planted bugs is there");
     let table = tree.text(planted::TABLE).expect("the table of planted bugs is there");
     expect_none("planted bugs", &planted::complaints(source, table));
+    let hunts = tree.text(planted::HUNTS).expect("the list of hunts is there");
+    expect_none("hunts", &planted::hunt_complaints(&planted::hunts_in_source(hunts), table));
 }
 
 #[test]
