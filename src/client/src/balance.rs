@@ -63,12 +63,7 @@ impl<W: World, E: Endpoint> Client<W, E> {
         // Panics here rather than in the first failure.
         let _ = options.backoff();
         let first = if endpoints.len() == 1 { 0 } else { (world.rand() % endpoints.len() as u64) as usize };
-        Self {
-            world,
-            endpoints: endpoints.into(),
-            current: Arc::new(AtomicUsize::new(first)),
-            options,
-        }
+        Self { world, endpoints: endpoints.into(), current: Arc::new(AtomicUsize::new(first)), options }
     }
 
     /// The endpoints, in the order given.

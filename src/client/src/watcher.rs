@@ -168,4 +168,3 @@ impl<W: World, E: Endpoint> std::fmt::Debug for Watcher<W, E> {
             .finish_non_exhaustive()
     }
 }
-

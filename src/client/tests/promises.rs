@@ -1,12 +1,16 @@
 //! What a client promises, against endpoints that misbehave on cue.
 #![allow(clippy::disallowed_methods, reason = "a composition root of its own")]
 
-use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, Store, WatchChannel, Watching, keep_alive};
+use seatrial_client::{
+    Client, ClientError, ClientOptions, Endpoint, Store, WatchChannel, Watching, keep_alive,
+};
 use seatrial_types::request::{
     Header, LeaseKeepAliveResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
 };
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
-use seatrial_types::{Code, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Request, Response, Revision};
+use seatrial_types::{
+    Code, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Request, Response, Revision,
+};
 use seatrial_world_real::RealWorld;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -251,7 +255,8 @@ fn watch(streams: Vec<Stream>, start: i64) -> (Scripted, Vec<WatchResponse>) {
         };
         let mut watcher = client.watch(create);
         let mut got = Vec::new();
-        while let Ok(Some(response)) = tokio::time::timeout(Duration::from_millis(150), watcher.next()).await {
+        while let Ok(Some(response)) = tokio::time::timeout(Duration::from_millis(150), watcher.next()).await
+        {
             got.push(response.unwrap());
         }
         got

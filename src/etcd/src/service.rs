@@ -6,9 +6,10 @@ use bytes::Bytes;
 use seatrial_node::Handle;
 use seatrial_types::request::{
     AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse, HashKvResponse, Header,
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveRequest,
-    LeaseTimeToLiveResponse, MemberAddRequest, MemberAddResponse, MemberListResponse, MemberUpdateRequest,
-    PutRequest, PutResponse, RangeRequest, RangeResponse, StatusResponse, TxnRequest, TxnResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest, MemberAddResponse, MemberListResponse,
+    MemberUpdateRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusResponse, TxnRequest,
+    TxnResponse,
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};

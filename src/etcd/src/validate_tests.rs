@@ -33,11 +33,8 @@ fn a_key_must_be_given() {
     assert_eq!(checked(Request::DeleteRange(DeleteRangeRequest::default())), Err(Error::EmptyKey));
     assert_eq!(txn(vec![put("")]), Err(Error::EmptyKey));
     assert_eq!(txn(vec![nested(vec![], vec![del("", "x")])]), Err(Error::EmptyKey));
-    let compare = Compare {
-        range: KeyRange::default(),
-        op: CompareOp::Equal,
-        target: CompareTarget::Mod(Revision(0)),
-    };
+    let compare =
+        Compare { range: KeyRange::default(), op: CompareOp::Equal, target: CompareTarget::Mod(Revision(0)) };
     let request = TxnRequest { compare: vec![compare], ..TxnRequest::default() };
     assert_eq!(checked(Request::Txn(request)), Err(Error::EmptyKey));
 }
@@ -101,9 +98,8 @@ fn a_branch_puts_no_key_twice_nor_one_that_it_deletes() {
 
 #[test]
 fn a_lease_lives_no_longer_than_the_limit() {
-    let grant = |ttl_seconds| {
-        checked(Request::LeaseGrant(LeaseGrantRequest { id: LeaseId::NONE, ttl_seconds }))
-    };
+    let grant =
+        |ttl_seconds| checked(Request::LeaseGrant(LeaseGrantRequest { id: LeaseId::NONE, ttl_seconds }));
     assert_eq!(grant(LEASE_TTL_SECONDS_MAX), Ok(()));
     assert_eq!(grant(LEASE_TTL_SECONDS_MAX + 1), Err(Error::LeaseTtlTooLarge));
     assert_eq!(grant(-1), Ok(()));
@@ -147,7 +143,10 @@ fn paths(ops: &[TxnOp]) -> Vec<Vec<TxnOp>> {
             TxnOp::Txn(nested) => [paths(&nested.success), paths(&nested.failure)].concat(),
             plain => vec![vec![plain.clone()]],
         };
-        all = all.iter().flat_map(|path| choices.iter().map(|choice| [path.clone(), choice.clone()].concat())).collect();
+        all = all
+            .iter()
+            .flat_map(|path| choices.iter().map(|choice| [path.clone(), choice.clone()].concat()))
+            .collect();
     }
     all
 }
@@ -168,7 +167,8 @@ fn clashes(path: &[TxnOp]) -> bool {
 fn late_nested_delete(ops: &[TxnOp]) -> bool {
     ops.iter().any(|op| match op {
         TxnOp::Txn(nested) => {
-            let deletes = |ops: &[TxnOp]| paths(ops).concat().iter().any(|op| matches!(op, TxnOp::DeleteRange(_)));
+            let deletes =
+                |ops: &[TxnOp]| paths(ops).concat().iter().any(|op| matches!(op, TxnOp::DeleteRange(_)));
             deletes(&nested.success)
                 || deletes(&nested.failure)
                 || late_nested_delete(&nested.success)

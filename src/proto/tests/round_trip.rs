@@ -44,11 +44,13 @@ fn lease() -> impl Strategy<Value = LeaseId> {
 }
 
 fn header() -> impl Strategy<Value = Header> {
-    (any::<u64>(), any::<u64>(), revision(), any::<u64>()).prop_map(|(cluster, member, revision, term)| Header {
-        cluster_id: ClusterId(cluster),
-        member_id: MemberId(member),
-        revision,
-        raft_term: Term(term),
+    (any::<u64>(), any::<u64>(), revision(), any::<u64>()).prop_map(|(cluster, member, revision, term)| {
+        Header {
+            cluster_id: ClusterId(cluster),
+            member_id: MemberId(member),
+            revision,
+            raft_term: Term(term),
+        }
     })
 }
 
@@ -153,8 +155,12 @@ fn txn_request() -> impl Strategy<Value = TxnRequest> {
 }
 
 fn range_response() -> impl Strategy<Value = RangeResponse> {
-    (header(), kvs(), any::<bool>(), any::<i64>())
-        .prop_map(|(header, kvs, more, count)| RangeResponse { header, kvs, more, count })
+    (header(), kvs(), any::<bool>(), any::<i64>()).prop_map(|(header, kvs, more, count)| RangeResponse {
+        header,
+        kvs,
+        more,
+        count,
+    })
 }
 
 fn put_response() -> impl Strategy<Value = PutResponse> {
@@ -162,8 +168,11 @@ fn put_response() -> impl Strategy<Value = PutResponse> {
 }
 
 fn delete_response() -> impl Strategy<Value = DeleteRangeResponse> {
-    (header(), any::<i64>(), kvs())
-        .prop_map(|(header, deleted, prev_kvs)| DeleteRangeResponse { header, deleted, prev_kvs })
+    (header(), any::<i64>(), kvs()).prop_map(|(header, deleted, prev_kvs)| DeleteRangeResponse {
+        header,
+        deleted,
+        prev_kvs,
+    })
 }
 
 fn txn_response() -> impl Strategy<Value = TxnResponse> {
@@ -203,8 +212,8 @@ fn watch_request() -> impl Strategy<Value = WatchRequest> {
 }
 
 fn watch_response() -> impl Strategy<Value = WatchResponse> {
-    let event = (kind(), kv(), prop::option::of(kv()))
-        .prop_map(|(kind, kv, prev_kv)| Event { kind, kv, prev_kv });
+    let event =
+        (kind(), kv(), prop::option::of(kv())).prop_map(|(kind, kv, prev_kv)| Event { kind, kv, prev_kv });
     let events = prop::collection::vec(event, 0..4);
     (header(), any::<i64>(), any::<[bool; 3]>(), text(), revision(), events).prop_map(
         |(header, id, flags, cancel_reason, compact_revision, events)| WatchResponse {

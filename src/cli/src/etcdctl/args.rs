@@ -128,8 +128,12 @@ pub(super) fn root() -> Command {
                 .subcommand(plain("grant", "Creates leases", "etcdctl lease grant <ttl>"))
                 .subcommand(plain("revoke", "Revokes leases", "etcdctl lease revoke <leaseID>"))
                 .subcommand(
-                    plain("timetolive", "Get lease information", "etcdctl lease timetolive <leaseID> [options]")
-                        .arg(switch("keys", "Name the keys attached to the lease")),
+                    plain(
+                        "timetolive",
+                        "Get lease information",
+                        "etcdctl lease timetolive <leaseID> [options]",
+                    )
+                    .arg(switch("keys", "Name the keys attached to the lease")),
                 )
                 .subcommand(plain("list", "List all active leases", "etcdctl lease list"))
                 .subcommand(
@@ -148,7 +152,11 @@ pub(super) fn root() -> Command {
                 .subcommand_required(true)
                 .infer_subcommands(true)
                 .arg(switch("cluster", "Use all endpoints from the cluster's member list").global(true))
-                .subcommand(plain("health", "Checks whether the endpoints are healthy", "etcdctl endpoint health"))
+                .subcommand(plain(
+                    "health",
+                    "Checks whether the endpoints are healthy",
+                    "etcdctl endpoint health",
+                ))
                 .subcommand(plain("status", "Prints the status of the endpoints", "etcdctl endpoint status"))
                 .subcommand(
                     plain("hashkv", "Prints the hash of each endpoint's history", "etcdctl endpoint hashkv")

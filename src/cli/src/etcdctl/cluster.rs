@@ -128,14 +128,17 @@ impl Session<'_> {
     }
 
     pub(super) async fn member_list(&mut self) -> Result<(), Fail> {
-        let Response::MemberList(answer) = self.call(Request::MemberList { linearizable: true }).await? else {
+        let Response::MemberList(answer) = self.call(Request::MemberList { linearizable: true }).await?
+        else {
             return Err(Fail::odd());
         };
         self.out(&self.globals.printer.members(&answer)?)
     }
 
     pub(super) async fn alarm_list(&mut self) -> Result<(), Fail> {
-        let Response::AlarmList(answer) = self.call(Request::AlarmList).await? else { return Err(Fail::odd()) };
+        let Response::AlarmList(answer) = self.call(Request::AlarmList).await? else {
+            return Err(Fail::odd());
+        };
         self.out(&self.globals.printer.alarms(&answer)?)
     }
 
@@ -195,7 +198,8 @@ impl Session<'_> {
         let id = lease_id(matches, "lease timetolive command needs lease ID as argument")?;
         let keys = matches.get_flag("keys");
         let answer = self.call(Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id, keys })).await;
-        let Response::LeaseTimeToLive(answer) = answer.map_err(|fail| fail.code(code::BAD_CONNECTION))? else {
+        let Response::LeaseTimeToLive(answer) = answer.map_err(|fail| fail.code(code::BAD_CONNECTION))?
+        else {
             return Err(Fail::odd());
         };
         self.out(&self.globals.printer.time_to_live(&answer, keys)?)
@@ -214,7 +218,8 @@ impl Session<'_> {
         let printer = self.globals.printer;
         if matches.get_flag("once") {
             let answer = self.call(Request::LeaseKeepAlive(id)).await;
-            let Response::LeaseKeepAlive(answer) = answer.map_err(|fail| fail.code(code::BAD_CONNECTION))? else {
+            let Response::LeaseKeepAlive(answer) = answer.map_err(|fail| fail.code(code::BAD_CONNECTION))?
+            else {
                 return Err(Fail::odd());
             };
             if answer.ttl_seconds <= 0 {

@@ -241,9 +241,13 @@ mod tests {
 
     #[test]
     fn durations_are_read_and_printed_as_go_does() {
-        for (text, nanos) in
-            [("5s", 5_000_000_000), ("1m30s", 90_000_000_000), ("1.5h", 5_400_000_000_000), ("250ms", 250_000_000), ("0", 0)]
-        {
+        for (text, nanos) in [
+            ("5s", 5_000_000_000),
+            ("1m30s", 90_000_000_000),
+            ("1.5h", 5_400_000_000_000),
+            ("250ms", 250_000_000),
+            ("0", 0),
+        ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
         for wrong in ["", "5", "s", "5x", "-1s", "1.2.3s"] {
@@ -274,7 +278,8 @@ mod tests {
 
     #[test]
     fn a_line_is_split_like_a_shell_would() {
-        let split = |line| words(line).map(|w| w.into_iter().map(|w| String::from_utf8(w).unwrap()).collect());
+        let split =
+            |line| words(line).map(|w| w.into_iter().map(|w| String::from_utf8(w).unwrap()).collect());
         let expect = |parts: &[&str]| Ok(parts.iter().map(|p| (*p).to_owned()).collect::<Vec<_>>());
         assert_eq!(split("put x  1"), expect(&["put", "x", "1"]));
         assert_eq!(split(r#"put "a b\n" 'c d'"#), expect(&["put", "a b\n", "c d"]));
@@ -286,7 +291,10 @@ mod tests {
         assert_eq!(parse_int("-12", 10), Ok(-12));
         assert_eq!(parse_int("x", 10), Err("strconv.ParseInt: parsing \"x\": invalid syntax".into()));
         let big = "99999999999999999999";
-        assert_eq!(parse_int(big, 10), Err(format!("strconv.ParseInt: parsing \"{big}\": value out of range")));
+        assert_eq!(
+            parse_int(big, 10),
+            Err(format!("strconv.ParseInt: parsing \"{big}\": value out of range"))
+        );
         assert_eq!(parse_hex_id("2e1259d415f2a040"), Ok(0x2e12_59d4_15f2_a040));
     }
 

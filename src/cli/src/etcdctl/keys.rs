@@ -127,7 +127,9 @@ impl Session<'_> {
         if count_only && self.globals.printer.format != Format::Fields {
             return Err(Fail::args("--count-only is only for `--write-out=fields`"));
         }
-        let Response::Range(answer) = self.call(Request::Range(request)).await? else { return Err(Fail::odd()) };
+        let Response::Range(answer) = self.call(Request::Range(request)).await? else {
+            return Err(Fail::odd());
+        };
         let mut printer = self.globals.printer;
         if matches.get_flag("print-value-only") {
             if printer.format != Format::Simple {

@@ -5,8 +5,8 @@ use super::go::{human_bytes, quote};
 use super::{Fail, code, json};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, TxnOpResponse,
-    TxnResponse,
+    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse,
+    TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{EventKind, KeyValue, LeaseId, MemberId};
@@ -276,13 +276,9 @@ impl Printer {
 
     pub(super) fn move_leader(&self, from: MemberId, to: MemberId, header: &Header) -> Text {
         match self.format {
-            Format::Simple => {
-                Ok(line(format!("Leadership transferred from {:x} to {:x}", from.0, to.0)))
-            }
+            Format::Simple => Ok(line(format!("Leadership transferred from {:x} to {:x}", from.0, to.0))),
             Format::Json => Ok(line(json::just_header(header))),
-            Format::Fields => {
-                Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format"))
-            }
+            Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),
         }
     }
@@ -490,7 +486,8 @@ fn comma_rows(rows: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
 fn table(headers: &[&str], rows: Vec<Vec<String>>) -> Vec<u8> {
     let headers: Vec<String> = headers.iter().map(|header| header.to_uppercase()).collect();
     let chars = |text: &String| text.chars().count();
-    let width = |at: usize| rows.iter().map(|row| chars(&row[at])).chain([chars(&headers[at])]).max().unwrap_or(0);
+    let width =
+        |at: usize| rows.iter().map(|row| chars(&row[at])).chain([chars(&headers[at])]).max().unwrap_or(0);
     let widths: Vec<usize> = (0..headers.len()).map(width).collect();
     let rule = || {
         let dashes = widths.iter().map(|width| "-".repeat(width + 2));

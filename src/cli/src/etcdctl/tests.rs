@@ -362,11 +362,8 @@ fn a_watch_prints_history_and_compaction_as_the_real_one() {
         let sink = Sink::default();
         let (args, out) = (etcd.args(&args), sink.clone());
         std::thread::spawn(move || {
-            let io = Io {
-                input: Box::new(std::io::empty()),
-                out: Box::new(out),
-                err: Box::new(std::io::sink()),
-            };
+            let io =
+                Io { input: Box::new(std::io::empty()), out: Box::new(out), err: Box::new(std::io::sink()) };
             run_with(args, &|_| None, io)
         });
         for _ in 0..100 {

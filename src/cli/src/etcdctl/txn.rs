@@ -112,7 +112,9 @@ mod tests {
         assert_eq!(read(r#"c("a b") != "7""#).range, KeyRange::single("a b"));
         assert_eq!(read(r#"val("x") = "a \"b\"""#).target, CompareTarget::Value("a \"b\"".into()));
         assert_eq!(read(r#"lease("x") = "2a""#).target, CompareTarget::Lease(LeaseId(42)));
-        for wrong in ["", "x", r#"ver(x) = "1""#, r#"ver("x") ~ "1""#, r#"ver("x") = "u""#, r#"foo("x") = "1""#] {
+        for wrong in
+            ["", "x", r#"ver(x) = "1""#, r#"ver("x") ~ "1""#, r#"ver("x") = "u""#, r#"foo("x") = "1""#]
+        {
             assert_eq!(compare(wrong).unwrap_err().code, code::INVALID_INPUT, "{wrong}");
         }
     }

@@ -3,7 +3,9 @@
 use crate::etcdserverpb as pb;
 use crate::{malformed, mvccpb};
 use seatrial_types::request as t;
-use seatrial_types::{ClusterId, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, MemberId, Revision, Term};
+use seatrial_types::{
+    ClusterId, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, MemberId, Revision, Term,
+};
 
 impl From<t::Header> for pb::ResponseHeader {
     fn from(h: t::Header) -> Self {

@@ -250,12 +250,9 @@ fn lost(address: &str, error: &hyper::Error) -> ChannelError {
         Some(source) => format!("{address}: {error}: {source}"),
         None => format!("{address}: {error}"),
     };
-    let refused = error
-        .source()
-        .and_then(|source| source.downcast_ref::<h2::Error>())
-        .is_some_and(|error| {
-            error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
-        });
+    let refused = error.source().and_then(|source| source.downcast_ref::<h2::Error>()).is_some_and(|error| {
+        error.is_reset() && error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM)
+    });
     if refused { ChannelError::NotSent(text) } else { ChannelError::Lost(text) }
 }
 
@@ -285,9 +282,9 @@ impl HttpBody for ChannelBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.0).poll_frame(context).map(|frame| {
-            frame.map(|frame| frame.map_err(|error| lost("answer", &error).into_status()))
-        })
+        Pin::new(&mut self.0)
+            .poll_frame(context)
+            .map(|frame| frame.map(|frame| frame.map_err(|error| lost("answer", &error).into_status())))
     }
 
     fn is_end_stream(&self) -> bool {

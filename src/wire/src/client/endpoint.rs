@@ -65,20 +65,18 @@ impl<W: World> GrpcEndpoint<W> {
             }};
         }
         Ok(match request {
-            Request::Range(r) => {
-                Response::Range(ask!(KvClient, range, pb::RangeRequest::from(r)).into())
-            }
+            Request::Range(r) => Response::Range(ask!(KvClient, range, pb::RangeRequest::from(r)).into()),
             Request::Put(r) => Response::Put(ask!(KvClient, put, pb::PutRequest::from(r)).into()),
-            Request::DeleteRange(r) => Response::DeleteRange(
-                ask!(KvClient, delete_range, pb::DeleteRangeRequest::from(r)).into(),
-            ),
+            Request::DeleteRange(r) => {
+                Response::DeleteRange(ask!(KvClient, delete_range, pb::DeleteRangeRequest::from(r)).into())
+            }
             Request::Txn(r) => Response::Txn(ask!(KvClient, txn, pb::TxnRequest::from(r)).try_into()?),
             Request::Compact(r) => {
                 Response::Compact(ask!(KvClient, compact, pb::CompactionRequest::from(r)).into())
             }
-            Request::LeaseGrant(r) => Response::LeaseGrant(
-                ask!(LeaseClient, lease_grant, pb::LeaseGrantRequest::from(r)).into(),
-            ),
+            Request::LeaseGrant(r) => {
+                Response::LeaseGrant(ask!(LeaseClient, lease_grant, pb::LeaseGrantRequest::from(r)).into())
+            }
             Request::LeaseRevoke(id) => Response::LeaseRevoke(
                 ask!(LeaseClient, lease_revoke, pb::LeaseRevokeRequest { id: id.0 }).into(),
             ),
@@ -92,9 +90,9 @@ impl<W: World> GrpcEndpoint<W> {
             Request::LeaseTimeToLive(r) => Response::LeaseTimeToLive(
                 ask!(LeaseClient, lease_time_to_live, pb::LeaseTimeToLiveRequest::from(r)).into(),
             ),
-            Request::LeaseLeases => Response::LeaseLeases(
-                ask!(LeaseClient, lease_leases, pb::LeaseLeasesRequest {}).into(),
-            ),
+            Request::LeaseLeases => {
+                Response::LeaseLeases(ask!(LeaseClient, lease_leases, pb::LeaseLeasesRequest {}).into())
+            }
             Request::MemberList { linearizable } => Response::MemberList(
                 ask!(ClusterClient, member_list, pb::MemberListRequest { linearizable }).into(),
             ),
@@ -110,18 +108,16 @@ impl<W: World> GrpcEndpoint<W> {
             Request::MemberPromote(id) => Response::MemberPromote(
                 ask!(ClusterClient, member_promote, pb::MemberPromoteRequest { id: id.0 }).into(),
             ),
-            Request::Status => {
-                Response::Status(ask!(MaintenanceClient, status, pb::StatusRequest {}).into())
-            }
+            Request::Status => Response::Status(ask!(MaintenanceClient, status, pb::StatusRequest {}).into()),
             Request::HashKv { revision } => Response::HashKv(
                 ask!(MaintenanceClient, hash_kv, pb::HashKvRequest { revision: revision.0 }).into(),
             ),
             Request::MoveLeader(target) => Response::MoveLeader(
                 ask!(MaintenanceClient, move_leader, pb::MoveLeaderRequest { target_id: target.0 }).into(),
             ),
-            Request::AlarmList => Response::AlarmList(
-                ask!(MaintenanceClient, alarm, pb::AlarmRequest::default()).try_into()?,
-            ),
+            Request::AlarmList => {
+                Response::AlarmList(ask!(MaintenanceClient, alarm, pb::AlarmRequest::default()).try_into()?)
+            }
         })
     }
 }
@@ -180,8 +176,7 @@ impl<W: World> Endpoint for GrpcEndpoint<W> {
 
     fn watch(&self) -> GrpcWatch {
         let (asks, requests) = mpsc::unbounded();
-        let mut client =
-            WatchClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
+        let mut client = WatchClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
         let opening = async move { Ok(client.watch(requests).await?.into_inner()) };
         GrpcWatch { asks, state: WatchState::Opening(Box::pin(opening)) }
     }

@@ -47,7 +47,8 @@ pub fn host_port(endpoint: &str) -> Result<String, String> {
     if host.is_empty() || host.contains(['/', '@', '?', '#', ' ']) {
         return Err(format!("endpoint {endpoint:?}: host {host:?} is none"));
     }
-    port.parse::<u16>().map_err(|_| format!("endpoint {endpoint:?}: port {port:?} is no number up to 65535"))?;
+    port.parse::<u16>()
+        .map_err(|_| format!("endpoint {endpoint:?}: port {port:?} is no number up to 65535"))?;
     Ok(rest.to_owned())
 }
 
@@ -60,7 +61,9 @@ mod tests {
         assert_eq!(host_port("http://a:1").unwrap(), "a:1");
         assert_eq!(host_port("a.b:65535").unwrap(), "a.b:65535");
         assert_eq!(host_port("http://[::1]:2379/").unwrap(), "[::1]:2379");
-        for wrong in ["a", "http://a", "https://a:1", "ftp://a:1", ":1", "a:65536", "a b:1", "http://a/b:1", ""] {
+        for wrong in
+            ["a", "http://a", "https://a:1", "ftp://a:1", ":1", "a:65536", "a b:1", "http://a/b:1", ""]
+        {
             assert!(host_port(wrong).unwrap_err().contains(&format!("{wrong:?}")), "{wrong}");
         }
     }

@@ -103,7 +103,8 @@ impl<A: Ask> Dispatch<A> {
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let inner = &self.inner;
         let path = request.uri().path();
-        let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
+        let service =
+            path.strip_prefix('/').and_then(|path| path.split_once('/')).map(|(service, _)| service);
         let answered = match service {
             Some("etcdserverpb.KV") => inner.kv.clone().oneshot(request).await,
             Some("etcdserverpb.Watch") => inner.watch.clone().oneshot(request).await,

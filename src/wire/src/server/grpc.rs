@@ -134,7 +134,9 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             Ok(AlarmAction::Activate | AlarmAction::Deactivate) => {
                 return Err(not_yet("raising and clearing alarms by hand"));
             }
-            Err(_) => return Err(Status::invalid_argument(format!("unknown alarm action {}", request.action))),
+            Err(_) => {
+                return Err(Status::invalid_argument(format!("unknown alarm action {}", request.action)));
+            }
         }
         let mut answer = pb::AlarmResponse::from(self.service.alarm_list().await.map_err(refused)?);
         if request.alarm != pb::AlarmType::None as i32 {
@@ -213,7 +215,11 @@ impl<A: Ask> pb::auth_server::Auth for Unopened<A> {
     async fn auth_status(&self, _: Request<pb::AuthStatusRequest>) -> Answer<pb::AuthStatusResponse> {
         let header = self.service.status().await.map_err(refused)?.header;
         // The auth store's own revision is 1 before anything was done to it.
-        Ok(Response::new(pb::AuthStatusResponse { header: Some(header.into()), enabled: false, auth_revision: 1 }))
+        Ok(Response::new(pb::AuthStatusResponse {
+            header: Some(header.into()),
+            enabled: false,
+            auth_revision: 1,
+        }))
     }
 
     async fn auth_disable(&self, _: Request<pb::AuthDisableRequest>) -> Answer<pb::AuthDisableResponse> {

@@ -165,10 +165,8 @@ async fn readyz<A: Ask>(State(face): State<Arc<Face<A>>>, RawQuery(query): RawQu
 
 async fn version<A: Ask>(State(face): State<Arc<Face<A>>>) -> Response {
     let cluster = face.version.rsplit_once('.').map_or("", |(minor, _)| minor);
-    let body = format!(
-        r#"{{"etcdserver":"{}","etcdcluster":"{cluster}.0","storage":"{cluster}.0"}}"#,
-        face.version
-    );
+    let body =
+        format!(r#"{{"etcdserver":"{}","etcdcluster":"{cluster}.0","storage":"{cluster}.0"}}"#, face.version);
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 

@@ -119,8 +119,7 @@ pub fn serve_clients<W: World, A: Ask>(
     let clock = Clock::new(world.clone());
     let grace = options.grace;
     let service = EtcdService::new(member, options.limits);
-    let dispatch =
-        Dispatch::new(service, metrics.clone(), clock.clone(), phases.clone(), &options);
+    let dispatch = Dispatch::new(service, metrics.clone(), clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }

@@ -119,9 +119,7 @@ impl<A: Ask> WatchStream<A> {
 }
 
 /// The next message; never ready after the last.
-async fn read(
-    input: &mut Option<Streaming<pb::WatchRequest>>,
-) -> Result<Option<pb::WatchRequest>, Status> {
+async fn read(input: &mut Option<Streaming<pb::WatchRequest>>) -> Result<Option<pb::WatchRequest>, Status> {
     match input {
         Some(input) => input.message().await,
         None => futures::future::pending().await,

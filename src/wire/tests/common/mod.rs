@@ -1,0 +1,347 @@
+//! A member that does what a test says, and keeps a little store of its own.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::mpsc;
+use seatrial_etcd::{Ask, AskSend, AskWatch};
+use seatrial_types::request::*;
+use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
+use seatrial_types::{
+    Code, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, LogIndex, MemberId, Request, Response,
+    Revision,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// Keys that make the member behave.
+pub(crate) const NEVER: &str = "never-answer";
+pub(crate) const NO_LEADER: &str = "no-leader";
+pub(crate) const TIMEOUT: &str = "timeout";
+
+/// A store on one machine: puts, single-key ranges, watches. Everything else is answered with a fixed value.
+#[derive(Clone, Default)]
+pub(crate) struct Toy {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Request>,
+    events: Vec<Event>,
+    values: BTreeMap<Bytes, KeyValue>,
+    streams: Vec<Stream>,
+    opened: usize,
+    closed: usize,
+}
+
+struct Stream {
+    answers: mpsc::UnboundedSender<WatchResponse>,
+    watches: Vec<(i64, KeyRange)>,
+}
+
+impl Toy {
+    pub(crate) fn seen(&self) -> Vec<Request> {
+        self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Watch streams opened and closed so far.
+    pub(crate) fn streams(&self) -> (usize, usize) {
+        let state = self.state.lock().unwrap();
+        (state.opened, state.closed)
+    }
+
+    /// Sends any answer on every stream, as a member might.
+    pub(crate) fn push(&self, answer: &WatchResponse) {
+        let state = self.state.lock().unwrap();
+        for stream in &state.streams {
+            let _ = stream.answers.unbounded_send(answer.clone());
+        }
+    }
+
+    fn answer(&self, request: Request) -> Result<Response, Error> {
+        let mut state = self.state.lock().unwrap();
+        state.seen.push(request.clone());
+        state.answer(request)
+    }
+}
+
+pub(crate) fn header(revision: usize) -> Header {
+    Header {
+        cluster_id: 7.into(),
+        member_id: 8.into(),
+        revision: Revision(revision as i64),
+        raft_term: 3.into(),
+    }
+}
+
+impl State {
+    fn header(&self) -> Header {
+        header(self.events.len() + 1)
+    }
+
+    fn answer(&mut self, request: Request) -> Result<Response, Error> {
+        let member = Member {
+            id: MemberId(8),
+            name: "toy".into(),
+            peer_urls: vec!["http://p:1".into()],
+            client_urls: vec!["http://c:1".into()],
+            is_learner: false,
+        };
+        let list = |header| MemberListResponse { header, members: vec![member.clone()] };
+        Ok(match request {
+            Request::Put(put) if put.key == NO_LEADER => return Err(Error::NoLeader),
+            Request::Put(put) if put.key == TIMEOUT => return Err(Error::Timeout),
+            Request::Put(put) => {
+                let revision = Revision(self.events.len() as i64 + 2);
+                let before = self.values.get(&put.key).cloned();
+                let kv = KeyValue {
+                    key: put.key.clone(),
+                    value: put.value,
+                    create_revision: before.as_ref().map_or(revision, |kv| kv.create_revision),
+                    mod_revision: revision,
+                    version: before.as_ref().map_or(1, |kv| kv.version + 1),
+                    lease: put.lease,
+                };
+                self.values.insert(put.key.clone(), kv.clone());
+                let event = Event { kind: EventKind::Put, kv, prev_kv: None };
+                self.events.push(event.clone());
+                let header = self.header();
+                for stream in &self.streams {
+                    for (id, range) in &stream.watches {
+                        if range.contains(&put.key) {
+                            let answer = watch_answer(*id, header.clone(), vec![event.clone()]);
+                            let _ = stream.answers.unbounded_send(answer);
+                        }
+                    }
+                }
+                Response::Put(PutResponse { header, prev_kv: before.filter(|_| put.prev_kv) })
+            }
+            Request::Range(range) => {
+                if range.revision.0 > self.events.len() as i64 + 1 {
+                    return Err(Error::FutureRevision);
+                }
+                let kvs: Vec<_> =
+                    self.values.values().filter(|kv| range.range.contains(&kv.key)).cloned().collect();
+                let count = kvs.len() as i64;
+                Response::Range(RangeResponse { header: self.header(), kvs, more: false, count })
+            }
+            Request::DeleteRange(_) => Response::DeleteRange(DeleteRangeResponse {
+                header: self.header(),
+                deleted: 2,
+                prev_kvs: vec![KeyValue { key: "d".into(), ..KeyValue::default() }],
+            }),
+            Request::Txn(_) => Response::Txn(TxnResponse {
+                header: self.header(),
+                succeeded: true,
+                responses: vec![TxnOpResponse::Put(PutResponse::default())],
+            }),
+            Request::Compact(_) => Response::Compact(self.header()),
+            Request::LeaseGrant(r) => Response::LeaseGrant(LeaseGrantResponse {
+                header: self.header(),
+                id: LeaseId(77),
+                ttl_seconds: r.ttl_seconds,
+            }),
+            Request::LeaseRevoke(_) => Response::LeaseRevoke(self.header()),
+            Request::LeaseKeepAlive(id) => {
+                Response::LeaseKeepAlive(LeaseKeepAliveResponse { header: self.header(), id, ttl_seconds: 5 })
+            }
+            Request::LeaseTimeToLive(r) => Response::LeaseTimeToLive(LeaseTimeToLiveResponse {
+                header: self.header(),
+                id: r.id,
+                ttl_seconds: 3,
+                granted_ttl_seconds: 5,
+                keys: vec!["k".into()],
+            }),
+            Request::LeaseLeases => Response::LeaseLeases(LeaseLeasesResponse {
+                header: self.header(),
+                leases: vec![LeaseId(1), LeaseId(i64::MAX)],
+            }),
+            Request::MemberList { .. } => Response::MemberList(list(self.header())),
+            Request::MemberAdd(_) => Response::MemberAdd(MemberAddResponse {
+                header: self.header(),
+                member: member.clone(),
+                members: vec![member],
+            }),
+            Request::MemberRemove(_) => Response::MemberRemove(list(self.header())),
+            Request::MemberUpdate(_) => Response::MemberUpdate(list(self.header())),
+            Request::MemberPromote(_) => Response::MemberPromote(list(self.header())),
+            Request::Status => Response::Status(StatusResponse {
+                header: self.header(),
+                version: "3.6.0".into(),
+                db_size: 100,
+                db_size_in_use: 50,
+                leader: MemberId(8),
+                raft_index: LogIndex(11),
+                raft_term: 3.into(),
+                raft_applied_index: LogIndex(10),
+                errors: vec!["odd".into()],
+                is_learner: false,
+            }),
+            Request::HashKv { revision } => Response::HashKv(HashKvResponse {
+                header: self.header(),
+                hash: 42,
+                compact_revision: Revision(1),
+                hash_revision: revision,
+            }),
+            Request::MoveLeader(_) => Response::MoveLeader(self.header()),
+            Request::AlarmList => {
+                let on = self.values.contains_key(&b"alarm"[..]);
+                let alarms = if on { vec![(MemberId(8), AlarmKind::NoSpace)] } else { Vec::new() };
+                Response::AlarmList(AlarmListResponse { header: self.header(), alarms })
+            }
+        })
+    }
+
+    fn watch(&mut self, stream: usize, request: WatchRequest) {
+        let header = self.header();
+        let stream = &mut self.streams[stream];
+        match request {
+            WatchRequest::Create(WatchCreate { range, start_revision, .. }) => {
+                let id = stream.watches.len() as i64;
+                let created = WatchResponse { created: true, ..watch_answer(id, header.clone(), Vec::new()) };
+                let _ = stream.answers.unbounded_send(created);
+                let past: Vec<_> = self
+                    .events
+                    .iter()
+                    .filter(|e| start_revision.0 > 0 && e.kv.mod_revision >= start_revision)
+                    .filter(|e| range.contains(&e.kv.key))
+                    .cloned()
+                    .collect();
+                if !past.is_empty() {
+                    let _ = stream.answers.unbounded_send(watch_answer(id, header, past));
+                }
+                stream.watches.push((id, range));
+            }
+            WatchRequest::Cancel(id) => {
+                stream.watches.retain(|(watch, _)| *watch != id.0);
+                let answer = WatchResponse { canceled: true, ..watch_answer(id.0, header, Vec::new()) };
+                let _ = stream.answers.unbounded_send(answer);
+            }
+            WatchRequest::Progress => {
+                let _ = stream.answers.unbounded_send(watch_answer(-1, header, Vec::new()));
+            }
+        }
+    }
+}
+
+pub(crate) fn watch_answer(id: i64, header: Header, events: Vec<Event>) -> WatchResponse {
+    WatchResponse {
+        header,
+        watch_id: WatchId(id),
+        created: false,
+        canceled: false,
+        cancel_reason: String::new(),
+        compact_revision: Revision(0),
+        fragment: false,
+        events,
+    }
+}
+
+impl Ask for Toy {
+    type Watch = ToyWatch;
+
+    async fn call(&self, request: Request) -> Result<Response, Error> {
+        if let Request::Put(put) = &request
+            && put.key == NEVER
+        {
+            self.state.lock().unwrap().seen.push(request);
+            return futures::future::pending().await;
+        }
+        self.answer(request)
+    }
+
+    async fn watch(&self) -> Result<ToyWatch, Error> {
+        let (answers, receive) = mpsc::unbounded();
+        let mut state = self.state.lock().unwrap();
+        state.streams.push(Stream { answers, watches: Vec::new() });
+        state.opened += 1;
+        Ok(ToyWatch { toy: self.clone(), stream: state.streams.len() - 1, receive })
+    }
+}
+
+pub(crate) struct ToyWatch {
+    toy: Toy,
+    stream: usize,
+    receive: mpsc::UnboundedReceiver<WatchResponse>,
+}
+
+#[derive(Clone)]
+pub(crate) struct ToySend {
+    toy: Toy,
+    stream: usize,
+}
+
+impl AskSend for ToySend {
+    fn send(&self, request: WatchRequest) {
+        self.toy.state.lock().unwrap().watch(self.stream, request);
+    }
+}
+
+impl AskWatch for ToyWatch {
+    type Sender = ToySend;
+
+    fn sender(&self) -> ToySend {
+        ToySend { toy: self.toy.clone(), stream: self.stream }
+    }
+
+    async fn next(&mut self) -> Option<WatchResponse> {
+        self.receive.next().await
+    }
+}
+
+impl Drop for ToyWatch {
+    fn drop(&mut self) {
+        let mut state = self.toy.state.lock().unwrap();
+        state.closed += 1;
+        state.streams[self.stream].watches.clear();
+    }
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Request {
+    Request::Put(PutRequest {
+        key: key.to_owned().into(),
+        value: value.to_owned().into(),
+        ..PutRequest::default()
+    })
+}
+
+pub(crate) fn get(key: &str) -> Request {
+    Request::Range(RangeRequest { range: KeyRange::single(key.to_owned()), ..RangeRequest::default() })
+}
+
+/// One request of every kind.
+pub(crate) fn every_request() -> Vec<Request> {
+    let op = TxnOp::Put(PutRequest { key: "t".into(), ..PutRequest::default() });
+    let compare = Compare {
+        range: KeyRange::single("t"),
+        op: CompareOp::NotEqual,
+        target: CompareTarget::Value("x".into()),
+    };
+    vec![
+        put("a", "1"),
+        get("a"),
+        Request::DeleteRange(DeleteRangeRequest { range: KeyRange::prefix("d"), prev_kv: true }),
+        Request::Txn(TxnRequest { compare: vec![compare], success: vec![op], failure: Vec::new() }),
+        Request::Compact(CompactRequest { revision: Revision(1), physical: true }),
+        Request::LeaseGrant(LeaseGrantRequest { id: LeaseId(5), ttl_seconds: 9 }),
+        Request::LeaseRevoke(LeaseId(5)),
+        Request::LeaseKeepAlive(LeaseId(5)),
+        Request::LeaseTimeToLive(LeaseTimeToLiveRequest { id: LeaseId(5), keys: true }),
+        Request::LeaseLeases,
+        Request::MemberList { linearizable: true },
+        Request::MemberAdd(MemberAddRequest { peer_urls: vec!["http://n:1".into()], is_learner: true }),
+        Request::MemberRemove(MemberId(8)),
+        Request::MemberUpdate(MemberUpdateRequest { id: MemberId(8), peer_urls: vec!["http://n:2".into()] }),
+        Request::MemberPromote(MemberId(8)),
+        Request::Status,
+        Request::HashKv { revision: Revision(3) },
+        Request::MoveLeader(MemberId(9)),
+        Request::AlarmList,
+    ]
+}
+
+/// An error that a client must not take for anything else.
+pub(crate) fn other(code: Code, text: &str) -> Error {
+    Error::Other(code, text.to_owned())
+}
