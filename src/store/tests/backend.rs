@@ -237,3 +237,18 @@ fn a_failed_sync_is_an_error_and_stays_one() {
     disk.fail_syncs(false);
     assert!(committer.commit(&batch).is_err(), "a second attempt must not succeed");
 }
+
+#[test]
+fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_in_the_way_of_the_second() {
+    for fuse in 0..80 {
+        for seed in 0..12 {
+            let disk = FaultDisk::new();
+            disk.set_fuse(fuse);
+            let _ = open(&disk);
+            disk.set_fuse(0);
+            let disk = disk.power_loss(&mut Rng(seed));
+            let opened = open(&disk);
+            assert!(opened.is_ok(), "after {fuse} operations, seed {seed}: {:?}", opened.err());
+        }
+    }
+}

@@ -79,6 +79,10 @@ impl Clients {
             assert!(first > last_got || (client.fragments && first == last_got), "revision {first} is split");
             assert!(first > client.promised, "{first} after a promise of {}", client.promised);
             client.fragments = response.fragment;
+            if !response.fragment {
+                // The header too is a promise: what the watch has seen so far.
+                client.promised = client.promised.max(revision);
+            }
             client.got.extend(response.events);
         }
     }
