@@ -66,7 +66,7 @@ pub(super) fn duration_text(duration: Duration) -> String {
     let fraction = |nanos: u128, unit: u128, name: &str| {
         let mut text = format!("{}", nanos / unit);
         let digits = unit.ilog10() as usize;
-        if nanos % unit > 0 {
+        if !nanos.is_multiple_of(unit) {
             let _ = write!(text, ".{:0digits$}", nanos % unit);
             text.truncate(text.trim_end_matches('0').len());
         }

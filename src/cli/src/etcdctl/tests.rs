@@ -315,7 +315,7 @@ fn members_endpoints_and_leases_look_the_same_in_every_format() {
                     && (word.contains("ms") || word.contains("\u{b5}s") || word.contains("s)"));
                 out.push_str(if is_time { "TIME" } else { word });
             }
-            out.replace(' ', "").replace('-', "")
+            out.replace([' ', '-'], "")
         };
         outcome.out = digits(&outcome.out);
         outcome.err = digits(&outcome.err);
