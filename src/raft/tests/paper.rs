@@ -413,6 +413,11 @@ fn a_follower_commits_at_most_what_the_append_brought() {
     let mut lab = Lab::led(&[1, 2, 3]);
     lab.deliver(message(1, 2, 1, append((1, 1), &[(2, 1, "a")], 9)));
     assert_eq!(lab.raft(2).commit(), at(2));
+    // What stands behind the place that was compared may be another leader's.
+    let mut lab = Lab::empty();
+    lab.start_with_log(2, &voters(&[1, 2, 3]), 1, &[(1, "a"), (1, "b"), (1, "c")]);
+    lab.deliver(message(1, 2, 2, append((1, 1), &[], 3)));
+    assert_eq!(lab.raft(2).commit(), at(1), "entries 2 and 3 were not compared");
 }
 
 // Raft §5.4: safety.
@@ -706,6 +711,44 @@ fn a_follower_that_is_too_far_behind_gets_a_snapshot() {
     lab.propose(1, "d");
     lab.stabilize();
     assert_eq!(lab.values(3), ["a", "b", "c", "d"]);
+}
+
+/// Raft §7: the word that a snapshot is installed may be lost, and the leader's log go on meanwhile.
+#[test]
+fn a_follower_whose_answer_to_a_snapshot_got_lost_is_not_left_behind() {
+    let mut lab = Lab::empty();
+    lab.options.chunk_bytes = 3;
+    for member in 1..=3 {
+        lab.start(id(member), Disk::fresh(voters(&[1, 2, 3])), None);
+    }
+    lab.elect(1);
+    lab.crash(3, 0);
+    lab.propose(1, "a");
+    lab.stabilize();
+    lab.nodes.get_mut(&id(1)).expect("1").compact(at(2));
+    lab.restart(3);
+    for _ in 0..20 {
+        if !lab
+            .take_messages(|message| matches!(message.body, Body::SnapshotAnswer { installed: true, .. }))
+            .is_empty()
+        {
+            break;
+        }
+        if lab.queue.is_empty() {
+            lab.fire(1, Timer::Heartbeat);
+        }
+        lab.deliver_now(|_| true);
+    }
+    assert_eq!(lab.values(3), ["a"], "the snapshot is installed, and its answer lost");
+    lab.isolate(3);
+    lab.propose(1, "b");
+    lab.stabilize();
+    lab.nodes.get_mut(&id(1)).expect("1").compact(at(3));
+    lab.heal();
+    for _ in 0..4 {
+        lab.beat(1);
+    }
+    assert_eq!(lab.values(3), ["a", "b"]);
 }
 
 /// Raft §7: a snapshot of what the log has already changes nothing in it; entries behind it stay.
