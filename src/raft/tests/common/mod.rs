@@ -7,6 +7,7 @@ pub mod directed;
 pub mod lab;
 pub mod show;
 pub mod storm;
+pub mod words;
 
 use bytes::Bytes;
 use seatrial_raft::{
