@@ -404,6 +404,23 @@ fn the_power_goes_in_the_middle_of_a_commit_and_no_acknowledged_record_is_lost()
 }
 
 #[test]
+fn the_power_goes_after_exactly_so_many_operations() {
+    seeds(10, |sim, node| async move {
+        let d = disk(&sim, node);
+        let file = d.open("f", OpenMode::Create).expect("create");
+        d.sync_dir("").expect("sync");
+        sim.disk(node).power_loss_after_ops(2);
+        file.write_at(0, b"first").expect("one");
+        file.sync().expect("two");
+        file.write_at(0, b"other").expect_err("the third finds no power");
+        file.read_at(0, &mut [0; 5]).expect_err("nor does anything else");
+        assert_eq!(sim.disk(node).peek("d/f").as_deref(), Some(&b"first"[..]), "an operation without power");
+        sim.down(node).await;
+        assert_eq!(sim.disk(node).peek("d/f").as_deref(), Some(&b"first"[..]));
+    });
+}
+
+#[test]
 fn files_never_synced_are_written_back_at_last() {
     seeds(1, |sim, node| async move {
         let d = disk(&sim, node);

@@ -259,19 +259,22 @@ fn a_drifting_clock_shifts_sleeps_even_those_under_way() {
         assert!(took >= 10 * SECOND && took < 10 * SECOND + MS, "11 s on a clock 10 % fast took {took:?}");
         assert!(world.now() - local >= 11 * SECOND);
 
-        let start = sim.now();
-        let sleeping = world.clone();
-        let (send, woke) = tokio::sync::oneshot::channel();
-        let waker = sim.clone();
-        world.spawn(async move {
-            sleeping.sleep(11 * SECOND).await;
-            let _ = send.send(waker.now());
-        });
-        sim.sleep(5 * SECOND).await;
-        sim.clock(node).set_drift(-500_000);
-        let took = woke.await.expect("it woke") - start;
-        // 5.5 s are done after 5 s; the other 5.5 s take 11 s at half the rate.
-        assert!(took >= 16 * SECOND && took < 16 * SECOND + MS, "{took:?}");
+        // 5.5 s are done after 5 s; the other 5.5 s take 11 s at half the rate, and 2.75 s at twice.
+        for (ppm, millis) in [(-500_000, 16_000), (1_000_000, 7_750)] {
+            sim.clock(node).set_drift(100_000);
+            let start = sim.now();
+            let sleeping = world.clone();
+            let (send, woke) = tokio::sync::oneshot::channel();
+            let waker = sim.clone();
+            world.spawn(async move {
+                sleeping.sleep(11 * SECOND).await;
+                let _ = send.send(waker.now());
+            });
+            sim.sleep(5 * SECOND).await;
+            sim.clock(node).set_drift(ppm);
+            let took = woke.await.expect("it woke") - start;
+            assert!(took >= MS * millis && took < MS * (millis + 1), "{took:?} at {ppm} ppm");
+        }
     })
     .result
     .expect("no failure");

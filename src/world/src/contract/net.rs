@@ -71,12 +71,14 @@ pub async fn a_half_closed_stream_still_receives<W: World>(env: Env<W>) {
     client.write_all(b"question").await.expect("write");
     client.shutdown().await.expect("shutdown");
     let mut question = String::new();
-    server.read_to_string(&mut question).await.expect("read to the end");
+    let read = timeout(&env.server, LONG, server.read_to_string(&mut question)).await;
+    read.expect("the end of what was sent arrives").expect("read to the end");
     assert_eq!(question, "question");
     server.write_all(b"answer").await.expect("the other direction is open");
     drop(server);
     let mut answer = String::new();
-    client.read_to_string(&mut answer).await.expect("read");
+    let read = timeout(&env.client, LONG, client.read_to_string(&mut answer)).await;
+    read.expect("the end of the answer arrives").expect("read");
     assert_eq!(answer, "answer");
     assert!(client.write_all(b"more").await.is_err(), "wrote after a shutdown");
 }
