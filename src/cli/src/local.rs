@@ -79,8 +79,9 @@ fn fail(code: u8, text: impl AsRef<str>) -> ExitCode {
 
 fn read_state(dir: &Path) -> Result<State, String> {
     let file = dir.join("cluster.json");
-    let text = fs::read_to_string(&file)
-        .map_err(|error| format!("{}: {error}\nhint: `seatrial up --dir {}` starts a cluster", file.display(), dir.display()))?;
+    let text = fs::read_to_string(&file).map_err(|error| {
+        format!("{}: {error}\nhint: `seatrial up --dir {}` starts a cluster", file.display(), dir.display())
+    })?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
 }
 
@@ -88,7 +89,10 @@ pub(crate) fn up(args: &UpArgs) -> ExitCode {
     if ![1, 3, 5, 7].contains(&args.members) {
         return fail(
             exit::USAGE,
-            format!("--members {} makes no sense\nhint: 1, 3, 5 or 7; an even number tolerates no more failures than one less", args.members),
+            format!(
+                "--members {} makes no sense\nhint: 1, 3, 5 or 7; an even number tolerates no more failures than one less",
+                args.members
+            ),
         );
     }
     if let Ok(state) = read_state(&args.dir)
@@ -96,7 +100,13 @@ pub(crate) fn up(args: &UpArgs) -> ExitCode {
     {
         return fail(
             exit::USAGE,
-            format!("{} (pid {}) still runs from {}\nhint: `seatrial down --dir {}` first", running.name, running.pid, args.dir.display(), args.dir.display()),
+            format!(
+                "{} (pid {}) still runs from {}\nhint: `seatrial down --dir {}` first",
+                running.name,
+                running.pid,
+                args.dir.display(),
+                args.dir.display()
+            ),
         );
     }
     match start(args) {
@@ -109,14 +119,20 @@ fn start(args: &UpArgs) -> Result<ExitCode, String> {
     let exe = std::env::current_exe().map_err(|error| format!("our own program cannot be found: {error}"))?;
     fs::create_dir_all(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
     let dir = fs::canonicalize(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
-    let ports: Vec<(u16, u16)> = (0..args.members).map(|i| (args.port + i * 100, args.port + i * 100 + 1)).collect();
+    let ports: Vec<(u16, u16)> =
+        (0..args.members).map(|i| (args.port + i * 100, args.port + i * 100 + 1)).collect();
     for port in ports.iter().flat_map(|(client, peer)| [client, peer]) {
         TcpListener::bind(("127.0.0.1", *port)).map_err(|error| {
-            format!("port {port} cannot be used: {error}\nhint: another server may run there; choose with --port")
+            format!(
+                "port {port} cannot be used: {error}\nhint: another server may run there; choose with --port"
+            )
         })?;
     }
-    let initial: Vec<String> =
-        ports.iter().enumerate().map(|(i, (_, peer))| format!("m{}=http://127.0.0.1:{peer}", i + 1)).collect();
+    let initial: Vec<String> = ports
+        .iter()
+        .enumerate()
+        .map(|(i, (_, peer))| format!("m{}=http://127.0.0.1:{peer}", i + 1))
+        .collect();
     let mut state = State { members: Vec::new() };
     let mut children = Vec::new();
     for (i, (client, peer)) in ports.iter().enumerate() {
@@ -178,7 +194,8 @@ fn start(args: &UpArgs) -> Result<ExitCode, String> {
     for member in &state.members {
         println!("  {}  pid {:<8} {}", member.name, member.pid, member.client_url);
     }
-    let endpoints: Vec<&str> = state.members.iter().map(|member| member.client_url.trim_start_matches("http://")).collect();
+    let endpoints: Vec<&str> =
+        state.members.iter().map(|member| member.client_url.trim_start_matches("http://")).collect();
     println!("export ETCDCTL_API=3 ETCDCTL_ENDPOINTS={}", endpoints.join(","));
     Ok(ExitCode::SUCCESS)
 }
@@ -190,7 +207,9 @@ fn is_healthy(url: &str) -> bool {
         let address = address.parse().map_err(|_| std::io::ErrorKind::InvalidInput)?;
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(500))?;
         stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-        stream.write_all(format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;
+        stream.write_all(
+            format!("GET /health HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes(),
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
@@ -238,7 +257,11 @@ pub(crate) fn down(args: &DownArgs) -> ExitCode {
     for name in stop_all(&state) {
         eprintln!("seatrial: {name} did not end when asked and was killed");
     }
-    println!("{running} of {} members stopped; their data stays in {}", state.members.len(), args.dir.display());
+    println!(
+        "{running} of {} members stopped; their data stays in {}",
+        state.members.len(),
+        args.dir.display()
+    );
     ExitCode::SUCCESS
 }
 

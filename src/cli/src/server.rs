@@ -23,13 +23,23 @@ pub(crate) struct ServerArgs {
     #[arg(long, env = "ETCD_DATA_DIR")]
     data_dir: Option<String>,
     /// Where clients are heard; several are separated by commas.
-    #[arg(long, env = "ETCD_LISTEN_CLIENT_URLS", default_value = "http://localhost:2379", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "ETCD_LISTEN_CLIENT_URLS",
+        default_value = "http://localhost:2379",
+        value_delimiter = ','
+    )]
     listen_client_urls: Vec<String>,
     /// What clients are told [default: the listen URLs].
     #[arg(long, env = "ETCD_ADVERTISE_CLIENT_URLS", value_delimiter = ',')]
     advertise_client_urls: Vec<String>,
     /// Where peers are heard.
-    #[arg(long, env = "ETCD_LISTEN_PEER_URLS", default_value = "http://localhost:2380", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "ETCD_LISTEN_PEER_URLS",
+        default_value = "http://localhost:2380",
+        value_delimiter = ','
+    )]
     listen_peer_urls: Vec<String>,
     /// What peers are told [default: the listen URLs].
     #[arg(long, env = "ETCD_INITIAL_ADVERTISE_PEER_URLS", value_delimiter = ',')]
@@ -86,8 +96,13 @@ pub(crate) fn run(args: ServerArgs) -> ExitCode {
             return ExitCode::from(exit::USAGE);
         }
     };
-    let filter = std::env::var("SEATRIAL_LOG").unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms(level)));
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+    let filter =
+        std::env::var("SEATRIAL_LOG").unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms(level)));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -181,7 +196,9 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     match args.initial_cluster_state.as_str() {
         "new" | "existing" => {}
         other => {
-            return Err(usage(format!("--initial-cluster-state {other:?} is unknown\nhint: new or existing")));
+            return Err(usage(format!(
+                "--initial-cluster-state {other:?} is unknown\nhint: new or existing"
+            )));
         }
     }
     if args.heartbeat_interval == 0 || args.election_timeout < 5 * args.heartbeat_interval {
@@ -263,7 +280,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             ))
         })?;
         tracing::info!(address = %listener.local_address(), data_dir, "serving clients");
-        let options = ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
+        let options =
+            ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
         faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));
     }
 

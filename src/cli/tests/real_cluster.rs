@@ -27,7 +27,8 @@ struct Cluster {
 fn free_port(members: u16) -> u16 {
     // The tests of this file run beside each other: each takes its own thousand.
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let mut candidate = 11_000 + TAKEN.fetch_add(1, Ordering::Relaxed) * 1_000 + std::process::id() as u16 % 100 * 3;
+    let mut candidate =
+        11_000 + TAKEN.fetch_add(1, Ordering::Relaxed) * 1_000 + std::process::id() as u16 % 100 * 3;
     loop {
         candidate += 3;
         let free = (0..members).all(|i| {
@@ -45,7 +46,10 @@ impl Cluster {
         let port = free_port(members);
         let cluster = Self {
             dir: tempfile::tempdir().unwrap(),
-            endpoints: (0..members).map(|i| format!("127.0.0.1:{}", port + i * 100)).collect::<Vec<_>>().join(","),
+            endpoints: (0..members)
+                .map(|i| format!("127.0.0.1:{}", port + i * 100))
+                .collect::<Vec<_>>()
+                .join(","),
             port,
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         };
@@ -90,7 +94,8 @@ impl Cluster {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         let begun = Instant::now();
         while Path::new(&format!("/proc/{}/fd", self.pid(member))).exists()
-            && fs::read_dir(format!("/proc/{}/fd", self.pid(member))).is_ok_and(|mut fds| fds.next().is_some())
+            && fs::read_dir(format!("/proc/{}/fd", self.pid(member)))
+                .is_ok_and(|mut fds| fds.next().is_some())
         {
             assert!(begun.elapsed() < Duration::from_secs(10), "the process outlives kill -9");
             std::thread::sleep(Duration::from_millis(5));
@@ -103,7 +108,8 @@ impl Cluster {
         let initial: Vec<String> = (0..members).map(peer).collect();
         let at = self.port + (member as u16 - 1) * 100;
         let (client, peer) = (format!("http://127.0.0.1:{at}"), format!("http://127.0.0.1:{}", at + 1));
-        let log = fs::OpenOptions::new().append(true).open(self.dir.path().join(format!("m{member}.log"))).unwrap();
+        let log =
+            fs::OpenOptions::new().append(true).open(self.dir.path().join(format!("m{member}.log"))).unwrap();
         Command::new(SEATRIAL)
             .args(["server", "--name", &format!("m{member}"), "--initial-cluster", &initial.join(",")])
             .args(["--initial-cluster-token", "seatrial-up", "--listen-client-urls", &client])
@@ -118,7 +124,12 @@ impl Cluster {
     }
 
     fn ours(&self, args: &[&str]) -> Output {
-        Command::new(SEATRIAL).arg("etcdctl").args(["--endpoints", &self.endpoints]).args(args).output().unwrap()
+        Command::new(SEATRIAL)
+            .arg("etcdctl")
+            .args(["--endpoints", &self.endpoints])
+            .args(args)
+            .output()
+            .unwrap()
     }
 
     fn ctl(&self, args: &[&str]) -> String {
@@ -175,7 +186,9 @@ fn clients() -> Vec<(&'static str, Vec<&'static str>)> {
     if Path::new("/usr/bin/etcdctl").exists() {
         clients.push(("/usr/bin/etcdctl", vec![]));
     } else {
-        eprintln!("SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven");
+        eprintln!(
+            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
+        );
     }
     clients
 }
@@ -257,7 +270,11 @@ fn the_commands_of_a_first_hour_work_with_etcds_client_and_with_ours() {
             assert!(begun.elapsed() < Duration::from_secs(20), "the lease never ran out");
             std::thread::sleep(Duration::from_millis(100));
         }
-        assert!(begun.elapsed() > Duration::from_millis(1500), "the lease ran out after {:?}", begun.elapsed());
+        assert!(
+            begun.elapsed() > Duration::from_millis(1500),
+            "the lease ran out after {:?}",
+            begun.elapsed()
+        );
         let revoked = run(&["lease", "grant", "600"]);
         let lease = revoked.split_whitespace().nth(1).unwrap().to_owned();
         assert_eq!(run(&["lease", "revoke", &lease]), format!("lease {lease} revoked\n"));
@@ -388,7 +405,16 @@ fn a_torn_tail_is_cut_and_damage_in_the_middle_is_named_and_healed_by_the_peers(
     let begun = Instant::now();
     loop {
         let output = Command::new(SEATRIAL)
-            .args(["etcdctl", "--endpoints", &endpoint, "get", "k49", "--consistency", "s", "--print-value-only"])
+            .args([
+                "etcdctl",
+                "--endpoints",
+                &endpoint,
+                "get",
+                "k49",
+                "--consistency",
+                "s",
+                "--print-value-only",
+            ])
             .output()
             .unwrap();
         if output.stdout == b"value\n" {

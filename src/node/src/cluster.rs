@@ -35,10 +35,14 @@ pub enum BootstrapError {
     #[error("the name {0:?} stands twice in the initial cluster\nhint: every member needs a name of its own")]
     DuplicateName(String),
     /// The same address twice.
-    #[error("the peer address {0:?} stands twice in the initial cluster\nhint: one address belongs to one member")]
+    #[error(
+        "the peer address {0:?} stands twice in the initial cluster\nhint: one address belongs to one member"
+    )]
     DuplicateUrl(String),
     /// No member.
-    #[error("the initial cluster is empty\nhint: --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2480")]
+    #[error(
+        "the initial cluster is empty\nhint: --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:2480"
+    )]
     Empty,
     /// This member is not among them.
     #[error(
@@ -89,10 +93,17 @@ impl Cluster {
                     return Err(BootstrapError::DuplicateUrl(url.clone()));
                 }
             }
-            let id = MemberId(spread(fnv1a(peer_urls.join(",").bytes().chain([0]).chain(token.bytes()))).max(1));
+            let id =
+                MemberId(spread(fnv1a(peer_urls.join(",").bytes().chain([0]).chain(token.bytes()))).max(1));
             members.insert(
                 id,
-                MemberInfo { id, name: name.to_owned(), peer_urls, client_urls: Vec::new(), is_learner: false },
+                MemberInfo {
+                    id,
+                    name: name.to_owned(),
+                    peer_urls,
+                    client_urls: Vec::new(),
+                    is_learner: false,
+                },
             );
         }
         if members.is_empty() {

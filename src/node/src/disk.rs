@@ -53,12 +53,15 @@ pub(crate) fn open<D: Disk>(disk: &D, wal: WalOptions, redb: RedbOptions) -> Res
 }
 
 fn decode(recovered: Recovered) -> Result<Durable, DiskError> {
-    let findings = recovered.report.iter().map(|finding| (finding.to_string(), finding.is_damage())).collect();
+    let findings =
+        recovered.report.iter().map(|finding| (finding.to_string(), finding.is_damage())).collect();
     let start = match recovered.snapshot {
         None => None,
         Some(mark) => {
-            let config: Config = postcard::from_bytes(&mark.config)
-                .map_err(|error| DiskError::Decode { what: format!("a mark at entry {}", mark.index), error })?;
+            let config: Config = postcard::from_bytes(&mark.config).map_err(|error| DiskError::Decode {
+                what: format!("a mark at entry {}", mark.index),
+                error,
+            })?;
             Some(SnapshotMeta { index: mark.index, term: mark.term, config })
         }
     };

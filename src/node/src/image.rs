@@ -25,7 +25,11 @@ impl LogImage {
                 }
                 if let Some(first) = persist.entries.first() {
                     let begin = self.start.as_ref().map_or(0, |start| start.index.0);
-                    assert!(first.index.0 > begin, "entry {} lies before the log's start {begin}", first.index);
+                    assert!(
+                        first.index.0 > begin,
+                        "entry {} lies before the log's start {begin}",
+                        first.index
+                    );
                     let keep = (first.index.0 - begin - 1) as usize;
                     assert!(keep <= self.entries.len(), "entry {} leaves a gap", first.index);
                     self.entries.truncate(keep);

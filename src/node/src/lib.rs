@@ -19,7 +19,6 @@ mod transport;
 
 pub use cluster::{BootstrapError, Cluster, ClusterChange};
 pub use disk::{DiskError, wal_options};
-pub use seatrial_store::{RedbOptions, WalOptions};
 pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
 pub use image::LogImage;
 pub use member::{API_VERSION, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer};
@@ -27,3 +26,4 @@ pub use observation::{Blind, Observation, Observer};
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
 pub use runner::{NodeOptions, Running, StartError, address_of, start};
+pub use seatrial_store::{RedbOptions, WalOptions};

@@ -150,7 +150,10 @@ where
 ///
 /// # Errors
 /// [`PeerError::Refused`] with the peer's reason, and what can be wrong with a stream.
-pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, hello: Hello) -> Result<(), PeerError> {
+pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    hello: Hello,
+) -> Result<(), PeerError> {
     let mut bytes = MAGIC.to_vec();
     encode_frame(&hello, &mut bytes);
     stream.write_all(&bytes).await?;

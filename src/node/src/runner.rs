@@ -135,7 +135,9 @@ pub async fn start<W: World>(
         let dir = options.data_dir.clone();
         move |source| StartError::DataDir { dir, source, hint }
     };
-    let root = world.disk(&options.data_dir).map_err(data_dir("--data-dir must be a folder this user may write to"))?;
+    let root = world
+        .disk(&options.data_dir)
+        .map_err(data_dir("--data-dir must be a folder this user may write to"))?;
     let lock = root
         .open("lock", OpenMode::Create)
         .map_err(data_dir("--data-dir must be a folder this user may write to"))?;

@@ -6,7 +6,9 @@
 
 use crate::handle::Call;
 use crate::member::Input;
-use crate::peer::{Hello, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, read_frame, weight, welcome};
+use crate::peer::{
+    Hello, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, read_frame, weight, welcome,
+};
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Listener, Task, World};
 use std::collections::BTreeMap;

@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use seatrial_node::{
-    Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId, Timer,
+    Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId,
+    Timer,
 };
 use seatrial_store::{Batch, Commit, MemBackend};
 use seatrial_types::request::{PutRequest, RangeRequest};
@@ -224,9 +225,11 @@ impl Loop {
 
     fn leader(&self) -> Option<MemberId> {
         let leads = |machine: &Machine| machine.running.as_ref().is_some_and(Member::is_leader);
-        let newest = self.machines.values().filter(|machine| leads(machine)).max_by_key(|machine| {
-            machine.running.as_ref().map(|member| member.raft().term())
-        })?;
+        let newest = self
+            .machines
+            .values()
+            .filter(|machine| leads(machine))
+            .max_by_key(|machine| machine.running.as_ref().map(|member| member.raft().term()))?;
         Some(newest.options.raft.id)
     }
 
@@ -339,7 +342,8 @@ fn members_agree_on_every_entry_through_crashes_of_any_of_them() {
                 _ => {
                     if world.machines[&id].running.is_some() {
                         let key = format!("k{round}");
-                        let request = PutRequest { key: key.clone().into(), value: "v".into(), ..Default::default() };
+                        let request =
+                            PutRequest { key: key.clone().into(), value: "v".into(), ..Default::default() };
                         let request = world.ask(id, Request::Put(request));
                         asked.push((key, request));
                     }
@@ -375,7 +379,11 @@ fn members_agree_on_every_entry_through_crashes_of_any_of_them() {
         for (member, observation) in &world.seen {
             if let Observation::Applied { index, term, checksum, .. } = observation {
                 let before = *entries.entry(*index).or_insert((*term, *checksum));
-                assert_eq!(before, (*term, *checksum), "seed {seed}: member {member} differs at entry {index}");
+                assert_eq!(
+                    before,
+                    (*term, *checksum),
+                    "seed {seed}: member {member} differs at entry {index}"
+                );
             }
         }
     }

@@ -108,7 +108,9 @@ pub(crate) struct MutantsArgs {
 fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
     let hint = "hint: --seeds 1..20 runs twenty seeds, 1 to 20";
     let number = |part: &str| {
-        part.trim().parse::<u64>().map_err(|_| format!("{part:?} is not a seed (a whole number from 0)\n{hint}"))
+        part.trim()
+            .parse::<u64>()
+            .map_err(|_| format!("{part:?} is not a seed (a whole number from 0)\n{hint}"))
     };
     match text.split_once("..") {
         None => number(text).map(|seed| seed..seed + 1),
@@ -139,9 +141,10 @@ fn commit() -> String {
         .output()
         .ok()
         .filter(|output| output.status.success())
-        .map_or_else(|| env!("CARGO_PKG_VERSION").to_owned(), |output| {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
-        })
+        .map_or_else(
+            || env!("CARGO_PKG_VERSION").to_owned(),
+            |output| String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        )
 }
 
 fn stage(world: WorldChoice, out: &Path) -> Box<dyn Stage> {
@@ -241,7 +244,11 @@ fn planned(args: &ReplayArgs) -> Result<Plan, String> {
     let path = if args.path.is_dir() { args.path.join("plan.json") } else { args.path.clone() };
     if path.extension().is_some_and(|extension| extension == "toml") {
         let seed = args.seed.ok_or_else(|| {
-            format!("{}: a scenario replays with a seed\nhint: seatrial replay {} --seed 7", path.display(), path.display())
+            format!(
+                "{}: a scenario replays with a seed\nhint: seatrial replay {} --seed 7",
+                path.display(),
+                path.display()
+            )
         })?;
         let scenarios = load_scenarios(&[path]).map_err(|error| error.to_string())?;
         let scenario: &Scenario = scenarios.first().ok_or("no scenario in the file")?;
@@ -280,7 +287,8 @@ fn replay(args: &ReplayArgs) -> ExitCode {
         if again.trace_hash == summary.trace_hash {
             println!("played twice: both have the trace {}", summary.trace_hash);
         } else {
-            let what = format!("the second run has the trace {}, not {}", again.trace_hash, summary.trace_hash);
+            let what =
+                format!("the second run has the trace {}, not {}", again.trace_hash, summary.trace_hash);
             return fail(exit::HARNESS, what);
         }
     }
@@ -347,10 +355,11 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
         };
         let out = args.out.join(bug.to_string());
         let written = Mutex::new(None);
-        let one = find_mutant(stage.as_ref(), bug, &scenarios, budget, &|| begun.elapsed(), &|log, judgement| {
-            let result = write_folder(stage.as_ref(), &out, log, judgement, &options);
-            *written.lock().expect("no holder panics") = Some(result);
-        });
+        let one =
+            find_mutant(stage.as_ref(), bug, &scenarios, budget, &|| begun.elapsed(), &|log, judgement| {
+                let result = write_folder(stage.as_ref(), &out, log, judgement, &options);
+                *written.lock().expect("no holder panics") = Some(result);
+            });
         match written.into_inner().expect("no holder panics") {
             Some(Ok(folder)) => eprintln!("  found; report: {}", folder.join("report.html").display()),
             Some(Err(error)) => trouble = Some(error),

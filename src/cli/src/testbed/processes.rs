@@ -54,7 +54,10 @@ impl Stage for Processes {
                         Err(error) => notebook.harness_error(error.to_string()),
                         Ok(cast) => {
                             let watching = tokio::spawn(watch_leader(cast.clone()));
-                            if tokio::time::timeout(limit, runner::play(&cast, plan, &notebook)).await.is_err() {
+                            if tokio::time::timeout(limit, runner::play(&cast, plan, &notebook))
+                                .await
+                                .is_err()
+                            {
                                 notebook.harness_error(format!("the run did not end within {limit:?}"));
                             }
                             watching.abort();
@@ -95,7 +98,8 @@ impl Cast {
         let world = RealWorld::new();
         let folder = folder.join(format!("{}-{}-data", plan.scenario.name, plan.seed));
         if folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|error| cannot(format!("empty {}", folder.display()), error))?;
+            fs::remove_dir_all(&folder)
+                .map_err(|error| cannot(format!("empty {}", folder.display()), error))?;
         }
         fs::create_dir_all(&folder).map_err(|error| cannot(format!("make {}", folder.display()), error))?;
         // Free ports, held together until all are known, so that none is drawn twice.
@@ -103,7 +107,8 @@ impl Cast {
         let mut ports = BTreeMap::new();
         for member in plan.members() {
             let mut draw = || -> Result<u16, TheatreError> {
-                let listener = TcpListener::bind("127.0.0.1:0").map_err(|error| cannot("draw a port", error))?;
+                let listener =
+                    TcpListener::bind("127.0.0.1:0").map_err(|error| cannot("draw a port", error))?;
                 let port = listener.local_addr().map_err(|error| cannot("draw a port", error))?.port();
                 held.push(listener);
                 Ok(port)
@@ -144,15 +149,19 @@ impl Cast {
 
     fn with<T>(&self, member: MemberId, act: impl FnOnce(&mut Actor) -> T) -> Result<T, TheatreError> {
         let mut actors = self.actors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let actor = actors.get_mut(&member).ok_or_else(|| cannot(format!("find member {member}"), "there is none"))?;
+        let actor = actors
+            .get_mut(&member)
+            .ok_or_else(|| cannot(format!("find member {member}"), "there is none"))?;
         Ok(act(actor))
     }
 
     fn signal(&self, member: MemberId, signal: Signal) -> Result<(), TheatreError> {
         self.with(member, |actor| {
             let Some(child) = &actor.child else { return Ok(()) };
-            let pid = Pid::from_raw(child.id() as i32).ok_or_else(|| cannot("signal a member", "it has no pid"))?;
-            rustix::process::kill_process(pid, signal).map_err(|error| cannot(format!("signal {member}"), error))
+            let pid =
+                Pid::from_raw(child.id() as i32).ok_or_else(|| cannot("signal a member", "it has no pid"))?;
+            rustix::process::kill_process(pid, signal)
+                .map_err(|error| cannot(format!("signal {member}"), error))
         })?
     }
 
@@ -174,10 +183,16 @@ async fn watch_leader(cast: Cast) {
     loop {
         let endpoints: Vec<(MemberId, GrpcEndpoint<RealWorld>)> = {
             let actors = cast.actors.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            actors.iter().filter(|(_, actor)| actor.child.is_some()).map(|(id, a)| (*id, a.endpoint.clone())).collect()
+            actors
+                .iter()
+                .filter(|(_, actor)| actor.child.is_some())
+                .map(|(id, a)| (*id, a.endpoint.clone()))
+                .collect()
         };
         for (member, endpoint) in endpoints {
-            let Ok(Response::Status(status)) = endpoint.call(Request::Status, LOOK * 5).await else { continue };
+            let Ok(Response::Status(status)) = endpoint.call(Request::Status, LOOK * 5).await else {
+                continue;
+            };
             let leads = status.leader == status.header.member_id;
             if leads && known != Some((member, status.raft_term)) {
                 known = Some((member, status.raft_term));

@@ -4,10 +4,10 @@ use super::{Member, Published};
 use crate::cluster::ClusterChange;
 use crate::observation::Observation;
 use crate::proposal::{Action, Proposal, RequestId};
+use bytes::Bytes;
 use seatrial_raft::{Entry, Payload};
 use seatrial_store::{Backend, BatchId, Command};
 use seatrial_types::{Error, LogIndex, Request, Response, Term};
-use bytes::Bytes;
 
 impl<B: Backend> Member<B> {
     /// Applies what Raft has committed, in order.
@@ -94,7 +94,8 @@ impl<B: Backend> Member<B> {
                     Err(error) => return self.broken(&error),
                 };
                 self.tell_watchers(Ok(applied.watch));
-                if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request) {
+                if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)
+                {
                     self.answer_when_compacted(proposal.request);
                     return;
                 }
@@ -162,7 +163,11 @@ impl<B: Backend> Member<B> {
             return self.broken(&error);
         }
         while let Some((_, applied)) = self.sealed.pop_front_if(|(id, _)| *id <= batch) {
-            assert!(applied >= self.checkpointed, "checkpoint went back from {} to {applied}", self.checkpointed);
+            assert!(
+                applied >= self.checkpointed,
+                "checkpoint went back from {} to {applied}",
+                self.checkpointed
+            );
             self.checkpointed = applied;
             self.observe(Observation::Checkpointed { applied });
         }

@@ -147,9 +147,11 @@ impl<B: Backend> Member<B> {
             physical: Vec::new(),
             snapshots: snapshots::Snapshots::default(),
             published: Published::No,
+            repairing: false,
             stopped: false,
             options,
         };
+        member.repairing = member.raft.is_repairing();
         for (text, damage) in log.findings {
             member.observe(Observation::Finding { text, damage });
         }
@@ -170,7 +172,9 @@ impl<B: Backend> Member<B> {
         match self.store.meta(CLUSTER_KEY) {
             Ok(Some(bytes)) => match postcard::from_bytes(&bytes) {
                 Ok(cluster) => self.cluster = cluster,
-                Err(error) => self.fatal(format!("the snapshot's table of members cannot be decoded: {error}")),
+                Err(error) => {
+                    self.fatal(format!("the snapshot's table of members cannot be decoded: {error}"))
+                }
             },
             // Nobody has told a name yet: the members are those of the bootstrap, here as there.
             Ok(None) => {}
@@ -206,7 +210,8 @@ fn restore<B: Backend>(
     // snapshot is installed in the backend first.)
     let store_ahead = applied > last || term_in_log != Some(store.applied_term());
     let (snapshot, entries) = if store_ahead {
-        let meta = SnapshotMeta { index: applied, term: store.applied_term(), config: cluster.config.clone() };
+        let meta =
+            SnapshotMeta { index: applied, term: store.applied_term(), config: cluster.config.clone() };
         (meta, Vec::new())
     } else {
         (start, log.entries.clone())

@@ -90,6 +90,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     snapshots: snapshots::Snapshots<V, I>,
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,
+    /// The log's note of lost entries is still on disk; taken back once Raft has them again.
+    repairing: bool,
     stopped: bool,
 }
 
@@ -191,6 +193,10 @@ impl<B: Backend> Member<B> {
                 self.submit_reads();
             }
             self.serve_reads();
+            if self.repairing && !self.raft.is_repairing() {
+                self.repairing = false;
+                self.output(Output::Log(LogWrite::ForgetLoss));
+            }
             self.publish();
             self.advance_watchers();
             self.arm_timers();
@@ -278,7 +284,11 @@ impl<B: Backend> Member<B> {
     }
 
     fn step_persisted(&mut self, id: PersistId) {
-        assert!(id <= self.persist_issued, "write {id:?} was reported but only {:?} issued", self.persist_issued);
+        assert!(
+            id <= self.persist_issued,
+            "write {id:?} was reported but only {:?} issued",
+            self.persist_issued
+        );
         self.persist_durable = self.persist_durable.max(id);
         self.raft.persisted(id);
         while self.held.front().is_some_and(|(held, _)| *held <= id) {
@@ -305,7 +315,9 @@ impl<B: Backend> Member<B> {
     fn take_ready(&mut self, ready: Ready) {
         for request in ready.timers {
             self.output(match request {
-                TimerRequest::Set { timer, min, max } => Output::SetTimer { timer: Timer::Raft(timer), min, max },
+                TimerRequest::Set { timer, min, max } => {
+                    Output::SetTimer { timer: Timer::Raft(timer), min, max }
+                }
                 TimerRequest::Cancel(timer) => Output::CancelTimer(Timer::Raft(timer)),
             });
         }
@@ -314,7 +326,12 @@ impl<B: Backend> Member<B> {
         }
         self.send_all(ready.messages);
         if let Some(persist) = ready.persist {
-            assert!(persist.id > self.persist_issued, "write {:?} after {:?}", persist.id, self.persist_issued);
+            assert!(
+                persist.id > self.persist_issued,
+                "write {:?} after {:?}",
+                persist.id,
+                self.persist_issued
+            );
             self.persist_issued = persist.id;
             if let Some(last) = persist.entries.last() {
                 self.durable_marks.push_back((persist.id, last.index));

@@ -18,11 +18,7 @@ pub(super) enum Read {
     /// A client of this member waits.
     Own(RequestId),
     /// Another member asks us as the leader.
-    Forwarded {
-        from: MemberId,
-        id: ForwardId,
-        request: Request,
-    },
+    Forwarded { from: MemberId, id: ForwardId, request: Request },
 }
 
 /// Reads by how far they have come.
@@ -85,13 +81,10 @@ impl<B: Backend> Member<B> {
         }
         self.reads.next += 1;
         let id = self.read_id(self.reads.next);
-        match self.raft.read_index(id) {
-            Ok(()) => {
-                let reads = std::mem::take(&mut self.reads.queued);
-                self.reads.asked.insert(id, (self.now + self.options.retry_interval, reads));
-            }
-            // No leader: they stay queued, and are tried again at every flush.
-            Err(_) => {}
+        // Without a leader they stay queued, and are tried again at every flush.
+        if self.raft.read_index(id).is_ok() {
+            let reads = std::mem::take(&mut self.reads.queued);
+            self.reads.asked.insert(id, (self.now + self.options.retry_interval, reads));
         }
     }
 

@@ -55,12 +55,13 @@ fn way(request: &Request) -> Way {
         Request::MemberList { linearizable: true } => Way::Read,
         Request::MemberList { linearizable: false } | Request::Status | Request::HashKv { .. } => Way::Local,
         Request::MoveLeader(_) => Way::LeaderDirect,
-        Request::MemberAdd(_) | Request::MemberRemove(_) | Request::MemberUpdate(_) | Request::MemberPromote(_) => {
-            Way::Refuse(Error::Other(
-                Code::Unimplemented,
-                "seatrial: this version cannot change the members of a running cluster".to_owned(),
-            ))
-        }
+        Request::MemberAdd(_)
+        | Request::MemberRemove(_)
+        | Request::MemberUpdate(_)
+        | Request::MemberPromote(_) => Way::Refuse(Error::Other(
+            Code::Unimplemented,
+            "seatrial: this version cannot change the members of a running cluster".to_owned(),
+        )),
     }
 }
 
@@ -197,8 +198,10 @@ impl<B: Backend> Member<B> {
     /// asked twice. Proposals are never sent again: they might be applied twice.
     pub(super) fn retry(&mut self) {
         self.reads.overdue(self.now);
-        let again: Vec<RequestId> =
-            std::mem::take(&mut self.forwards).into_values().chain(std::mem::take(&mut self.leaderless)).collect();
+        let again: Vec<RequestId> = std::mem::take(&mut self.forwards)
+            .into_values()
+            .chain(std::mem::take(&mut self.leaderless))
+            .collect();
         for id in again {
             self.ask_leader(id);
         }

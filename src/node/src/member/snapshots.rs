@@ -36,7 +36,8 @@ impl<B: Backend> Member<B> {
     pub(super) fn send_chunk(&mut self, wanted: ChunkWanted) {
         let to = wanted.to;
         let under_way = self.snapshots.sending.get(&to).map(|(meta, _)| meta.index);
-        let fresh = wanted.offset == 0 || under_way.is_none() || wanted.index.is_some_and(|i| under_way != Some(i));
+        let fresh =
+            wanted.offset == 0 || under_way.is_none() || wanted.index.is_some_and(|i| under_way != Some(i));
         if fresh {
             if wanted.offset != 0 {
                 // Begun by an earlier leadership or before a restart: it cannot be continued.
