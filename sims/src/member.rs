@@ -28,8 +28,10 @@ pub(crate) struct Roster {
 impl Roster {
     pub(crate) fn new(members: impl Iterator<Item = MemberId>) -> Self {
         let members: Vec<MemberId> = members.collect();
-        let named: Vec<(String, Vec<String>)> =
-            members.iter().map(|member| (host(*member), vec![format!("http://{}:{PEER_PORT}", host(*member))])).collect();
+        let named: Vec<(String, Vec<String>)> = members
+            .iter()
+            .map(|member| (host(*member), vec![format!("http://{}:{PEER_PORT}", host(*member))]))
+            .collect();
         let initial = named.iter().map(|(name, urls)| (name.as_str(), urls.clone()));
         let cluster = Cluster::bootstrap(initial, "simulated").expect("names and addresses are unique");
         let numbers = members
@@ -94,7 +96,9 @@ fn translate(seen: Observation, roster: &Roster) -> Option<observation::Observat
         Observation::Finding { text, damage } => Told::Finding { text, damage },
         Observation::LeaseExpired { lease } => Told::LeaseExpired { lease },
         Observation::Failed { why } => Told::Failed { why },
-        Observation::HardState { .. } | Observation::SnapshotSent { .. } | Observation::Checkpointed { .. } => {
+        Observation::HardState { .. }
+        | Observation::SnapshotSent { .. }
+        | Observation::Checkpointed { .. } => {
             return None;
         }
     })
@@ -141,6 +145,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.raft.election_timeout = knobs.election_timeout;
     options.raft.heartbeat_interval = knobs.heartbeat;
     options.raft.append_bytes_max = size(knobs.append_bytes);
+    options.raft.inflight_max = size(knobs.inflight);
     options.raft.chunk_bytes = size(knobs.chunk_bytes);
     options.compact_entries = knobs.snapshot_entries;
     options.catch_up_entries = knobs.keep_entries;

@@ -8,7 +8,9 @@ use seatrial_scenario::theatre::{Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
 use seatrial_types::MemberId;
 use seatrial_world::World;
-use seatrial_world_sim::{Crash, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, Times};
+use seatrial_world_sim::{
+    Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, Times,
+};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
@@ -59,6 +61,16 @@ impl SimTheatre {
         }
     }
 
+    /// What a power loss at this moment does to unsynced writes: the same on all machines that lose their
+    /// power together, so that now and then all of them lose all of it.
+    fn crash(&self) -> Crash {
+        let moment = format!("crash at {:?}", self.sim.now());
+        match self.sim.chance(&moment).below(4) {
+            0 => Crash::LoseAll,
+            _ => Crash::Random,
+        }
+    }
+
     /// Gives a disk its ordinary latency, and the fault's on top.
     fn set_latency(&self, node: NodeId, fault: DiskFault) {
         let usual = self.knobs.sync_latency;
@@ -89,12 +101,14 @@ impl Theatre for SimTheatre {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let world = self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
+        let world =
+            self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
         world.spawn(task);
     }
 
     fn client(&self, machine: u32) -> SimClient {
-        let world = self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
+        let world =
+            self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
         SimClient::new(world)
     }
 
@@ -122,7 +136,7 @@ impl Theatre for SimTheatre {
 
     async fn power_loss(&self, member: MemberId) -> Result<(), TheatreError> {
         if let Some(node) = self.node(member) {
-            self.sim.power_loss(node, Crash::Random);
+            self.sim.power_loss(node, self.crash());
         }
         Ok(())
     }
@@ -144,8 +158,10 @@ impl Theatre for SimTheatre {
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {
         let (Some(from), Some(to)) = (self.place(from), self.place(to)) else { return Ok(()) };
         let net = self.sim.net();
-        if rule.cut != net.is_cut(from, to) {
-            if rule.cut { net.cut(from, to) } else { net.heal(from, to) }
+        match (rule.cut, rule.reset) {
+            (true, _) => net.cut(from, to),
+            (false, true) => net.cut_with(from, to, CutKind::Reset),
+            (false, false) => net.heal(from, to),
         }
         let usual = base_rule(&self.knobs);
         if rule.loss_ppm == 0 && rule.extra_latency.is_zero() && rule.extra_jitter.is_zero() {
@@ -153,14 +169,19 @@ impl Theatre for SimTheatre {
         } else {
             let latency = usual.latency + rule.extra_latency;
             let jitter = usual.jitter + rule.extra_jitter;
-            net.set_link(from, to, usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6));
+            net.set_link(
+                from,
+                to,
+                usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6),
+            );
         }
         Ok(())
     }
 
     fn disk(&self, member: MemberId, fault: DiskFault) -> Result<(), TheatreError> {
         let Some(node) = self.node(member) else { return Ok(()) };
-        let before = self.disks.lock().expect("no panic while held").insert(member, fault).unwrap_or_default();
+        let before =
+            self.disks.lock().expect("no panic while held").insert(member, fault).unwrap_or_default();
         if before == fault {
             return Ok(());
         }

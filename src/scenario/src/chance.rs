@@ -13,8 +13,9 @@ impl Chance {
     pub(crate) fn stream(seed: u64, name: &str) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         // FNV-1a: stable for ever, unlike the standard library's hashers.
-        let stream =
-            name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let stream = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         rng.set_stream(stream);
         Self(rng)
     }

@@ -79,7 +79,8 @@ pub(crate) async fn perform<T: Theatre>(
     curtain: Curtain,
 ) {
     let client = theatre.client(plan.machine);
-    let mut actor = Actor { theatre, client, plan, members, until, notebook, counter: 0, seen: BTreeMap::new() };
+    let mut actor =
+        Actor { theatre, client, plan, members, until, notebook, counter: 0, seen: BTreeMap::new() };
     match actor.plan.spec.kind {
         WorkloadKind::Kv => actor.kv().await,
         WorkloadKind::Watch => actor.watch(&curtain).await,
@@ -299,7 +300,8 @@ impl<T: Theatre> Actor<T> {
     async fn one_lease(&mut self, member: MemberId, keepalives: u32) {
         self.counter += 1;
         let timeout = self.plan.spec.timeout;
-        let id = LeaseId(i64::from(self.plan.machine) * 1_000_000 + i64::try_from(self.counter).expect("few"));
+        let id =
+            LeaseId(i64::from(self.plan.machine) * 1_000_000 + i64::try_from(self.counter).expect("few"));
         let ttl = i64::try_from(self.plan.spec.ttl.as_secs()).expect("at most 10 minutes");
         let called = self.theatre.now();
         let grant = Request::LeaseGrant(LeaseGrantRequest { id, ttl_seconds: ttl });

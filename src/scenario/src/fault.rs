@@ -29,6 +29,9 @@ impl fmt::Display for Place {
 pub struct LinkRule {
     /// Nothing passes; what is sent waits for the link to come back or its sender to give up.
     pub cut: bool,
+    /// What is sent is answered with a reset: the connection breaks.
+    #[serde(default)]
+    pub reset: bool,
     /// Packets lost, in parts per million.
     pub loss_ppm: u32,
     /// Added to the usual latency.
@@ -43,6 +46,7 @@ impl LinkRule {
     pub fn and(self, other: Self) -> Self {
         Self {
             cut: self.cut || other.cut,
+            reset: self.reset || other.reset,
             loss_ppm: self.loss_ppm.max(other.loss_ppm),
             extra_latency: self.extra_latency.max(other.extra_latency),
             extra_jitter: self.extra_jitter.max(other.extra_jitter),

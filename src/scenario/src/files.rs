@@ -1,5 +1,7 @@
 //! The only place of this room that touches files: reads scenarios and plans, writes run folders.
 
+#![allow(clippy::disallowed_methods, reason = "this file is the one that touches files")]
+
 use crate::batch::{RunSummary, seconds};
 use crate::format::spec::{Scenario, VerdictKind};
 use crate::format::{FormatError, parse};
@@ -8,12 +10,8 @@ use crate::record::{RunLog, nanos};
 use crate::to_report::verdict;
 use seatrial_report::{Batch, BatchEntry, RunRecord, render_batch, render_html, render_json};
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "this file is the one that touches files")]
-mod fs {
-    pub(super) use std::fs::{create_dir_all, metadata, read_dir, read_to_string, write};
-}
 
 /// A scenario or plan that cannot be had.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -68,8 +66,10 @@ pub fn load_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, LoadError> {
     let mut scenarios = Vec::new();
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     for path in paths {
-        let metadata = fs::metadata(path)
-            .map_err(|error| LoadError::Read { path: path.display().to_string(), error: error.to_string() })?;
+        let metadata = fs::metadata(path).map_err(|error| LoadError::Read {
+            path: path.display().to_string(),
+            error: error.to_string(),
+        })?;
         let mut files = Vec::new();
         if metadata.is_dir() {
             collect(path, &mut files)?;
@@ -192,9 +192,10 @@ pub(crate) fn write_batch(
         verdict: verdict(run.verdict),
         oracle: run.oracle.clone(),
         sentence: run.sentence.clone(),
-        replay: run.folder.as_ref().map_or(String::new(), |folder| {
-            format!("seatrial replay {}/plan.json", folder.display())
-        }),
+        replay: run
+            .folder
+            .as_ref()
+            .map_or(String::new(), |folder| format!("seatrial replay {}/plan.json", folder.display())),
         trace_hash: run.trace_hash.clone(),
         duration_ns: nanos(seconds(run.simulated_seconds)),
         cpu_ns: nanos(seconds(run.cpu_seconds)),

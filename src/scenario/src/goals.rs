@@ -34,7 +34,9 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             .find(|op| op.outcome.answered().is_some() && !op.input.can_write())
             .and_then(|op| end(op.ret)),
         GoalKind::WriteAmbiguous => operations
-            .find(|op| op.input.can_write() && op.ret.is_some() && matches!(op.outcome, Outcome::Unknown { .. }))
+            .find(|op| {
+                op.input.can_write() && op.ret.is_some() && matches!(op.outcome, Outcome::Unknown { .. })
+            })
             .and_then(|op| end(op.ret)),
         GoalKind::ServedDuringFault => operations
             .filter(|op| op.outcome.answered().is_some_and(|(_, answer)| answer.changed()))
@@ -58,17 +60,22 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
                 .map(|(_, at)| at)
         }
         GoalKind::MemberRestarted => {
-            let again = log.observed.iter().find(|seen| {
-                seen.incarnation > 0 && matches!(seen.what, Observation::Started { .. })
-            });
+            let again = log
+                .observed
+                .iter()
+                .find(|seen| seen.incarnation > 0 && matches!(seen.what, Observation::Started { .. }));
             again.map(|seen| seen.at)
         }
         GoalKind::MemberStopped => observed(&|what| matches!(what, Observation::Failed { .. })),
         GoalKind::SnapshotSent => observed(&|what| matches!(what, Observation::SnapshotStarted { .. })),
-        GoalKind::SnapshotInstalled => observed(&|what| matches!(what, Observation::SnapshotInstalled { .. })),
+        GoalKind::SnapshotInstalled => {
+            observed(&|what| matches!(what, Observation::SnapshotInstalled { .. }))
+        }
         GoalKind::LogCompacted => observed(&|what| matches!(what, Observation::LogCompacted { .. })),
         GoalKind::WalTailCut => observed(&|what| matches!(what, Observation::Finding { damage: false, .. })),
-        GoalKind::WalDamageFound => observed(&|what| matches!(what, Observation::Finding { damage: true, .. })),
+        GoalKind::WalDamageFound => {
+            observed(&|what| matches!(what, Observation::Finding { damage: true, .. }))
+        }
         GoalKind::WatchResumed => {
             let resumed = log.watches.iter().find(|watch| watch.resumes && watch.created_at.is_some());
             resumed.and_then(|watch| watch.created_at)

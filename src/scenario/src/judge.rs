@@ -57,7 +57,8 @@ pub fn judge(log: &RunLog) -> Judgement {
 }
 
 fn praise(log: &RunLog, oracles: usize) -> String {
-    let answered = log.history.operations.iter().filter(|operation| operation.outcome.answered().is_some()).count();
+    let answered =
+        log.history.operations.iter().filter(|operation| operation.outcome.answered().is_some()).count();
     let healed = log.healing.as_ref().and_then(|healing| Some(healing.healed? - healing.began));
     let healed = healed.map_or(String::new(), |took| format!(", healed after {:.1} s", took.as_secs_f64()));
     let faults = match log.faults.len() {

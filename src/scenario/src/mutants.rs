@@ -58,7 +58,7 @@ pub const HUNTS: &[Hunt] = &[
     },
     Hunt {
         bug: Planted::D02,
-        scenarios: &["wal-rot-majority", "wal-damage"],
+        scenarios: &["rotten-log", "wal-damage"],
         oracles: &["durability", "leader-completeness", "state-machine-safety", "linearizable", "no-panic"],
     },
 ];
@@ -107,8 +107,8 @@ mod campaign {
         pub text: String,
         /// Where it was found: the run, as summed up.
         pub run: Option<RunSummary>,
-        /// It was found by an oracle of its row.
-        pub right_oracle: bool,
+        /// The oracle of its row that found it, the one we expected first before the others.
+        pub oracle: Option<String>,
         /// Runs tried, the finding one included.
         pub runs: u64,
         /// Time until it was found, or given up.
@@ -119,7 +119,7 @@ mod campaign {
         /// Whether it was found, by an oracle that we named beforehand.
         #[must_use]
         pub fn is_found(&self) -> bool {
-            self.run.is_some() && self.right_oracle
+            self.oracle.is_some()
         }
     }
 
@@ -180,14 +180,14 @@ mod campaign {
         });
         plant(&[]);
         let run = found.into_inner().expect("no panic while held").map(|(_, run)| run);
-        let right_oracle = run.as_ref().is_some_and(|run| {
-            run.violated.iter().any(|oracle| hunt.oracles.contains(&oracle.as_str()))
-        });
+        let violated =
+            |oracle: &str| run.as_ref().is_some_and(|run| run.violated.iter().any(|other| other == oracle));
+        let oracle = hunt.oracles.iter().find(|oracle| violated(oracle)).map(|oracle| (*oracle).to_owned());
         Found {
             bug: bug.to_string(),
             text: bug.text().to_owned(),
             run,
-            right_oracle,
+            oracle,
             runs: ran.into_inner(),
             seconds: (clock() - began).as_secs_f64(),
         }
@@ -202,13 +202,13 @@ mod campaign {
             let run = one.run.as_ref();
             rows.push(vec![
                 one.bug.clone(),
-                match (run, one.right_oracle) {
-                    (Some(_), true) => "yes",
-                    (Some(_), false) => "by another oracle",
+                match (run, &one.oracle) {
+                    (Some(_), Some(_)) => "yes",
+                    (Some(_), None) => "by another oracle",
                     (None, _) => "NO",
                 }
                 .to_owned(),
-                run.and_then(|run| run.oracle.clone()).unwrap_or_else(|| "-".to_owned()),
+                one.oracle.clone().or_else(|| run?.oracle.clone()).unwrap_or_else(|| "-".to_owned()),
                 run.map_or("-".to_owned(), |run| run.scenario.clone()),
                 run.map_or("-".to_owned(), |run| run.seed.to_string()),
                 one.runs.to_string(),

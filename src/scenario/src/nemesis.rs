@@ -1,13 +1,16 @@
 //! Carries out planned faults: resolves whom they hit, keeps track of what overlaps, and undoes it all.
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
-use crate::format::spec::{DamagePlace, NemesisKind, Shape, Target};
+use crate::format::spec::{DamagePlace, LinkDown, NemesisKind, Shape, Target};
 use crate::plan::{Plan, PlannedFault};
 use crate::record::{FaultRecord, Notebook};
 use crate::theatre::{Theatre, TheatreError};
 use seatrial_types::MemberId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+
+/// How long a link breaks connections: long enough for something to be sent over each of them.
+const RESET_LASTS: Duration = Duration::from_millis(20);
 
 /// What an active fault holds on to.
 #[derive(Clone, Debug, Default)]
@@ -81,19 +84,26 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             let fault = self.fault(id);
             self.end(&fault).await?;
         }
-        for member in self.members.clone() {
-            if !self.theatre.is_running(member) {
-                self.start(member).await?;
+        let members = self.members.clone();
+        self.start_stopped(&members).await
+    }
+
+    /// Starts those of these which do not run: members may stop by themselves, and again while they heal.
+    pub(crate) async fn start_stopped(&mut self, members: &[MemberId]) -> Result<(), TheatreError> {
+        for member in members {
+            if !self.theatre.is_running(*member) {
+                self.start(*member).await?;
             }
         }
         Ok(())
     }
 
-    /// Starts what does not run: members may stop by themselves, and again while they heal.
-    pub(crate) async fn start_stopped(&mut self) -> Result<(), TheatreError> {
+    /// Takes down all but these.
+    pub(crate) async fn keep_only(&mut self, members: &[MemberId]) -> Result<(), TheatreError> {
         for member in self.members.clone() {
-            if !self.theatre.is_running(member) {
-                self.start(member).await?;
+            if !members.contains(&member) {
+                self.notebook.down(member, "kill", self.theatre.now());
+                self.theatre.kill(member).await?;
             }
         }
         Ok(())
@@ -119,14 +129,23 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             NemesisKind::Partition => {
                 let clients = self.plan.clients.iter().map(|client| client.machine);
                 let cut = partition(fault, leader, clients);
-                active.links = cut.links.iter().map(|(a, b)| (*a, *b, LinkRule { cut: true, ..LinkRule::default() })).collect();
+                active.links = cut
+                    .links
+                    .iter()
+                    .map(|(a, b)| (*a, *b, LinkRule { cut: true, ..LinkRule::default() }))
+                    .collect();
                 active.targets = cut.targets;
                 cut.text
             }
             NemesisKind::Flapping => {
                 turns = true;
-                active.links = self.links_of(&active.targets, LinkRule { cut: true, ..LinkRule::default() }, false);
-                format!("links of {} go down and up every {:?}", names(&active.targets), fault.period)
+                // Down from the first turn on, which follows at once.
+                active.links = self.links_of(&active.targets, LinkRule::default(), false);
+                let what = match fault.how {
+                    LinkDown::Cut => "links of",
+                    LinkDown::Reset => "connections of",
+                };
+                format!("{what} {} go down and up every {:?}", names(&active.targets), fault.period)
             }
             NemesisKind::Kill => {
                 active.down.extend(&active.targets);
@@ -151,16 +170,32 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 format!("{} % of packets of {} lost", percent(fault.rate_ppm), names(&active.targets))
             }
             NemesisKind::Latency => {
-                let rule =
-                    LinkRule { extra_latency: fault.delay, extra_jitter: fault.jitter, ..LinkRule::default() };
+                let rule = LinkRule {
+                    extra_latency: fault.delay,
+                    extra_jitter: fault.jitter,
+                    ..LinkRule::default()
+                };
                 active.links = self.links_of(&active.targets, rule, true);
-                format!("packets of {} take {:?} to {:?} longer", names(&active.targets), fault.delay, fault.delay + fault.jitter)
+                format!(
+                    "packets of {} take {:?} to {:?} longer",
+                    names(&active.targets),
+                    fault.delay,
+                    fault.delay + fault.jitter
+                )
             }
             NemesisKind::SlowDisk => {
-                let slow =
-                    DiskFault { sync_latency: fault.delay, sync_jitter: fault.jitter, ..DiskFault::default() };
+                let slow = DiskFault {
+                    sync_latency: fault.delay,
+                    sync_jitter: fault.jitter,
+                    ..DiskFault::default()
+                };
                 active.disks = active.targets.iter().map(|member| (*member, slow)).collect();
-                format!("syncs of {} take {:?} to {:?}", names(&active.targets), fault.delay, fault.delay + fault.jitter)
+                format!(
+                    "syncs of {} take {:?} to {:?}",
+                    names(&active.targets),
+                    fault.delay,
+                    fault.delay + fault.jitter
+                )
             }
             NemesisKind::SyncError => {
                 let fails = DiskFault { sync_fails: true, ..DiskFault::default() };
@@ -181,7 +216,9 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 let parts: Vec<String> = active
                     .targets
                     .iter()
-                    .map(|member| format!("{member}: {:+} ppm, wall {:+} ms", drift(member).0, drift(member).1))
+                    .map(|member| {
+                        format!("{member}: {:+} ppm, wall {:+} ms", drift(member).0, drift(member).1)
+                    })
                     .collect();
                 format!("clocks: {}", parts.join("; "))
             }
@@ -251,24 +288,27 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         let round = active.round;
         active.round += 1;
         if fault.kind == NemesisKind::Flapping {
-            if round % 2 == 1 {
-                // An odd turn is an up: the links are kept aside by being healthy.
-                for (_, _, rule) in &mut active.links {
-                    rule.cut = false;
-                }
-            } else {
-                for (_, _, rule) in &mut active.links {
-                    rule.cut = true;
+            let is_down = round % 2 == 0;
+            for (_, _, rule) in &mut active.links {
+                match fault.how {
+                    LinkDown::Cut => rule.cut = is_down,
+                    LinkDown::Reset => rule.reset = is_down,
                 }
             }
-            self.agenda.insert((now + fault.period / 2, Moment::Turn, fault.id));
+            let down = match fault.how {
+                LinkDown::Cut => fault.period / 2,
+                LinkDown::Reset => RESET_LASTS.min(fault.period / 2),
+            };
+            let next = if is_down { down } else { fault.period.saturating_sub(down) };
+            self.agenda.insert((now + next, Moment::Turn, fault.id));
             return self.apply_links();
         }
         // Rolling restart: even turns take the next member down, odd ones bring it back.
         let Some(member) = active.targets.get(round / 2).copied() else { return Ok(()) };
         if round % 2 == 0 {
             active.down.insert(member);
-            let others_hold = self.active.iter().any(|(id, other)| *id != fault.id && other.down.contains(&member));
+            let others_hold =
+                self.active.iter().any(|(id, other)| *id != fault.id && other.down.contains(&member));
             if !others_hold {
                 self.take_down(NemesisKind::Kill, member).await?;
             }
@@ -384,9 +424,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 fn whom(target: Target, order: &[MemberId], leader: Option<MemberId>) -> Vec<MemberId> {
     let mut chosen = match target {
         Target::Leader => vec![leader.unwrap_or(order[0])],
-        Target::Follower => {
-            order.iter().copied().filter(|member| Some(*member) != leader).take(1).collect()
-        }
+        Target::Follower => order.iter().copied().filter(|member| Some(*member) != leader).take(1).collect(),
         Target::Random => vec![order[0]],
         Target::All => order.to_vec(),
         Target::Majority => order[..order.len() / 2 + 1].to_vec(),
@@ -441,7 +479,8 @@ fn partition(fault: &PlannedFault, leader: Option<MemberId>, clients: impl Itera
                     links.push((Place::Member(*from), Place::Member(*to)));
                 }
             }
-            let verb = if fault.coin { "hears the others but is not heard" } else { "is heard but hears nobody" };
+            let verb =
+                if fault.coin { "hears the others but is not heard" } else { "is heard but hears nobody" };
             text = format!("{} {verb}", names(&side));
         }
         Shape::Bridge => {

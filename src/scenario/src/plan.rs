@@ -2,7 +2,8 @@
 
 use crate::chance::Chance;
 use crate::format::spec::{
-    DamagePlace, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind, WorkloadSpec,
+    DamagePlace, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
+    WorkloadSpec,
 };
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,8 @@ pub struct Plan {
     pub clients: Vec<ClientPlan>,
     /// In order of their beginning.
     pub faults: Vec<PlannedFault>,
+    /// After the storm only these run at first, a bare majority, and must serve; empty: all run at once.
+    pub core: Vec<MemberId>,
 }
 
 /// Settings of the members, drawn.
@@ -38,6 +41,7 @@ pub struct Knobs {
     pub snapshot_entries: u64,
     pub keep_entries: u64,
     pub append_bytes: u64,
+    pub inflight: u64,
     pub chunk_bytes: u64,
     pub net_latency: Duration,
     pub sync_latency: Duration,
@@ -110,6 +114,8 @@ pub struct PlannedFault {
     pub clients_split: bool,
     /// Flapping, rolling restart.
     pub period: Duration,
+    /// Flapping.
+    pub how: LinkDown,
     /// Loss.
     pub rate_ppm: u32,
     /// Latency, slow disk.
@@ -156,6 +162,7 @@ impl Plan {
             knobs: draw_knobs(scenario, &mut Chance::stream(seed, "knobs")),
             clients: draw_clients(scenario, &members, seed, &mut swarm),
             faults,
+            core: draw_core(scenario, &members, &mut Chance::stream(seed, "core")),
         }
     }
 
@@ -194,6 +201,22 @@ fn draw_swarm(scenario: &Scenario, chance: &mut Chance) -> Vec<bool> {
     kept
 }
 
+/// Every second seed heals a bare majority first: all members together hide who cannot do without whom.
+fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> Vec<MemberId> {
+    let (is_wanted, order) = (chance.one_in(2), chance.shuffled(members));
+    // A member whose disk lost what it had acknowledged does not vote until the others made it whole; with it,
+    // a bare majority is none.
+    let loses = |nemesis: &NemesisSpec| {
+        matches!(nemesis.kind, NemesisKind::WalDamage | NemesisKind::LyingSync | NemesisKind::SyncError)
+    };
+    if !is_wanted || members.len() < 3 || scenario.nemeses.iter().any(loses) {
+        return Vec::new();
+    }
+    let mut core = order[..members.len() / 2 + 1].to_vec();
+    core.sort_unstable();
+    core
+}
+
 fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
     let choices = &scenario.knobs;
     Knobs {
@@ -203,6 +226,7 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         snapshot_entries: chance.pick(&choices.snapshot_entries),
         keep_entries: chance.pick(&choices.keep_entries),
         append_bytes: chance.pick(&choices.append_bytes),
+        inflight: chance.pick(&choices.inflight),
         chunk_bytes: chance.pick(&choices.chunk_bytes),
         net_latency: chance.pick(&choices.net_latency),
         sync_latency: chance.pick(&choices.sync_latency),
@@ -296,6 +320,7 @@ fn draw_faults(
             shape: nemesis.shape,
             clients_split: nemesis.clients_split,
             period: nemesis.period,
+            how: nemesis.how,
             rate_ppm: nemesis.rate_ppm,
             delay: nemesis.delay,
             jitter: nemesis.jitter,

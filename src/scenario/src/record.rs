@@ -109,8 +109,10 @@ pub struct OutageRecord {
 /// How the healing went.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healing {
-    /// The storm was over.
+    /// The storm was over, or the members that were held back came.
     pub began: Duration,
+    /// Members that ran: all, or the bare majority that must do without the others first.
+    pub up: Vec<MemberId>,
     /// Everything asked for was seen.
     pub healed: Option<Duration>,
     /// What was still missing at the last look.
@@ -324,7 +326,8 @@ impl Notebook {
 
     pub(crate) fn up(&self, member: MemberId, at: Duration) {
         let mut pages = self.pages();
-        let open = pages.log.outages.iter_mut().filter(|outage| outage.member == member && outage.to.is_none());
+        let open =
+            pages.log.outages.iter_mut().filter(|outage| outage.member == member && outage.to.is_none());
         open.for_each(|outage| outage.to = Some(at));
     }
 

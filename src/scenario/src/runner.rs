@@ -31,7 +31,11 @@ const LAST_LOOK: Duration = Duration::from_secs(10);
 #[must_use]
 pub fn time_limit(plan: &Plan) -> Duration {
     let leases = plan.clients.iter().map(|client| client.spec.ttl * 3).max().unwrap_or_default();
-    plan.scenario.time + plan.scenario.expect.heals_within + leases + LAST_LOOK * 6 + Duration::from_secs(60)
+    plan.scenario.time
+        + plan.scenario.expect.heals_within * 2
+        + leases
+        + LAST_LOOK * 6
+        + Duration::from_secs(60)
 }
 
 /// Plays the plan. Everything worth knowing goes into the notebook, also where it ends early; the answer is
@@ -65,10 +69,20 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     nemesis.calm().await?;
 
     let mut runner = Runner { theatre, plan, notebook, client: theatre.client(RUNNER), probes: 0 };
-    let healing = runner.heal(&mut nemesis).await?;
-    let healed = healing.healed.is_some();
-    notebook.healing(healing.clone());
-    if healed {
+    let all: Vec<MemberId> = plan.members().collect();
+    let mut is_alive = true;
+    if !plan.core.is_empty() {
+        nemesis.keep_only(&plan.core).await?;
+        let healing = runner.heal(&mut nemesis, &plan.core).await?;
+        is_alive = healing.healed.is_some();
+        notebook.healing(healing);
+    }
+    let mut healing = Healing::default();
+    if is_alive {
+        healing = runner.heal(&mut nemesis, &all).await?;
+        notebook.healing(healing.clone());
+    }
+    if healing.healed.is_some() {
         // The last look comes after every acknowledgement, or it would miss some.
         leave(theatre, || curtain.actors()).await?;
         let healing = runner.wait_for_leases(healing).await;
@@ -109,40 +123,57 @@ impl<T: Theatre> Runner<'_, T> {
     }
 
     async fn ask(&mut self, member: MemberId, input: Input) -> Option<i64> {
-        let answer = ask(self.theatre, &mut self.client, RUNNER, member, input, PATIENCE, self.notebook).await;
+        let answer =
+            ask(self.theatre, &mut self.client, RUNNER, member, input, PATIENCE, self.notebook).await;
         answer.map(|(revision, _)| revision)
     }
 
     /// Until the bound: one leader that all know, fresh writes and reads served through every member, equal
     /// hashes of the keys at one revision.
-    async fn heal(&mut self, nemesis: &mut Nemesis<'_, T>) -> Result<Healing, TheatreError> {
+    async fn heal(&mut self, nemesis: &mut Nemesis<'_, T>, up: &[MemberId]) -> Result<Healing, TheatreError> {
         let began = self.theatre.now();
         let bound = began + self.plan.scenario.expect.heals_within;
         let mut served = BTreeMap::new();
         loop {
-            nemesis.start_stopped().await?;
+            nemesis.start_stopped(up).await?;
             let mut missing = Vec::new();
-            self.probe(&mut served, &mut missing).await;
+            self.probe(up, &mut served, &mut missing).await;
             let mut hashes = Vec::new();
             if missing.is_empty() {
-                self.look_for_one_leader(&mut missing).await;
+                self.look_for_one_leader(up, &mut missing).await;
             }
             if missing.is_empty() {
                 let newest = served.values().copied().max().unwrap_or(1);
-                hashes = self.hashes(newest, &mut missing).await;
+                hashes = self.hashes(up, newest, &mut missing).await;
             }
             let now = self.theatre.now();
             let healed = (missing.is_empty() && now <= bound).then_some(now);
+            if missing.is_empty() && now > bound {
+                missing.push(format!("all of it until {:?} too late", now - bound));
+            }
             if healed.is_some() || now >= bound {
-                return Ok(Healing { began, healed, missing, hashes, leases_left: Vec::new(), leases_looked: None });
+                return Ok(Healing {
+                    began,
+                    up: up.to_vec(),
+                    healed,
+                    missing,
+                    hashes,
+                    leases_left: Vec::new(),
+                    leases_looked: None,
+                });
             }
             self.theatre.sleep_until((now + LOOK).min(bound)).await;
         }
     }
 
     /// A fresh write and a fresh read through every member that has not served both yet.
-    async fn probe(&mut self, served: &mut BTreeMap<MemberId, i64>, missing: &mut Vec<String>) {
-        for member in self.plan.members() {
+    async fn probe(
+        &mut self,
+        up: &[MemberId],
+        served: &mut BTreeMap<MemberId, i64>,
+        missing: &mut Vec<String>,
+    ) {
+        for member in up.iter().copied() {
             if served.contains_key(&member) {
                 continue;
             }
@@ -161,9 +192,9 @@ impl<T: Theatre> Runner<'_, T> {
         }
     }
 
-    async fn look_for_one_leader(&mut self, missing: &mut Vec<String>) {
+    async fn look_for_one_leader(&mut self, up: &[MemberId], missing: &mut Vec<String>) {
         let mut leaders = BTreeMap::new();
-        for member in self.plan.members() {
+        for member in up.iter().copied() {
             match self.call(member, Request::Status).await {
                 Some(Response::Status(status)) if status.leader != MemberId::NONE => {
                     leaders.insert(member, (status.leader, status.raft_term));
@@ -176,15 +207,17 @@ impl<T: Theatre> Runner<'_, T> {
         if leaders.values().any(|leader| Some(leader) != first) {
             let told: Vec<String> = leaders
                 .iter()
-                .map(|(member, (leader, term))| format!("{member} says {leader:x} in term {term}", leader = leader.0))
+                .map(|(member, (leader, term))| {
+                    format!("{member} says {leader:x} in term {term}", leader = leader.0)
+                })
                 .collect();
             missing.push(format!("one leader ({})", told.join(", ")));
         }
     }
 
-    async fn hashes(&mut self, newest: i64, missing: &mut Vec<String>) -> Vec<MemberHash> {
+    async fn hashes(&mut self, up: &[MemberId], newest: i64, missing: &mut Vec<String>) -> Vec<MemberHash> {
         let mut hashes: Vec<MemberHash> = Vec::new();
-        for member in self.plan.members() {
+        for member in up.iter().copied() {
             match self.call(member, Request::HashKv { revision: Revision(newest) }).await {
                 Some(Response::HashKv(answer)) => hashes.push(MemberHash {
                     member,
@@ -233,10 +266,7 @@ impl<T: Theatre> Runner<'_, T> {
     async fn last_look(&mut self) -> FinalState {
         let mut last = FinalState::default();
         for member in self.plan.members() {
-            let all = RangeRequest {
-                range: KeyRange::prefix(&b""[..]),
-                ..RangeRequest::default()
-            };
+            let all = RangeRequest { range: KeyRange::prefix(&b""[..]), ..RangeRequest::default() };
             if let Some(Response::Range(range)) = self.call(member, Request::Range(all)).await {
                 last.revision = range.header.revision.0;
                 last.kvs = range.kvs;
@@ -287,7 +317,8 @@ impl<T: Theatre> Runner<'_, T> {
                     continue 'open;
                 }
                 ledger.extend(said.events);
-                let reached = ledger.last().map_or(0, |event: &seatrial_types::Event| event.kv.mod_revision.0);
+                let reached =
+                    ledger.last().map_or(0, |event: &seatrial_types::Event| event.kv.mod_revision.0);
                 if reached >= last.revision && !said.fragment {
                     ledger.retain(|event| event.kv.mod_revision.0 <= last.revision);
                     last.ledger = ledger;

@@ -7,7 +7,8 @@ use crate::format::spec::VerdictKind;
 /// that replays it.
 #[must_use]
 pub fn scenarios(outcome: &BatchOutcome) -> String {
-    let mut rows = vec![row(["scenario", "verdict", "runs", "oracle", "seed", "sim s", "cpu s", "sim s / cpu s"])];
+    let mut rows =
+        vec![row(["scenario", "verdict", "runs", "oracle", "seed", "sim s", "cpu s", "sim s / cpu s"])];
     for scenario in &outcome.scenarios {
         rows.push(row([
             &scenario.scenario,
@@ -45,7 +46,11 @@ pub fn scenarios(outcome: &BatchOutcome) -> String {
             .find(|run| run.scenario == scenario.scenario && Some(run.seed) == scenario.seed)
             .and_then(|run| run.folder.as_ref());
         if let Some(folder) = folder {
-            text += &format!("  report: {}/report.html\n  replay: seatrial replay {}/plan.json\n", folder.display(), folder.display());
+            text += &format!(
+                "  report: {}/report.html\n  replay: seatrial replay {}/plan.json\n",
+                folder.display(),
+                folder.display()
+            );
         }
     }
     if let Some(report) = &outcome.report {
@@ -92,7 +97,9 @@ fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
 pub(crate) fn layout(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
-        .map(|at| rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .map(|at| {
+            rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
         .collect();
     let mut text = String::new();
     for row in rows {

@@ -221,8 +221,12 @@ fn progress(log: &RunLog) -> Vec<ProgressSeries> {
             Observation::Durable { index } => *last = index.0,
             _ => continue,
         }
-        let point =
-            ProgressPoint { at: nanos(seen.at), last: (*last).max(*applied), commit: *applied, applied: *applied };
+        let point = ProgressPoint {
+            at: nanos(seen.at),
+            last: (*last).max(*applied),
+            commit: *applied,
+            applied: *applied,
+        };
         let points = series.entry(seen.member).or_default();
         let is_first = points.len() < 2;
         match points.last_mut() {
@@ -243,7 +247,9 @@ fn logs(log: &RunLog) -> Vec<LogLine> {
                 ("info", format!("started in term {term}, applied {applied}"))
             }
             Observation::BootFailed { error } => ("error", format!("does not start: {error}")),
-            Observation::Role { term, role: Role::Leader, .. } => ("info", format!("became leader of term {term}")),
+            Observation::Role { term, role: Role::Leader, .. } => {
+                ("info", format!("became leader of term {term}"))
+            }
             Observation::SnapshotStarted { to, index } => {
                 ("info", format!("began to send a snapshot of index {index} to m{to}"))
             }
@@ -255,15 +261,18 @@ fn logs(log: &RunLog) -> Vec<LogLine> {
             Observation::LeaseExpired { lease } => ("debug", format!("lease {lease} ran out")),
             Observation::Failed { why } => ("error", format!("stopped: {why}")),
             Observation::Said { level, text } => (level.as_str(), text.clone()),
-            Observation::Applied { .. }
-            | Observation::Role { .. }
-            | Observation::Durable { .. } => continue,
+            Observation::Applied { .. } | Observation::Role { .. } | Observation::Durable { .. } => continue,
         };
         lines.push(LogLine { at: nanos(seen.at), member: name(seen.member), level: level.to_owned(), text });
     }
     for (member, text) in &log.panics {
         let member = member.map_or("harness".to_owned(), name);
-        lines.push(LogLine { at: nanos(log.ended), member, level: "error".to_owned(), text: format!("panicked: {text}") });
+        lines.push(LogLine {
+            at: nanos(log.ended),
+            member,
+            level: "error".to_owned(),
+            text: format!("panicked: {text}"),
+        });
     }
     lines
 }
@@ -285,7 +294,12 @@ fn goals_of(log: &RunLog) -> Vec<Goal> {
         .iter()
         .map(|goal| {
             let at = times.get(goal).copied().flatten();
-            Goal { name: goal.name().to_owned(), reached: at.is_some(), at: at.map(nanos), text: String::new() }
+            Goal {
+                name: goal.name().to_owned(),
+                reached: at.is_some(),
+                at: at.map(nanos),
+                text: String::new(),
+            }
         })
         .collect()
 }

@@ -89,7 +89,10 @@ fn each_wrong_cluster_is_found_by_the_oracle_for_it() {
     ] {
         let (verdict, violated) = verdict_of(bug);
         assert_eq!(verdict, VerdictKind::Violation, "{bug:?}");
-        assert!(violated.iter().any(|name| name == oracle), "{bug:?} was found by {violated:?}, not {oracle}");
+        assert!(
+            violated.iter().any(|name| name == oracle),
+            "{bug:?} was found by {violated:?}, not {oracle}"
+        );
     }
 }
 
@@ -127,7 +130,8 @@ fn a_batch_writes_a_folder_for_the_first_seed_and_for_each_failure() {
     let outcome = run_batch(&FakeStage(Bug::None), &[storm()], 3..6, &options, &|_, _, _| {});
     assert_eq!(outcome.exit_code(), 0, "{outcome:#?}");
     assert!(outcome.is_as_expected());
-    let folders: Vec<u64> = outcome.runs.iter().filter(|run| run.folder.is_some()).map(|run| run.seed).collect();
+    let folders: Vec<u64> =
+        outcome.runs.iter().filter(|run| run.folder.is_some()).map(|run| run.seed).collect();
     assert_eq!(folders, [3]);
     for name in ["plan.json", "history.jsonl", "record.json", "report.html", "logs/member-1.log"] {
         assert!(folder.path().join("storm-3").join(name).is_file(), "{name}");
@@ -154,14 +158,17 @@ fn a_goal_that_no_seed_reaches_is_inconclusive_only_over_seeds_enough() {
         options: Vec::new(),
         stop_at_violation: false,
     };
-    let run = |seeds| run_batch(&FakeStage(Bug::None), std::slice::from_ref(&scenario), seeds, &options, &|_, _, _| {});
+    let run = |seeds| {
+        run_batch(&FakeStage(Bug::None), std::slice::from_ref(&scenario), seeds, &options, &|_, _, _| {})
+    };
     assert_eq!(run(0..10).exit_code(), 3, "never a pass");
     assert_eq!(run(0..1).exit_code(), 0, "one seed need not meet a rare event");
 }
 
 #[test]
 fn a_negative_scenario_is_as_expected_only_when_it_fails() {
-    let text = STORM.replace("heals_within", "verdict = \"violation\"\noracle = \"durability\"\nheals_within");
+    let text =
+        STORM.replace("heals_within", "verdict = \"violation\"\noracle = \"durability\"\nheals_within");
     let scenario = parse("negative.toml", &text).unwrap();
     let options = BatchOptions {
         jobs: 1,
@@ -170,7 +177,8 @@ fn a_negative_scenario_is_as_expected_only_when_it_fails() {
         options: Vec::new(),
         stop_at_violation: false,
     };
-    let run = |bug| run_batch(&FakeStage(bug), std::slice::from_ref(&scenario), 0..2, &options, &|_, _, _| {});
+    let run =
+        |bug| run_batch(&FakeStage(bug), std::slice::from_ref(&scenario), 0..2, &options, &|_, _, _| {});
     let lying = run(Bug::LosesWrites);
     assert!(lying.is_as_expected(), "{lying:#?}");
     assert_eq!(lying.exit_code(), 1);

@@ -2,8 +2,8 @@
 
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, Expect, GoalKind, KnobChoices, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target,
-    VerdictKind, WorkloadKind, WorkloadSpec,
+    DamagePlace, Expect, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape,
+    Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use crate::oracles;
@@ -21,6 +21,7 @@ const KNOB_KEYS: &[&str] = &[
     "snapshot_entries",
     "keep_entries",
     "append",
+    "inflight",
     "chunk",
     "net_latency",
     "sync_latency",
@@ -391,9 +392,11 @@ fn subtables<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Vec<(&'a DeTable<'
     for item in list {
         match item.get_ref().as_table() {
             Some(table) => tables.push((table, item.span())),
-            None => {
-                top.complain(item.span(), format!("a {key} is a table"), format!("write it below `[[{key}]]`"))
-            }
+            None => top.complain(
+                item.span(),
+                format!("a {key} is a table"),
+                format!("write it below `[[{key}]]`"),
+            ),
         }
     }
     tables
@@ -434,6 +437,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     };
     let snapshot_entries = counts("snapshot_entries", usual.snapshot_entries);
     let keep_entries = counts("keep_entries", usual.keep_entries);
+    let inflight = counts("inflight", usual.inflight);
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
     {
@@ -452,6 +456,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         snapshot_entries,
         keep_entries,
         append_bytes,
+        inflight,
         chunk_bytes,
         net_latency,
         sync_latency,
@@ -482,8 +487,7 @@ fn read_workload(
     span: Range<usize>,
     complaints: &mut Vec<Complaint>,
 ) -> Option<WorkloadSpec> {
-    let kind =
-        read_kind(table, &span, "workload", WorkloadKind::NAMES, complaints, WorkloadKind::from_name)?;
+    let kind = read_kind(table, &span, "workload", WorkloadKind::NAMES, complaints, WorkloadKind::from_name)?;
     let keys: &[&str] = match kind {
         WorkloadKind::Kv => {
             &["name", "clients", "think", "rate", "keys", "value", "mix", "serializable", "timeout"]
@@ -553,8 +557,7 @@ fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {
         (OpKind::Get, 30),
         (OpKind::Range, 8),
         (OpKind::Delete, 6),
-        (OpKind::Cas, 14),
-        (OpKind::Compact, 1),
+        (OpKind::Cas, 16),
     ];
     let Some(value) = section.get("mix") else { return usual };
     let Some(table) = value.get_ref().as_table() else {
@@ -587,7 +590,8 @@ fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {
 fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
     match kind {
         NemesisKind::Partition => &["shape", "target", "clients"],
-        NemesisKind::Flapping | NemesisKind::RollingRestart => &["target", "period"],
+        NemesisKind::Flapping => &["target", "period", "how"],
+        NemesisKind::RollingRestart => &["target", "period"],
         NemesisKind::Kill
         | NemesisKind::PowerLoss
         | NemesisKind::Pause
@@ -639,11 +643,30 @@ fn read_nemesis(
     }
     let always = section.boolean("always", false);
     let usual_target = match kind {
-        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => Target::All,
+        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => {
+            Target::All
+        }
         _ => Target::Random,
     };
     let target = section.target(members, usual_target);
-    let shape = section.name("shape", "shape of a partition", Shape::NAMES, Shape::MajorityMinority, Shape::from_name);
+    let has_one_way = section.get("shape").and_then(|shape| shape.get_ref().as_str()) == Some("one-way");
+    if kind == NemesisKind::Partition
+        && !has_one_way
+        && let Some(value) = section.get("target")
+    {
+        section.complain(
+            value.span(),
+            "only the shape \"one-way\" asks for a target".to_owned(),
+            "the other shapes say by their name whom they hit; drop the line".to_owned(),
+        );
+    }
+    let shape = section.name(
+        "shape",
+        "shape of a partition",
+        Shape::NAMES,
+        Shape::MajorityMinority,
+        Shape::from_name,
+    );
     if kind == NemesisKind::Partition && members < 2 {
         let span = section.get("name").map_or(0..0, Spanned::span);
         section.complain(
@@ -659,6 +682,7 @@ fn read_nemesis(
             _ => None,
         });
     let period = section.duration("period", ms(10)..=seconds(600), ms(600));
+    let how = section.name("how", "way to be down", LinkDown::NAMES, LinkDown::Cut, LinkDown::from_name);
     let rate_ppm = match section.get("rate") {
         Some(value) => section.unit("rate", value, "\"10%\"", units::share_ppm).unwrap_or(0),
         None => 100_000,
@@ -670,8 +694,13 @@ fn read_nemesis(
         None => 500,
     };
     let step = section.duration("step", Duration::ZERO..=seconds(86_400), seconds(2));
-    let place =
-        section.name("place", "place of damage", DamagePlace::NAMES, DamagePlace::Tail, DamagePlace::from_name);
+    let place = section.name(
+        "place",
+        "place of damage",
+        DamagePlace::NAMES,
+        DamagePlace::Tail,
+        DamagePlace::from_name,
+    );
     Some(NemesisSpec {
         kind,
         start,
@@ -683,6 +712,7 @@ fn read_nemesis(
         shape,
         clients_split,
         period,
+        how,
         rate_ppm,
         delay,
         jitter,
@@ -706,20 +736,17 @@ fn read_expect(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Com
         }
         Some(text.to_owned())
     };
-    let oracles =
-        section.choices("oracles", oracles::defaults(), |section, value| oracle_name(section, "oracles", value));
+    let oracles = section
+        .choices("oracles", oracles::defaults(), |section, value| oracle_name(section, "oracles", value));
     let heals_within = section.duration("heals_within", seconds(1)..=seconds(600), seconds(20));
-    let verdict = section.name(
-        "verdict",
-        "expected verdict",
-        &["pass", "violation"],
-        VerdictKind::Pass,
-        |text| match text {
-            "pass" => Some(VerdictKind::Pass),
-            "violation" => Some(VerdictKind::Violation),
-            _ => None,
-        },
-    );
+    let verdict =
+        section.name("verdict", "expected verdict", &["pass", "violation"], VerdictKind::Pass, |text| {
+            match text {
+                "pass" => Some(VerdictKind::Pass),
+                "violation" => Some(VerdictKind::Violation),
+                _ => None,
+            }
+        });
     let oracle = section.get("oracle").and_then(|value| oracle_name(&mut section, "oracle", value));
     if let Some(value) = section.get("oracle")
         && verdict == VerdictKind::Pass

@@ -79,10 +79,16 @@ impl Complaint {
 /// The name nearest to a mistyped one, where one is near enough to be meant.
 pub(crate) fn nearest<'a>(wrong: &str, names: &[&'a str]) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
-    let (distance, name) =
-        names.iter().map(|name| (edit_distance(&wrong, name), *name)).min_by_key(|(distance, _)| *distance)?;
+    let (distance, name) = names
+        .iter()
+        .map(|name| (edit_distance(&wrong, name), *name))
+        .min_by_key(|(distance, _)| *distance)?;
     let near = distance <= 1 + name.len().max(wrong.len()) / 3;
-    if near { Some(name) } else { names.iter().find(|name| name.contains(&wrong) || wrong.contains(*name)).copied() }
+    if near {
+        Some(name)
+    } else {
+        names.iter().find(|name| name.contains(&wrong) || wrong.contains(*name)).copied()
+    }
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).

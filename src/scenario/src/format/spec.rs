@@ -122,6 +122,16 @@ named! {
 }
 
 named! {
+    /// What becomes of packets on a link that is down.
+    LinkDown {
+        /// They wait, and so does their sender.
+        Cut = "cut",
+        /// They break their connection; the link itself is up again at once.
+        Reset = "reset",
+    }
+}
+
+named! {
     /// Where a log is damaged.
     DamagePlace {
         /// Its last record is torn.
@@ -251,6 +261,8 @@ pub struct KnobChoices {
     pub keep_entries: Vec<u64>,
     /// Bytes in one append.
     pub append_bytes: Vec<u64>,
+    /// Appends on the way to one follower.
+    pub inflight: Vec<u64>,
     /// Bytes in one chunk of a snapshot.
     pub chunk_bytes: Vec<u64>,
     /// One-way latency between machines.
@@ -270,9 +282,14 @@ impl Default for KnobChoices {
             snapshot_entries: vec![50, 200, 1000],
             keep_entries: vec![10, 50],
             append_bytes: vec![4 << 10, 64 << 10],
+            inflight: vec![4, 256],
             chunk_bytes: vec![1 << 10, 16 << 10],
             net_latency: vec![Duration::from_micros(300), Duration::from_millis(1), Duration::from_millis(5)],
-            sync_latency: vec![Duration::from_micros(500), Duration::from_millis(2), Duration::from_millis(10)],
+            sync_latency: vec![
+                Duration::from_micros(500),
+                Duration::from_millis(2),
+                Duration::from_millis(10),
+            ],
         }
     }
 }
@@ -327,6 +344,8 @@ pub struct NemesisSpec {
     pub clients_split: bool,
     /// Up and down once in this time (flapping); time between two members (rolling-restart).
     pub period: Duration,
+    /// What a link that is down does (flapping).
+    pub how: LinkDown,
     /// Share of packets (loss).
     pub rate_ppm: u32,
     /// Added latency (latency) or time of a sync (slow-disk).

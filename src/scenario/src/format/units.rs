@@ -12,7 +12,10 @@ fn split_number<'a>(text: &'a str, what: &str, example: &str) -> Result<(f64, &'
         .find(|(at, c)| !(c.is_ascii_digit() || *c == '.' || (*at == 0 && (*c == '-' || *c == '+'))))
         .map_or(text.len(), |(at, _)| at);
     let number = text[..end].parse::<f64>().map_err(|_| {
-        (format!("{text:?} is no {what}"), format!("a {what} is a number with its unit, for example {example:?}"))
+        (
+            format!("{text:?} is no {what}"),
+            format!("a {what} is a number with its unit, for example {example:?}"),
+        )
     })?;
     Ok((number, text[end..].trim()))
 }
@@ -71,7 +74,12 @@ pub(crate) fn share_ppm(text: &str) -> Result<u32, UnitError> {
                 format!("write {:?}", format!("{number}%")),
             ));
         }
-        _ => return Err((format!("{unit:?} is no unit of a share"), "units of a share are % and ppm".to_owned())),
+        _ => {
+            return Err((
+                format!("{unit:?} is no unit of a share"),
+                "units of a share are % and ppm".to_owned(),
+            ));
+        }
     };
     let ppm = number * factor;
     if !(0.0..=1_000_000.0).contains(&ppm) {
@@ -96,7 +104,9 @@ pub(crate) fn drift_ppm(text: &str) -> Result<i64, UnitError> {
                 format!("write {:?}", format!("{number}ppm")),
             ));
         }
-        _ => return Err((format!("{unit:?} is no unit of drift"), "units of drift are ppm and %".to_owned())),
+        _ => {
+            return Err((format!("{unit:?} is no unit of drift"), "units of drift are ppm and %".to_owned()));
+        }
     };
     let ppm = number * factor;
     if ppm.abs() > 500_000.0 {
@@ -123,7 +133,12 @@ pub(crate) fn bytes(text: &str) -> Result<u64, UnitError> {
                 format!("write {:?} or {:?}", format!("{number}B"), format!("{number}KiB")),
             ));
         }
-        _ => return Err((format!("{unit:?} is no unit of size"), "units of size are B, KiB, MiB, GiB".to_owned())),
+        _ => {
+            return Err((
+                format!("{unit:?} is no unit of size"),
+                "units of size are B, KiB, MiB, GiB".to_owned(),
+            ));
+        }
     };
     if number < 0.0 {
         return Err((format!("the size {text:?} is negative"), "sizes are not below \"0B\"".to_owned()));

@@ -12,7 +12,8 @@ use crate::record::RunLog;
 pub(super) fn check(log: &RunLog) -> Finding {
     for seen in &log.observed {
         if let Observation::BootFailed { error } = &seen.what {
-            let sentence = format!("member {} does not start on the disk its crash left: {error}", seen.member);
+            let sentence =
+                format!("member {} does not start on the disk its crash left: {error}", seen.member);
             return Finding::violation(sentence, Some(seen.at), Some(seen.member));
         }
     }

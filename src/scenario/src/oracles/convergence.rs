@@ -1,5 +1,6 @@
 //! After the storm, within the scenario's bound: one leader that all members know, fresh writes and reads
-//! served through every member, one state.
+//! served through every member, one state. Every second plan lets a bare majority run alone first, which must
+//! do without the others.
 //!
 //! Safety alone is kept by a cluster that does nothing; this oracle asks for life. It does not see how long
 //! service was away during the storm.
@@ -10,14 +11,17 @@ use crate::record::RunLog;
 pub(super) fn check(log: &RunLog) -> Finding {
     let bound = log.plan.scenario.expect.heals_within;
     match &log.healing {
-        None if log.panics.is_empty() => {
-            Finding::Unknown("the run ended before it could heal".to_owned())
-        }
+        None if log.panics.is_empty() => Finding::Unknown("the run ended before it could heal".to_owned()),
         None => Finding::Unknown("a panic ended the run before it could heal".to_owned()),
         Some(healing) if healing.healed.is_some() => Finding::Ok,
         Some(healing) => {
-            let sentence =
-                format!("{bound:?} after the last fault had ended these are still missing: {}", healing.missing.join(", "));
+            let up: Vec<String> = healing.up.iter().map(ToString::to_string).collect();
+            let is_part = !up.is_empty() && up.len() < log.plan.members().count();
+            let who = if is_part { format!(" with members {} up", up.join(" ")) } else { String::new() };
+            let sentence = format!(
+                "{bound:?} after the last fault had ended{who} these are still missing: {}",
+                healing.missing.join(", ")
+            );
             Finding::violation(sentence, Some(healing.began + bound), None)
         }
     }

@@ -31,7 +31,10 @@ pub(super) fn check(log: &RunLog) -> Finding {
             return lost(
                 place,
                 operation,
-                format!("was answered at revision {revision}, but the store ends at revision {}", last.revision),
+                format!(
+                    "was answered at revision {revision}, but the store ends at revision {}",
+                    last.revision
+                ),
             );
         }
         if revision < last.ledger_from || !answer.changed() {
@@ -122,7 +125,10 @@ mod tests {
         let mut log = quiet();
         put(&mut log, (1, 2), "a", "1", 2);
         put(&mut log, (3, 4), "a", "2", 3);
-        ends_with(&mut log, vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)]);
+        ends_with(
+            &mut log,
+            vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)],
+        );
         assert_eq!(check(&log), Finding::Ok);
 
         let last = log.last.as_mut().unwrap();

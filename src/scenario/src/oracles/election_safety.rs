@@ -22,7 +22,9 @@ pub(super) fn check(log: &RunLog) -> Finding {
             let first = *led.entry(term).or_insert(me);
             if first != me {
                 let sentence = if first.0 == who {
-                    format!("member {who} leads term {term} again after a restart: it forgot that it had voted")
+                    format!(
+                        "member {who} leads term {term} again after a restart: it forgot that it had voted"
+                    )
                 } else {
                     format!("members {} and {who} both lead term {term}", first.0)
                 };
@@ -35,8 +37,9 @@ pub(super) fn check(log: &RunLog) -> Finding {
         }
         let (other, by) = *named.entry(term).or_insert((leader, who));
         if other != leader {
-            let sentence =
-                format!("member {by} follows {other} in term {term}, member {who} follows {leader} in the same term");
+            let sentence = format!(
+                "member {by} follows {other} in term {term}, member {who} follows {leader} in the same term"
+            );
             return Finding::violation(sentence, Some(seen.at), Some(who));
         }
     }

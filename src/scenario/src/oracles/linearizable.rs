@@ -23,7 +23,9 @@ pub(super) fn check(judged: &Judged<'_>) -> Finding {
         Err(Verdict::Unknown { why }) => Finding::Unknown(why.clone()),
         Ok(_) | Err(Verdict::Ok) => match second_opinion(judged.log) {
             Verdict::Violation(violation) => Finding::Violation(Violation {
-                sentence: format!("the checkers disagree: revisions find no fault, but by search {violation}"),
+                sentence: format!(
+                    "the checkers disagree: revisions find no fault, but by search {violation}"
+                ),
                 at: violation.at.map(std::time::Duration::from_nanos),
                 member: None,
                 operations: violation.operations.clone(),
@@ -78,7 +80,10 @@ mod tests {
                 }),
             },
         });
-        ends_with(&mut log, vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)]);
+        ends_with(
+            &mut log,
+            vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)],
+        );
         log
     }
 

@@ -95,6 +95,9 @@ pub fn defaults() -> Vec<String> {
     NAMES.iter().map(|name| (*name).to_owned()).collect()
 }
 
+/// For the guided check: a record of the store's changes leaves it next to nothing to search for.
+const EXPLAIN: Budget = Budget { steps: 1_000_000, memo_bytes: 64 << 20 };
+
 /// What several oracles need and is computed once: the history's own verdict, with the replay.
 pub(crate) struct Judged<'a> {
     pub(crate) log: &'a RunLog,
@@ -103,7 +106,7 @@ pub(crate) struct Judged<'a> {
 
 impl<'a> Judged<'a> {
     pub(crate) fn new(log: &'a RunLog) -> Self {
-        let explained = seatrial_history::explain(&log.history, &finale(log), Budget::default());
+        let explained = seatrial_history::explain(&log.history, &finale(log), EXPLAIN);
         Self { log, explained }
     }
 }
@@ -116,7 +119,10 @@ fn finale(log: &RunLog) -> Final {
     }
     let state = Snapshot { revision: last.revision, kvs: last.kvs.iter().map(Kv::from).collect() };
     let mut changes: BTreeMap<i64, Change> = BTreeMap::new();
-    for event in &last.ledger {
+    // What was compacted away before the last look, watchers may have seen.
+    let watched = log.watches.iter().flat_map(|watch| &watch.batches).flat_map(|batch| &batch.events);
+    let early = watched.filter(|event| event.kv.mod_revision.0 < last.ledger_from);
+    for event in last.ledger.iter().chain(early) {
         let revision = event.kv.mod_revision.0;
         let change = changes.entry(revision).or_insert_with(|| Change { revision, ..Change::default() });
         let value = (event.kind == EventKind::Put).then(|| Blob(event.kv.value.clone()));

@@ -9,7 +9,9 @@ use seatrial_history::{Rule, Verdict};
 
 pub(super) fn check(judged: &Judged<'_>) -> Finding {
     match &judged.explained {
-        Err(Verdict::Violation(violation)) if violation.rule == Rule::SerializableRead => from_history(violation),
+        Err(Verdict::Violation(violation)) if violation.rule == Rule::SerializableRead => {
+            from_history(violation)
+        }
         // Whatever else is wrong with the history is the oracle `linearizable`'s to tell.
         Err(Verdict::Violation(_)) => Finding::Ok,
         Err(Verdict::Unknown { why }) => Finding::Unknown(why.clone()),
@@ -46,7 +48,10 @@ mod tests {
         let mut log = quiet();
         put(&mut log, (1, 2), "a", "1", 2);
         put(&mut log, (3, 4), "a", "2", 3);
-        ends_with(&mut log, vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)]);
+        ends_with(
+            &mut log,
+            vec![event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2)],
+        );
         log
     }
 

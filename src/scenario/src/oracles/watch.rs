@@ -54,7 +54,11 @@ fn by_itself(watch: &WatchRecord) -> Option<Violation> {
         for event in &batch.events {
             let revision = event.kv.mod_revision.0;
             if revision < watch.start_revision {
-                return Some(wrong(watch, batch.at, format!("delivered revision {revision}, older than asked for")));
+                return Some(wrong(
+                    watch,
+                    batch.at,
+                    format!("delivered revision {revision}, older than asked for"),
+                ));
             }
             if revision < newest {
                 let what = format!("delivered revision {revision} after revision {newest}");
@@ -62,7 +66,11 @@ fn by_itself(watch: &WatchRecord) -> Option<Violation> {
             }
             if !seen.insert((revision, event.kv.key.clone())) {
                 let key = String::from_utf8_lossy(&event.kv.key).into_owned();
-                return Some(wrong(watch, batch.at, format!("delivered the change of {key:?} at {revision} twice")));
+                return Some(wrong(
+                    watch,
+                    batch.at,
+                    format!("delivered the change of {key:?} at {revision} twice"),
+                ));
             }
             if first_of_batch && revision == newest && !open_fragment {
                 let what = format!("delivered revision {revision} in two parts");
@@ -100,11 +108,15 @@ fn against_ledger(watch: &WatchRecord, last: &FinalState, ledger: &[&Event]) -> 
         known.insert((revision, &event.kv.key));
         match delivered.get(&(revision, &event.kv.key)) {
             None => {
-                let what = format!("left out the change of {key:?} at revision {revision}, and went on to {until}");
+                let what =
+                    format!("left out the change of {key:?} at revision {revision}, and went on to {until}");
                 return Some(wrong(watch, until_at, what));
             }
             Some((at, got)) if got.kind != event.kind || got.kv != event.kv => {
-                let what = format!("delivered {:?} for {key:?} at revision {revision}, where stands {:?}", got.kv, event.kv);
+                let what = format!(
+                    "delivered {:?} for {key:?} at revision {revision}, where stands {:?}",
+                    got.kv, event.kv
+                );
                 return Some(wrong(watch, *at, what));
             }
             Some(_) => {}
@@ -149,7 +161,8 @@ fn last_streams(log: &RunLog, ledger: &[&Event]) -> Finding {
         } else {
             watch.start_revision
         };
-        let until = watch.batches.iter().flat_map(|batch| &batch.events).map(|event| event.kv.mod_revision.0).max();
+        let until =
+            watch.batches.iter().flat_map(|batch| &batch.events).map(|event| event.kv.mod_revision.0).max();
         let until = until.unwrap_or(0);
         let left_out = ledger.iter().find(|event| {
             let revision = event.kv.mod_revision.0;
@@ -213,7 +226,9 @@ mod tests {
     fn each_broken_guarantee_is_a_violation() {
         assert!(violated(&found(&watched(&[&[3], &[2]]))).contains("revision 2 after revision 3"));
         assert!(violated(&found(&watched(&[&[2], &[2]]))).contains("twice"));
-        assert!(violated(&found(&watched(&[&[2], &[4]]))).contains("left out the change of \"k1\" at revision 3"));
+        assert!(
+            violated(&found(&watched(&[&[2], &[4]]))).contains("left out the change of \"k1\" at revision 3")
+        );
         let mut log = watched(&[&[2, 3]]);
         log.watches[0].start_revision = 3;
         assert!(violated(&found(&log)).contains("older than asked for"));

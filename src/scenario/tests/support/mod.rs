@@ -228,8 +228,11 @@ impl Inner {
 
     fn delete(&mut self, key: &[u8]) {
         self.kvs.remove(key);
-        let kv =
-            KeyValue { key: key.to_vec().into(), mod_revision: Revision(self.revision), ..KeyValue::default() };
+        let kv = KeyValue {
+            key: key.to_vec().into(),
+            mod_revision: Revision(self.revision),
+            ..KeyValue::default()
+        };
         self.events.push(Event { kind: EventKind::Delete, kv, prev_kv: None });
     }
 
@@ -247,7 +250,12 @@ impl Inner {
         RangeResponse { header, count: kvs.len() as i64, kvs, more: false }
     }
 
-    fn answer(&mut self, member: MemberId, request: &Request, notebook: &Notebook) -> Result<Response, Error> {
+    fn answer(
+        &mut self,
+        member: MemberId,
+        request: &Request,
+        notebook: &Notebook,
+    ) -> Result<Response, Error> {
         let writes = matches!(request, Request::Put(_) | Request::DeleteRange(_) | Request::Txn(_));
         if writes && self.bug == Bug::NeverHeals && self.lost_power {
             return Err(Error::NoLeader);
@@ -320,7 +328,11 @@ impl Inner {
                     lease.1 = now + lease.0;
                     lease.0.as_secs() as i64
                 });
-                Response::LeaseKeepAlive(LeaseKeepAliveResponse { header: self.header(member), id: *id, ttl_seconds })
+                Response::LeaseKeepAlive(LeaseKeepAliveResponse {
+                    header: self.header(member),
+                    id: *id,
+                    ttl_seconds,
+                })
             }
             Request::LeaseTimeToLive(request) => Response::LeaseTimeToLive(LeaseTimeToLiveResponse {
                 header: self.header(member),
@@ -382,7 +394,12 @@ impl Client for FakeClient {
         answer.map_err(|error| CallError { error, ambiguous: false })
     }
 
-    async fn watch(&mut self, member: MemberId, create: WatchCreate, _: Duration) -> Result<FakeWatch, CallError> {
+    async fn watch(
+        &mut self,
+        member: MemberId,
+        create: WatchCreate,
+        _: Duration,
+    ) -> Result<FakeWatch, CallError> {
         let now = self.0.now();
         self.0.sleep(now + Duration::from_millis(5)).await;
         let next = if create.start_revision.0 == 0 {
@@ -429,8 +446,12 @@ impl Watch for FakeWatch {
                 said.events = inner
                     .events
                     .iter()
-                    .filter(|event| event.kv.mod_revision.0 >= self.next && self.range.contains(&event.kv.key))
-                    .filter(|event| is_ledger || inner.bug != Bug::DropsEvents || event.kv.mod_revision.0 % 7 != 0)
+                    .filter(|event| {
+                        event.kv.mod_revision.0 >= self.next && self.range.contains(&event.kv.key)
+                    })
+                    .filter(|event| {
+                        is_ledger || inner.bug != Bug::DropsEvents || event.kv.mod_revision.0 % 7 != 0
+                    })
                     .cloned()
                     .collect();
                 if let Some(last) = said.events.last() {
