@@ -184,3 +184,35 @@ fn a_negative_scenario_is_as_expected_only_when_it_fails() {
     assert_eq!(lying.exit_code(), 1);
     assert!(!run(Bug::None).is_as_expected());
 }
+
+#[test]
+fn swarm_drops_faults_from_some_seeds_and_keeps_them_in_others() {
+    let text = STORM.replace("swarm = false", "swarm = true");
+    let scenario = parse("swarm.toml", &text).unwrap();
+    let kinds = |seed| {
+        let plan = Plan::draw(&scenario, seed);
+        plan.faults.iter().map(|fault| fault.kind.name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let drawn: Vec<_> = (0..60).map(kinds).collect();
+    for size in 0..=2 {
+        assert!(drawn.iter().any(|kinds| kinds.len() == size), "no seed has {size} kinds of faults");
+    }
+}
+
+#[test]
+fn dropping_one_nemesis_leaves_the_times_of_the_others() {
+    let with_both = Plan::draw(&storm(), 3);
+    let mut scenario = storm();
+    scenario.nemeses[0].times = 1;
+    let changed = Plan::draw(&scenario, 3);
+    let kills = |plan: &Plan| -> Vec<_> {
+        plan.faults
+            .iter()
+            .filter(|fault| fault.kind.name() == "kill")
+            .map(|fault| (fault.at, fault.ends))
+            .collect()
+    };
+    assert_eq!(kills(&with_both), kills(&changed));
+    assert_eq!(with_both.clients, changed.clients);
+    assert_ne!(with_both.faults.len(), changed.faults.len());
+}

@@ -71,7 +71,7 @@ scenarios/fast/x.toml:11:1: the nemesis "kill" has no key "shape"
    |
 11 | shape = "ring"
    | ^^^^^
-hint: did you mean "name"?"#,
+hint: known are: name, start, every, lasts, times, always, target"#,
     );
 }
 
@@ -164,6 +164,19 @@ fn contradictions_are_refused() {
     assert!(error.contains("none is expected"), "{error}");
     let error = with("[knobs]\nheartbeat = \"1s\"\nelection_timeout = \"1s\"\n");
     assert!(error.contains("too slow for an election timeout"), "{error}");
+}
+
+#[test]
+fn a_required_key_under_a_wrong_name_is_told_as_the_wrong_name() {
+    let error = error_with("time = \"30s\"", "tiem = \"30s\"");
+    assert!(error.starts_with("scenarios/fast/x.toml:4:1: a scenario has no key \"tiem\""), "{error}");
+    assert!(error.ends_with("hint: did you mean \"time\"?"), "{error}");
+}
+
+#[test]
+fn only_a_one_way_cut_asks_for_a_target() {
+    let error = error_with("name = \"kill\"", "name = \"partition\"\nshape = \"bridge\"");
+    assert!(error.contains("only the shape \"one-way\" asks for a target"), "{error}");
 }
 
 #[test]

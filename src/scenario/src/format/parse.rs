@@ -36,14 +36,20 @@ const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "verdict", "oracle"];
 pub fn parse(file: &str, source: &str) -> Result<Scenario, FormatError> {
     let root = DeTable::parse(source).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
-        Complaint { hint: syntax_hint(source, &span), message: error.message().to_owned(), span }
-            .locate(file, source)
+        Complaint {
+            hint: syntax_hint(source, &span),
+            message: error.message().to_owned(),
+            span,
+            is_missing: false,
+        }
+        .locate(file, source)
     })?;
     let stem = file.rsplit('/').next().unwrap_or(file);
     let name = stem.strip_suffix(".toml").unwrap_or(stem).to_owned();
     let mut complaints = Vec::new();
     let scenario = read_scenario(&name, &root, &mut complaints);
-    match complaints.into_iter().min_by_key(|complaint| complaint.span.start) {
+    // What is missing is often there under a wrong name, so the wrong name is told first.
+    match complaints.into_iter().min_by_key(|complaint| (complaint.is_missing, complaint.span.start)) {
         Some(first) => Err(first.locate(file, source)),
         None => Ok(scenario),
     }
@@ -83,6 +89,7 @@ impl<'a, 'i> Section<'a, 'i> {
                     span: key.span(),
                     message: format!("{what} has no key {:?}", key.get_ref()),
                     hint: hint_for(key.get_ref(), keys),
+                    is_missing: false,
                 });
             }
         }
@@ -90,7 +97,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     fn complain(&mut self, span: Range<usize>, message: String, hint: String) {
-        self.complaints.push(Complaint { span, message, hint });
+        self.complaints.push(Complaint { span, message, hint, is_missing: false });
     }
 
     fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
@@ -101,7 +108,8 @@ impl<'a, 'i> Section<'a, 'i> {
     fn missing(&mut self, key: &str, example: &str) {
         let span = self.span.clone();
         let message = format!("{} lacks {key:?}", self.what);
-        self.complain(span, message, format!("add a line such as `{key} = {example}`"));
+        let hint = format!("add a line such as `{key} = {example}`");
+        self.complaints.push(Complaint { span, message, hint, is_missing: true });
     }
 
     fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
@@ -577,7 +585,7 @@ fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {
         }
     }
     mix.sort_unstable();
-    if mix.iter().map(|(_, weight)| weight).sum::<u32>() == 0 {
+    if mix.len() == table.len() && mix.iter().all(|(_, weight)| *weight == 0) {
         section.complain(
             value.span(),
             "\"mix\" has no operation with a weight above 0".to_owned(),

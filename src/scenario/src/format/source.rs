@@ -49,6 +49,8 @@ pub(crate) struct Complaint {
     pub(crate) span: Range<usize>,
     pub(crate) message: String,
     pub(crate) hint: String,
+    /// Something is not there.
+    pub(crate) is_missing: bool,
 }
 
 impl Complaint {
