@@ -1,17 +1,27 @@
 //! Every disk that a legal crash can leave is recovered from (etcd#5230; Protocol-Aware Recovery, FAST 2018).
 //!
 //! A torn end of the log is cut; damage in the middle is set aside, and the member fetches what it lost from
-//! its peers. In no case may it refuse to start.
+//! its peers. In no case may it refuse to start, unless the disk fails it in that very moment: then stopping is
+//! right, as it is later.
 //!
 //! Does not see whether what was recovered is right; the other oracles do.
 
 use super::Finding;
+use crate::format::spec::NemesisKind;
 use crate::observation::Observation;
 use crate::record::RunLog;
 
 pub(super) fn check(log: &RunLog) -> Finding {
     for seen in &log.observed {
-        if let Observation::BootFailed { error } = &seen.what {
+        let disk_fails_now = log.faults.iter().any(|fault| {
+            fault.kind == NemesisKind::SyncError.name()
+                && fault.targets.contains(&seen.member)
+                && fault.from <= seen.at
+                && fault.to.is_none_or(|to| seen.at <= to)
+        });
+        if let Observation::BootFailed { error } = &seen.what
+            && !disk_fails_now
+        {
             let sentence =
                 format!("member {} does not start on the disk its crash left: {error}", seen.member);
             return Finding::violation(sentence, Some(seen.at), Some(seen.member));
@@ -22,14 +32,33 @@ pub(super) fn check(log: &RunLog) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{quiet, saw, violated};
+    use super::super::testing::{at, quiet, saw, violated};
     use super::*;
+    use crate::record::FaultRecord;
+    use seatrial_types::MemberId;
 
     #[test]
     fn a_member_that_refuses_its_disk_is_a_violation() {
         let mut log = quiet();
         saw(&mut log, 10, 3, 1, Observation::BootFailed { error: "bad checksum".to_owned() });
         assert!(violated(&check(&log)).ends_with("bad checksum"));
+    }
+
+    #[test]
+    fn a_start_that_a_failing_disk_ends_is_none_and_the_next_one_is() {
+        let mut log = quiet();
+        log.faults.push(FaultRecord {
+            id: 0,
+            kind: "sync-error".to_owned(),
+            targets: vec![MemberId(3)],
+            from: at(5),
+            to: Some(at(20)),
+            text: String::new(),
+        });
+        saw(&mut log, 10, 3, 1, Observation::BootFailed { error: "sync failed".to_owned() });
+        assert_eq!(check(&log), Finding::Ok);
+        saw(&mut log, 30, 3, 2, Observation::BootFailed { error: "sync failed".to_owned() });
+        violated(&check(&log));
     }
 
     #[test]
