@@ -2,6 +2,7 @@
 //!
 //! One test, since what is planted is planted in the whole process.
 #![cfg(feature = "mutants")]
+#![allow(clippy::disallowed_methods, reason = "the budget is real time, outside of any simulation")]
 
 use seatrial_scenario::files::load_scenarios;
 use seatrial_scenario::mutants::{Budget, find_mutant, table};
@@ -14,7 +15,6 @@ use std::time::Duration;
 fn every_planted_bug_is_found() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let scenarios = load_scenarios(&[root.join("fast"), root.join("rare")]).unwrap();
-    #[allow(clippy::disallowed_methods, reason = "a budget of real time, outside of any simulation")]
     let begun = std::time::Instant::now();
     let budget = Budget { runs_max: 5_000, time_max: Duration::from_secs(300), jobs: 2 };
     let found: Vec<_> = Planted::ALL
