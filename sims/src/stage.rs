@@ -3,11 +3,14 @@
 use crate::theatre::SimTheatre;
 use seatrial_scenario::Plan;
 use seatrial_scenario::batch::Stage;
-use seatrial_scenario::record::{Notebook, RunLog};
+use seatrial_scenario::record::{Notebook, Packet, RunLog};
 use seatrial_scenario::runner::{play, time_limit};
 use seatrial_types::MemberId;
 use seatrial_world_sim::{Divergence, Event, Failure, Options, Outcome, Sim, check_determinism, run_seed};
 use std::time::Duration;
+
+/// Of so many packets one is shown in reports.
+const PACKET_SAMPLE: u64 = 8;
 
 /// The simulated stage: the seed of a plan is the seed of its world.
 #[derive(Clone, Debug)]
@@ -29,6 +32,7 @@ impl Simulation {
             wall_limit: self.wall_limit,
             // A member that panics is dead, and what the others make of it is worth seeing.
             kill_on_panic: true,
+            packet_sample: PACKET_SAMPLE,
             ..Options::default()
         }
     }
@@ -63,22 +67,29 @@ impl Stage for Simulation {
 
 async fn scene(sim: Sim, plan: Plan, notebook: Notebook) {
     let book = notebook.clone();
-    sim.observe(move |_, event| {
-        if let Event::Panicked { node, message } = event {
-            let member = node.strip_prefix('m').and_then(|number| number.parse().ok()).map(MemberId);
-            book.panicked(member, message.clone());
+    sim.observe(move |at, event| match event {
+        Event::Panicked { node, message } => book.panicked(number(node), message.clone()),
+        Event::Packet { from, to, bytes } => {
+            if let (Some(from), Some(to)) = (number(from), number(to)) {
+                book.packet(Packet { at, from, to, bytes: *bytes }, PACKET_SAMPLE);
+            }
         }
+        _ => {}
     });
     let theatre = SimTheatre::new(sim, &plan, notebook.clone());
     play(&theatre, &plan, &notebook).await;
+}
+
+/// The member whose machine has this name.
+fn number(node: &str) -> Option<MemberId> {
+    node.strip_prefix('m').and_then(|number| number.parse().ok()).map(MemberId)
 }
 
 fn finish(notebook: &Notebook, outcome: Outcome<()>) -> RunLog {
     match outcome.result {
         Ok(()) => {}
         Err(Failure::Panic { node: Some(node), message, .. }) => {
-            let member = node.strip_prefix('m').and_then(|number| number.parse().ok()).map(MemberId);
-            notebook.panicked(member, message);
+            notebook.panicked(number(&node), message);
         }
         Err(failure) => notebook.harness_error(failure.to_string()),
     }

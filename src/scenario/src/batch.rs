@@ -256,7 +256,9 @@ pub fn write_folder(
     judgement: &Judgement,
     options: &BatchOptions,
 ) -> Result<PathBuf, String> {
-    let record = to_record(log, judgement, stage.world(), &options.commit, &options.options);
+    let mut record = to_record(log, judgement, stage.world(), &options.commit, &options.options);
+    let name = files::folder_name(&log.plan.scenario.name, log.plan.seed);
+    record.replay = format!("seatrial replay {}", folder.join(name).join("plan.json").display());
     files::write_run(folder, &RunFolder { log, record: &record })
 }
 

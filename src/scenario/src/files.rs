@@ -136,7 +136,7 @@ pub(crate) struct RunFolder<'a> {
 }
 
 /// The name of a run's folder.
-fn folder_name(scenario: &str, seed: u64) -> String {
+pub(crate) fn folder_name(scenario: &str, seed: u64) -> String {
     format!("{scenario}-{seed}")
 }
 

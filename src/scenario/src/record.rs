@@ -93,6 +93,16 @@ pub struct FaultRecord {
     pub text: String,
 }
 
+/// Bytes that arrived at one member from another, one of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "plain")]
+pub struct Packet {
+    pub at: Duration,
+    pub from: MemberId,
+    pub to: MemberId,
+    pub bytes: usize,
+}
+
 /// A stretch of time in which a member was down or stood still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutageRecord {
@@ -168,6 +178,10 @@ pub struct RunLog {
     pub faults: Vec<FaultRecord>,
     /// Who was down.
     pub outages: Vec<OutageRecord>,
+    /// A sample of what arrived at members from members, where the world can tell.
+    pub packets: Vec<Packet>,
+    /// How many there were, about.
+    pub packets_total: u64,
     /// How it healed; `None` where the run did not get there.
     pub healing: Option<Healing>,
     /// How it ended; `None` where the run did not get there.
@@ -196,6 +210,8 @@ impl RunLog {
             observed: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
+            packets: Vec::new(),
+            packets_total: 0,
             healing: None,
             last: None,
             panics: Vec::new(),
@@ -329,6 +345,17 @@ impl Notebook {
         let open =
             pages.log.outages.iter_mut().filter(|outage| outage.member == member && outage.to.is_none());
         open.for_each(|outage| outage.to = Some(at));
+    }
+
+    /// One in `sampled` packets between members.
+    pub fn packet(&self, packet: Packet, sampled: u64) {
+        /// More would only be cut by the report.
+        const KEPT_MAX: usize = 4000;
+        let log = &mut self.pages().log;
+        log.packets_total += sampled;
+        if log.packets.len() < KEPT_MAX {
+            log.packets.push(packet);
+        }
     }
 
     pub(crate) fn healing(&self, healing: Healing) {

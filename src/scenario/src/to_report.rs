@@ -1,11 +1,12 @@
 //! A run's log as the record which the report renders.
 
+use crate::clients::EXPIRY_CLIENTS;
 use crate::format::spec::VerdictKind;
 use crate::goals;
 use crate::judge::Judgement;
 use crate::observation::{Observation, Role};
 use crate::oracles::Finding;
-use crate::record::{RunLog, nanos};
+use crate::record::{Packet, RunLog, nanos};
 use seatrial_report as report;
 use seatrial_report::{
     ClientOperation, FaultBand, FirstBad, Goal, LogLine, MemberInfo, OracleResult, Outage, OutageKind, Phase,
@@ -28,6 +29,23 @@ pub(crate) fn verdict(kind: VerdictKind) -> RunVerdict {
     }
 }
 
+fn operation(operation: &seatrial_history::Operation) -> ClientOperation {
+    let member = operation.member.as_ref().map(|member| format!("m{member}"));
+    ClientOperation { member, ..ClientOperation::from(operation) }
+}
+
+/// Only arrivals are seen, so it is shown at its arrival.
+fn packet(packet: &Packet) -> report::Message {
+    report::Message {
+        from: name(packet.from),
+        to: name(packet.to),
+        kind: "packet".to_owned(),
+        sent: nanos(packet.at),
+        delivered: Some(nanos(packet.at)),
+        text: format!("{} bytes", packet.bytes),
+    }
+}
+
 /// The record of a run. The replay command names the seed; a run folder has the plan beside it, too.
 #[must_use]
 pub(crate) fn to_record(
@@ -47,6 +65,12 @@ pub(crate) fn to_record(
             phases.push(Phase { name: "last look".to_owned(), from: nanos(healed), to: nanos(log.ended) });
         }
     }
+    // What leases end has no client behind it; the history's checker needs it, a reader does not.
+    let operations = log.history.operations.iter().enumerate();
+    let shown: Vec<usize> = operations
+        .filter(|(_, operation)| operation.client < EXPIRY_CLIENTS)
+        .map(|(place, _)| place)
+        .collect();
     let first = judgement.violated().next().map(|(_, violation)| violation);
     RunRecord {
         format: RunRecord::FORMAT,
@@ -67,7 +91,11 @@ pub(crate) fn to_record(
             at: nanos(violation.at.unwrap_or(log.ended)),
             text: violation.sentence.clone(),
             member: violation.member.map(name),
-            operations: violation.operations.clone(),
+            operations: violation
+                .operations
+                .iter()
+                .filter_map(|place| shown.binary_search(place).ok())
+                .collect(),
         }),
         replay: format!("seatrial replay runs/{}-{}/plan.json", plan.scenario.name, plan.seed),
         trace_hash: format!("{:016x}", log.trace_hash),
@@ -88,9 +116,9 @@ pub(crate) fn to_record(
                 text: fault.text.clone(),
             })
             .collect(),
-        messages: Vec::new(),
-        messages_total: 0,
-        operations: log.history.operations.iter().map(ClientOperation::from).collect(),
+        messages: log.packets.iter().map(packet).collect(),
+        messages_total: log.packets_total,
+        operations: shown.iter().map(|place| operation(&log.history.operations[*place])).collect(),
         progress: progress(log),
         logs: logs(log),
         oracles: judgement.findings.iter().map(|(name, finding)| oracle_result(name, finding)).collect(),
