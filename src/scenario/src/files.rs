@@ -120,12 +120,17 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
 pub fn load_plan(path: &Path) -> Result<Plan, LoadError> {
     let shown = path.display().to_string();
     let text = read(path)?;
-    let plan: Plan = serde_json::from_str(&text)
-        .map_err(|error| LoadError::Plan { path: shown.clone(), error: error.to_string() })?;
-    if plan.format != PLAN_FORMAT {
-        let error = format!("its format is {}, this version reads {PLAN_FORMAT}", plan.format);
-        return Err(LoadError::Plan { path: shown, error });
+    // The format first: a plan of another one lacks fields, and their names would tell nobody what is wrong.
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: u32,
     }
+    let wrong = |error: String| LoadError::Plan { path: shown.clone(), error };
+    let Format { format } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if format != PLAN_FORMAT {
+        return Err(wrong(format!("its format is {format}, this version reads {PLAN_FORMAT}")));
+    }
+    let plan: Plan = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     Ok(plan)
 }
 
@@ -211,4 +216,18 @@ pub(crate) fn write_batch(
     fs::create_dir_all(root).map_err(|error| format!("{}: {error}", root.display()))?;
     fs::write(&path, render_batch(&batch)).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_of_another_format_is_refused_by_its_number_whatever_else_it_lacks() {
+        let path = std::env::temp_dir().join(format!("seatrial-plan-{}.json", std::process::id()));
+        fs::write(&path, r#"{"format": 1}"#).unwrap();
+        let error = load_plan(&path).unwrap_err().to_string();
+        fs::remove_file(&path).unwrap();
+        assert!(error.contains("its format is 1, this version reads 2"), "{error}");
+    }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The version of stored plans.
-pub const PLAN_FORMAT: u32 = 1;
+pub const PLAN_FORMAT: u32 = 2;
 
 /// What one run does. Stored as `plan.json`; a stored plan replays even after the drawing has changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
