@@ -198,7 +198,6 @@ fn restore<B: Backend>(
     if start.index > applied {
         return Err(BootError::Mixed { log: start.index, store: applied });
     }
-    let mut hard_state = log.hard_state;
     let last = log.entries.last().map_or(start.index, |entry| entry.index);
     let term_in_log = if applied == start.index {
         Some(start.term)
@@ -216,18 +215,9 @@ fn restore<B: Backend>(
     } else {
         (start, log.entries.clone())
     };
-    if store.applied_term() > hard_state.term {
-        // An entry of that term was committed, so it is in force; a vote in it cannot have been answered,
-        // for votes are durable before they are.
-        hard_state.term = store.applied_term();
-        hard_state.vote = seatrial_types::MemberId::NONE;
-    }
-    hard_state.commit = hard_state.commit.max(applied);
-    let end = entries.last().map_or(snapshot.index, |entry: &Entry| entry.index);
-    hard_state.commit = hard_state.commit.min(end);
     let lost_up_to = log.lost_up_to.filter(|lost| *lost > applied);
     // The first thing in a log is where it begins, with the configuration there: later changes of it are in
     // the log, and after a restart the table of members is already ahead of them.
     let restart = (store_ahead || log.start.is_none()).then(|| snapshot.clone());
-    Ok((Restored { hard_state, snapshot, entries, applied, lost_up_to }, restart))
+    Ok((Restored { hard_state: log.hard_state, snapshot, entries, applied, lost_up_to }, restart))
 }
