@@ -152,6 +152,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     NodeOptions {
         member: options,
         cluster: cluster.clone(),
+        known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec![format!("0.0.0.0:{PEER_PORT}")],
         wal: seatrial_node::wal_options(cluster.id, id, knobs.segment_bytes),

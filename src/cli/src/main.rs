@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "a composition root talks to the machine itself")]
 
 mod etcdctl;
+mod identity;
 mod local;
 mod server;
 #[cfg(feature = "sim")]

@@ -1,8 +1,8 @@
 //! `seatrial server`: one member, with etcd's flags.
 
-use crate::exit;
+use crate::{exit, identity};
 use clap::Args;
-use seatrial_node::{Blind, Cluster, MemberOptions, NodeOptions, Observation, Observer};
+use seatrial_node::{Blind, MemberOptions, NodeOptions, Observation, Observer};
 use seatrial_types::MemberId;
 use seatrial_wire::ServeOptions;
 use seatrial_world::{Listener, World};
@@ -47,7 +47,7 @@ pub(crate) struct ServerArgs {
     /// All members at the first start: a=http://host:2380,b=… [default: this member alone].
     #[arg(long, env = "ETCD_INITIAL_CLUSTER", value_delimiter = ',')]
     initial_cluster: Vec<String>,
-    /// `new`, or `existing` for a member that comes back.
+    /// `new`, or `existing` for a member that joins a running cluster.
     #[arg(long, env = "ETCD_INITIAL_CLUSTER_STATE", default_value = "new")]
     initial_cluster_state: String,
     /// Keeps clusters with equal addresses apart.
@@ -131,12 +131,12 @@ fn rooms(level: &str) -> String {
         .join(",")
 }
 
-enum Failure {
+pub(crate) enum Failure {
     Usage(String),
     Failed(String),
 }
 
-fn usage(text: impl ToString) -> Failure {
+pub(crate) fn usage(text: impl ToString) -> Failure {
     Failure::Usage(text.to_string())
 }
 
@@ -223,24 +223,17 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     addresses("--initial-advertise-peer-urls", &peer_urls)?;
 
     let members = initial_members(&args, &peer_urls)?;
-    let cluster = Cluster::bootstrap(
-        members.iter().map(|(name, urls)| (name.as_str(), urls.clone())),
-        &args.initial_cluster_token,
-    )
-    .map_err(|error| usage(format!("--initial-cluster: {error}")))?;
-    let id = cluster.id_of(&args.name).map_err(|error| usage(format!("--initial-cluster: {error}")))?;
-    let mut own = cluster.members[&id].peer_urls.clone();
-    let mut told = peer_urls.clone();
-    own.sort();
-    told.sort();
-    if own != told {
-        return Err(usage(format!(
-            "--initial-cluster has {} for {:?}, --initial-advertise-peer-urls says {}\nhint: both must be the same",
-            own.join(","),
-            args.name,
-            told.join(",")
-        )));
-    }
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
+    let world = RealWorld::new();
+    let told = identity::Told {
+        name: &args.name,
+        data_dir: &data_dir,
+        peer_urls: &peer_urls,
+        members: &members,
+        token: &args.initial_cluster_token,
+        existing: args.initial_cluster_state == "existing",
+    };
+    let identity::Who { id, cluster, known_peers } = identity::find(&world, &told).await?;
 
     let mut member = MemberOptions::new(id, args.name.clone());
     member.client_urls = client_urls;
@@ -248,19 +241,11 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.raft.election_timeout = Duration::from_millis(args.election_timeout);
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
-    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
-    let existing = args.initial_cluster_state == "existing";
-    if existing && !std::path::Path::new(&data_dir).join("db").exists() {
-        return Err(usage(format!(
-            "--initial-cluster-state existing, but {data_dir:?} holds no member\nhint: a member that comes back needs its own --data-dir; adding a new member to a running cluster is not there yet"
-        )));
-    }
-
-    let world = RealWorld::new();
     let wal = seatrial_node::wal_options(cluster.id, id, args.wal_segment_bytes);
     let options = NodeOptions {
         member,
         cluster,
+        known_peers,
         data_dir: data_dir.clone(),
         peer_listen,
         wal,

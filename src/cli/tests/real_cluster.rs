@@ -481,3 +481,104 @@ fn wrong_flags_are_named_with_a_hint() {
     assert_eq!(code, Some(2), "{text}");
     assert!(text.contains("hint: `seatrial up"), "{text}");
 }
+
+/// One more server process, ended when it goes out of scope.
+struct Joined(std::process::Child);
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `done` is true.
+fn eventually(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_member_joins_a_running_cluster_and_another_leaves_it() {
+    let cluster = Cluster::start(3, &["--snapshot-count", "50", "--snapshot-catchup-entries", "10"]);
+    for i in 0..80 {
+        cluster.ctl(&["put", &format!("key-{i:03}"), "before"]);
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = format!("http://127.0.0.1:{}", listener.local_addr().unwrap().port());
+    let second = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = format!("http://127.0.0.1:{}", second.local_addr().unwrap().port());
+    drop((listener, second));
+
+    let added = cluster.ctl(&["member", "add", "m4", "--peer-urls", &peer]);
+    assert!(added.starts_with("Member ") && added.contains(" added to cluster "), "{added}");
+    let id = added.split_whitespace().nth(1).unwrap().to_owned();
+    let told = |name: &str| {
+        let line =
+            added.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {added}"));
+        line.split_once('=').unwrap().1.trim_matches('"').to_owned()
+    };
+    assert_eq!(told("ETCD_NAME"), "m4");
+    assert_eq!(told("ETCD_INITIAL_CLUSTER_STATE"), "existing");
+    // Nobody runs there yet, and no majority is lost by that.
+    cluster.ctl(&["put", "meanwhile", "yes"]);
+    let again = cluster.ours(&["member", "add", "m5", "--peer-urls", "http://127.0.0.1:1"]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("etcdserver: unhealthy cluster"), "{again:?}");
+
+    let data = cluster.dir.path().join("m4");
+    let start = |cluster_flag: &str| {
+        let log = fs::OpenOptions::new().create(true).append(true).open(cluster.dir.path().join("m4.log"));
+        Joined(
+            Command::new(SEATRIAL)
+                .args(["server", "--name", "m4", "--initial-cluster", cluster_flag])
+                .args(["--initial-cluster-state", "existing", "--initial-advertise-peer-urls", &peer])
+                .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+                .args(["--listen-peer-urls", &peer, "--data-dir"])
+                .arg(&data)
+                .stdout(Stdio::null())
+                .stderr(log.unwrap())
+                .spawn()
+                .unwrap(),
+        )
+    };
+    let mut fourth = start(&told("ETCD_INITIAL_CLUSTER"));
+    let at_fourth = |args: &[&str]| {
+        let endpoint = client.trim_start_matches("http://");
+        Command::new(SEATRIAL).args(["etcdctl", "--endpoints", endpoint]).args(args).output().unwrap()
+    };
+    eventually("the new member serves what was written before it came", || {
+        let get = at_fourth(&["get", "meanwhile", "--print-value-only"]);
+        String::from_utf8_lossy(&get.stdout) == "yes\n"
+    });
+    eventually("the new member is in the list with its name", || {
+        cluster.ctl(&["member", "list"]).contains(&format!("{id}, started, m4, {peer}, {client}, false"))
+    });
+
+    // It comes back from its own disk, whatever the flags say now.
+    drop(fourth);
+    fourth = start("m4=http://127.0.0.1:1");
+    eventually("the member came back", || at_fourth(&["get", "meanwhile"]).status.success());
+
+    // The leader goes, asked through itself or another; the rest goes on.
+    let leader = cluster.leader();
+    let list = cluster.ctl(&["member", "list"]);
+    let row = list.lines().find(|line| line.contains(&format!(", m{leader}, "))).unwrap();
+    let leader_id = row.split(',').next().unwrap().to_owned();
+    let removed = cluster.ctl(&["member", "remove", &leader_id]);
+    assert!(removed.starts_with(&format!("Member {leader_id} removed from cluster ")), "{removed}");
+    eventually("the removed member ends by itself", || {
+        cluster.log(leader).contains("removed from the cluster")
+    });
+    eventually("the others go on", || at_fourth(&["put", "after", "yes"]).status.success());
+    assert!(!String::from_utf8_lossy(&at_fourth(&["member", "list"]).stdout).contains(&leader_id));
+    let unknown = at_fourth(&["member", "remove", &leader_id]);
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("etcdserver: member not found"), "{unknown:?}");
+    // Started again, it is told so, and ends.
+    let mut back = cluster.restart(leader, 3);
+    eventually("it ends again", || back.try_wait().unwrap().is_some());
+    assert!(fourth.0.try_wait().unwrap().is_none(), "the fourth member still runs");
+}

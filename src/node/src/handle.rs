@@ -47,6 +47,11 @@ pub(crate) enum Call {
         /// Which stream.
         stream: StreamId,
     },
+    /// Somebody who may want to join asks who the cluster is.
+    Cluster {
+        /// The cluster as this member has applied it.
+        answer: oneshot::Sender<crate::Cluster>,
+    },
     /// Something that is not a call of a client.
     Input(crate::member::Input),
     /// The member cannot go on.

@@ -9,6 +9,7 @@
 mod cluster;
 mod disk;
 mod handle;
+mod identity;
 mod image;
 mod member;
 mod observation;
@@ -17,13 +18,14 @@ mod proposal;
 mod runner;
 mod transport;
 
-pub use cluster::{BootstrapError, Cluster, ClusterChange};
+pub use cluster::{BootstrapError, ChangeContext, Cluster, ClusterChange};
 pub use disk::{DiskError, wal_options};
 pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
+pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{API_VERSION, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer};
 pub use observation::{Blind, Observation, Observer};
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
-pub use runner::{NodeOptions, Running, StartError, address_of, start};
+pub use runner::{NodeOptions, Running, StartError, address_of, ask_cluster, start};
 pub use seatrial_store::{RedbOptions, WalOptions};

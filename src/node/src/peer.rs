@@ -5,6 +5,8 @@
 //! (u32) and the body (postcard). TCP's own checksum is 16 bits wide: on a busy cluster it passes a damaged
 //! frame every few weeks, and a damaged entry would be written to every log.
 
+use crate::cluster::Cluster;
+use crate::proposal::RequestId;
 use bytes::Bytes;
 use seatrial_raft::Message;
 use seatrial_types::{ClusterId, Error, MemberId, Request, Response};
@@ -18,6 +20,7 @@ pub const PEER_VERSION: u16 = 1;
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 
 const MAGIC: [u8; 8] = *b"SEATRIAL";
+const MAGIC_QUESTION: [u8; 8] = *b"SEATWHO?";
 
 /// A request forwarded to the leader; drawn by the member that forwards, unique there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -53,6 +56,20 @@ pub enum PeerBody {
         /// What it says.
         result: Result<Response, Error>,
     },
+    /// A change of the cluster that a client of this member asked for. What comes of it comes through the log.
+    Change {
+        /// The request at the member that passes it on.
+        id: RequestId,
+        /// The change.
+        request: Request,
+    },
+    /// The leader did not make the change.
+    ChangeRefused {
+        /// As asked.
+        id: RequestId,
+        /// [`Error::NotLeader`] where it may be asked for again.
+        error: Error,
+    },
 }
 
 /// The first words of a dialler.
@@ -75,6 +92,8 @@ pub(crate) enum Welcome {
     Ok,
     /// No; why.
     Refused(String),
+    /// No: the dialler was removed from the cluster.
+    Removed,
 }
 
 /// What can be wrong with a peer's stream.
@@ -103,6 +122,9 @@ pub(crate) enum PeerError {
     /// The peer turned us away.
     #[error("the peer refused the connection: {0}")]
     Refused(String),
+    /// The peer says that who dials was removed from the cluster.
+    #[error("the member was removed from the cluster")]
+    Removed,
 }
 
 /// Appends one frame to `out`.
@@ -161,10 +183,46 @@ pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     match read_frame::<Welcome, _>(stream, &mut Vec::new()).await? {
         Welcome::Ok => Ok(()),
         Welcome::Refused(why) => Err(PeerError::Refused(why)),
+        Welcome::Removed => Err(PeerError::Removed),
     }
 }
 
-/// Hears who dials and lets it in or not.
+/// What an acceptor's stream opens with.
+#[derive(Debug)]
+pub(crate) enum Opening {
+    /// A member that means to speak.
+    Peer,
+    /// Somebody who wants to know the cluster, before joining it.
+    Question,
+}
+
+/// Reads the first bytes of an accepted stream.
+///
+/// # Errors
+/// [`PeerError::Magic`], and what can be wrong with a stream.
+pub(crate) async fn opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Opening, PeerError> {
+    let mut magic = [0; 8];
+    stream.read_exact(&mut magic).await?;
+    match magic {
+        MAGIC => Ok(Opening::Peer),
+        MAGIC_QUESTION => Ok(Opening::Question),
+        other => Err(PeerError::Magic(other)),
+    }
+}
+
+/// Asks who the cluster is.
+///
+/// # Errors
+/// What can be wrong with a stream.
+pub(crate) async fn question<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+) -> Result<Cluster, PeerError> {
+    stream.write_all(&MAGIC_QUESTION).await?;
+    stream.flush().await?;
+    read_frame(stream, &mut Vec::new()).await
+}
+
+/// Hears who dials, behind an [`Opening::Peer`], and lets it in or not.
 ///
 /// # Errors
 /// [`PeerError::Refused`] with the reason given to the peer, and what can be wrong with a stream.
@@ -172,12 +230,8 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     cluster: ClusterId,
     me: MemberId,
+    is_removed: impl FnOnce(MemberId) -> bool,
 ) -> Result<Hello, PeerError> {
-    let mut magic = [0; 8];
-    stream.read_exact(&mut magic).await?;
-    if magic != MAGIC {
-        return Err(PeerError::Magic(magic));
-    }
     let hello: Hello = read_frame(stream, &mut Vec::new()).await?;
     let refusal = if hello.version != PEER_VERSION {
         Some(format!("this member speaks version {PEER_VERSION} of the peer protocol, not {}", hello.version))
@@ -188,10 +242,16 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     } else {
         None
     };
+    let removed = refusal.is_none() && is_removed(hello.from);
+    let answer =
+        if removed { Welcome::Removed } else { refusal.clone().map_or(Welcome::Ok, Welcome::Refused) };
     let mut bytes = Vec::new();
-    encode_frame(&refusal.clone().map_or(Welcome::Ok, Welcome::Refused), &mut bytes);
+    encode_frame(&answer, &mut bytes);
     stream.write_all(&bytes).await?;
     stream.flush().await?;
+    if removed {
+        return Err(PeerError::Removed);
+    }
     refusal.map_or(Ok(hello), |why| Err(PeerError::Refused(why)))
 }
 
@@ -210,7 +270,11 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
             .sum(),
         PeerBody::Raft(Message { body: Body::Snapshot { data, .. }, .. }) => payload(data),
         PeerBody::Raft(Message { body: Body::Propose { data }, .. }) => data.iter().map(payload).sum(),
-        PeerBody::Raft(_) | PeerBody::Forward { .. } | PeerBody::ForwardAnswer { .. } => 0,
+        PeerBody::Raft(_)
+        | PeerBody::Forward { .. }
+        | PeerBody::ForwardAnswer { .. }
+        | PeerBody::Change { .. }
+        | PeerBody::ChangeRefused { .. } => 0,
     }
 }
 

@@ -2,16 +2,17 @@
 //! outputs. It decides nothing.
 
 use crate::handle::{Call, Handle};
+use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
 use crate::observation::Observer;
 use crate::proposal::RequestId;
-use crate::transport::{self, PeerLink};
+use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk};
 use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};
-use seatrial_types::{Error, MemberId, Response};
+use seatrial_types::{ClusterId, Error, MemberId, Response};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Task, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,13 +21,19 @@ use tokio::sync::{mpsc, oneshot};
 /// Inputs taken between two flushes: more would batch better and answer later.
 const BATCH_MAX: usize = 512;
 
+/// Time for a member's last messages to leave.
+const LAST_WORDS: Duration = Duration::from_millis(50);
+
 /// How a member is started.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
     /// The member's settings. `boot` is drawn by [`start`].
     pub member: MemberOptions,
-    /// The cluster that the flags describe.
+    /// The cluster as it began: from the flags, or from [`read_identity`] where the disk has one.
     pub cluster: Cluster,
+    /// Where peers are heard besides what the log will tell: for a member that joins, and knows of the others
+    /// only what it was told.
+    pub known_peers: BTreeMap<MemberId, Vec<String>>,
     /// The folder for everything this member keeps.
     pub data_dir: String,
     /// `host:port` at which peers are heard.
@@ -120,6 +127,22 @@ pub fn address_of(url: &str) -> Result<String, StartError> {
     Ok(rest.to_owned())
 }
 
+/// Asks the members at these addresses, one after the other, who the cluster is: what a member that joins must
+/// know.
+///
+/// # Errors
+/// One sentence per address, where none answers.
+pub async fn ask_cluster<W: World>(world: &W, addresses: &[String]) -> Result<Cluster, String> {
+    let mut errors = Vec::new();
+    for address in addresses {
+        match transport::ask(world, address).await {
+            Ok(cluster) => return Ok(cluster),
+            Err(error) => errors.push(format!("{address}: {error}")),
+        }
+    }
+    Err(errors.join("\n"))
+}
+
 /// Starts a member: opens its disk, recovers, listens for peers, and drives it in tasks of the world.
 ///
 /// # Errors
@@ -152,6 +175,13 @@ pub async fn start<W: World>(
         listeners.push(listener);
     }
 
+    let identity =
+        Identity { member: id, cluster: options.cluster.clone(), known_peers: options.known_peers.clone() };
+    let identified = root.clone();
+    world
+        .work(DiskWork::Sync, move || identity.write_once(&identified))
+        .await
+        .map_err(data_dir("the disk may be full"))?;
     let (wal, redb, opening) = (options.wal, options.redb.clone(), root.clone());
     let opened = world.work(DiskWork::Read, move || disk::open(&opening, wal, redb)).await?;
     let disk::Opened { wal, durable, backend, committer } = opened;
@@ -167,20 +197,21 @@ pub async fn start<W: World>(
     let (calls, inbox) = mpsc::unbounded_channel();
     let mut tasks = Vec::new();
     let mut peer_addresses = Vec::new();
+    let inbound = InboundPeers::new();
     for listener in listeners {
         peer_addresses.push(seatrial_world::Listener::local_address(&listener));
-        tasks.push(transport::accept(world, listener, cluster_id, id, calls.clone()));
+        let (inbox, inbound) = (calls.clone(), inbound.clone());
+        tasks.push(transport::accept(world, listener, cluster_id, id, inbox, inbound));
     }
-    let mut peers = BTreeMap::new();
-    for peer in member.cluster().members.values().filter(|peer| peer.id != id) {
-        let addresses = peer.peer_urls.iter().map(|url| address_of(url)).collect::<Result<Vec<_>, _>>()?;
-        if addresses.is_empty() {
-            continue;
-        }
-        let (link, task) = transport::dial(world, cluster_id, id, peer.id, addresses, calls.clone());
-        peers.insert(peer.id, link);
-        tasks.push(task);
-    }
+    let peers = Peers {
+        world: world.clone(),
+        cluster: cluster_id,
+        me: id,
+        known: options.known_peers.clone(),
+        links: BTreeMap::new(),
+        inbound,
+        inbox: calls.clone(),
+    };
 
     let (log_writes, log_work) = mpsc::unbounded_channel();
     tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone())));
@@ -204,8 +235,11 @@ pub async fn start<W: World>(
         next_stream: boot,
         _lock: lock,
     };
+    let last_words = world.clone();
     tasks.push(world.spawn(async move {
         let result = driver.run().await;
+        // What the member said last is still on its way to its peers.
+        last_words.sleep(LAST_WORDS).await;
         let _ = end.send(result);
     }));
     Ok(Running { handle: Handle { calls }, id, peer_addresses, ended, tasks })
@@ -237,13 +271,61 @@ async fn write_backend<W: World>(
     }
 }
 
+/// The ways to the other members, as the log has them.
+struct Peers<W: World> {
+    world: W,
+    cluster: ClusterId,
+    me: MemberId,
+    /// Addresses told at the start; tried besides those of the log, which may be old while a member catches up.
+    known: BTreeMap<MemberId, Vec<String>>,
+    links: BTreeMap<MemberId, (Vec<String>, PeerLink)>,
+    inbound: InboundPeers<W::Task>,
+    inbox: mpsc::UnboundedSender<Call>,
+}
+
+impl<W: World> Peers<W> {
+    fn set(&mut self, members: &BTreeMap<MemberId, Vec<String>>, removed: &BTreeSet<MemberId>) {
+        let mut urls = members.clone();
+        for (member, known) in &self.known {
+            if *member != self.me && !removed.contains(member) {
+                urls.entry(*member).or_default().extend(known.iter().cloned());
+            }
+        }
+        self.links.retain(|member, _| urls.contains_key(member));
+        for (member, urls) in urls {
+            let mut addresses = Vec::new();
+            for url in urls {
+                match address_of(&url) {
+                    Ok(address) if !addresses.contains(&address) => addresses.push(address),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(peer = %member, %error, "cannot reach a peer"),
+                }
+            }
+            if addresses.is_empty() || self.links.get(&member).is_some_and(|(old, _)| *old == addresses) {
+                continue;
+            }
+            // The dialler of the old address ends with its queue.
+            let (link, _) = transport::dial(
+                &self.world,
+                self.cluster,
+                self.me,
+                member,
+                addresses.clone(),
+                self.inbox.clone(),
+            );
+            self.links.insert(member, (addresses, link));
+        }
+        self.inbound.remove(removed);
+    }
+}
+
 struct Driver<W: World> {
     world: W,
     member: Member<RedbBackend<W::Disk>>,
     observer: Arc<dyn Observer>,
     inbox: mpsc::UnboundedReceiver<Call>,
     timers: BTreeMap<Timer, Duration>,
-    peers: BTreeMap<MemberId, PeerLink>,
+    peers: Peers<W>,
     log_writes: mpsc::UnboundedSender<LogWrite>,
     commits: mpsc::UnboundedSender<Batch>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
@@ -333,6 +415,9 @@ impl<W: World> Driver<W> {
                 self.streams.remove(&stream);
                 self.member.step(now, Input::WatchClose(stream));
             }
+            Call::Cluster { answer } => {
+                let _ = answer.send(self.member.cluster().clone());
+            }
             Call::Failed(why) => {
                 tracing::error!(member = %self.member.id(), %why, "stopped");
                 let id = self.member.id();
@@ -358,7 +443,7 @@ impl<W: World> Driver<W> {
         for output in self.member.flush() {
             match output {
                 Output::Send(message) => {
-                    if let Some(link) = self.peers.get(&message.to) {
+                    if let Some((_, link)) = self.peers.links.get(&message.to) {
                         link.send(message);
                     }
                 }
@@ -385,6 +470,11 @@ impl<W: World> Driver<W> {
                 }
                 Output::CancelTimer(timer) => {
                     self.timers.remove(&timer);
+                }
+                Output::Peers { members, removed } => self.peers.set(&members, &removed),
+                Output::Removed => {
+                    tracing::info!(member = %self.member.id(), "this member was removed from the cluster");
+                    end = Some(Ok(()));
                 }
                 Output::Observe(observation) => {
                     self.observer.observe(self.member.id(), now, observation);

@@ -4,14 +4,16 @@
 //! Messages may be lost, never reordered within a connection: Raft needs no more. What cannot be delivered is
 //! dropped rather than queued, for by the time a peer is back its messages are out of date.
 
+use crate::cluster::Cluster;
 use crate::handle::Call;
 use crate::member::Input;
 use crate::peer::{
-    Hello, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, read_frame, weight, welcome,
+    Hello, Opening, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, opening, question, read_frame,
+    weight, welcome,
 };
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Listener, Task, World};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -107,6 +109,10 @@ impl<W: World> Dialler<W> {
                     if matches!(self.speak(stream).await, Ended::Stopped) {
                         return;
                     }
+                }
+                Err(PeerError::Removed) => {
+                    let _ = self.inbox.send(Call::Input(Input::Removed));
+                    return;
                 }
                 Err(error) => {
                     tracing::debug!(peer = %self.hello.to, %address, %error, "could not connect to peer");
@@ -207,10 +213,51 @@ impl<W: World> Dialler<W> {
     }
 }
 
-/// Which inbound connection of each peer is the current one.
+/// Which inbound connection of each peer is the current one, and who is not let in any more.
 struct Inbound<T> {
     current: BTreeMap<MemberId, (u64, T)>,
     next: u64,
+    removed: BTreeSet<MemberId>,
+}
+
+/// The connections that peers have made to this member.
+pub(crate) struct InboundPeers<T>(Arc<Mutex<Inbound<T>>>);
+
+impl<T> Clone for InboundPeers<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T: Task> InboundPeers<T> {
+    pub(crate) fn new() -> Self {
+        let (current, removed) = (BTreeMap::new(), BTreeSet::new());
+        Self(Arc::new(Mutex::new(Inbound { current, next: 0, removed })))
+    }
+
+    /// Closes the connections of members that were removed; they are told so when they dial anew.
+    pub(crate) fn remove(&self, removed: &BTreeSet<MemberId>) {
+        let mut inbound = self.0.lock().expect("no holder panics");
+        for member in removed.difference(&inbound.removed.clone()) {
+            if let Some((_, task)) = inbound.current.remove(member) {
+                task.abort();
+            }
+        }
+        inbound.removed.clone_from(removed);
+    }
+}
+
+/// Asks the member at `address` who the cluster is.
+pub(crate) async fn ask<W: World>(world: &W, address: &str) -> Result<Cluster, PeerError> {
+    let asking = async {
+        let mut stream = world.connect(address).await?;
+        question(&mut stream).await
+    };
+    tokio::select! {
+        biased;
+        answer = asking => answer,
+        () = world.sleep(CONNECT_TIMEOUT) => Err(PeerError::Io(std::io::ErrorKind::TimedOut.into())),
+    }
 }
 
 /// Accepts peers until the task is aborted.
@@ -220,9 +267,9 @@ pub(crate) fn accept<W: World>(
     cluster: ClusterId,
     me: MemberId,
     inbox: Inbox,
+    inbound: InboundPeers<W::Task>,
 ) -> W::Task {
     let accepting = world.clone();
-    let inbound = Arc::new(Mutex::new(Inbound::<W::Task> { current: BTreeMap::new(), next: 0 }));
     world.spawn(async move {
         loop {
             match listener.accept().await {
@@ -256,25 +303,26 @@ struct Hearing<W: World> {
     cluster: ClusterId,
     me: MemberId,
     inbox: Inbox,
-    inbound: Arc<Mutex<Inbound<W::Task>>>,
+    inbound: InboundPeers<W::Task>,
 }
 
 impl<W: World> Hearing<W> {
     async fn run(self, mut stream: W::Stream, address: String, task: W::Task) {
         let hello = tokio::select! {
             biased;
-            hello = welcome(&mut stream, self.cluster, self.me) => hello,
+            hello = self.open(&mut stream) => hello,
             () = self.world.sleep(CONNECT_TIMEOUT) => return,
         };
         let from = match hello {
-            Ok(hello) => hello.from,
+            Ok(Some(hello)) => hello.from,
+            Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%address, %error, "turned a peer away");
                 return;
             }
         };
         let number = {
-            let mut inbound = self.inbound.lock().expect("no holder panics");
+            let mut inbound = self.inbound.0.lock().expect("no holder panics");
             inbound.next += 1;
             let number = inbound.next;
             if let Some((_, old)) = inbound.current.insert(from, (number, task)) {
@@ -284,7 +332,7 @@ impl<W: World> Hearing<W> {
             number
         };
         let error = self.hear(stream, from).await;
-        let mut inbound = self.inbound.lock().expect("no holder panics");
+        let mut inbound = self.inbound.0.lock().expect("no holder panics");
         if inbound.current.get(&from).is_some_and(|(current, _)| *current == number) {
             inbound.current.remove(&from);
             match error {
@@ -295,6 +343,30 @@ impl<W: World> Hearing<W> {
                     let _ = self.inbox.send(Call::Input(Input::PeerReset(from)));
                 }
                 error => tracing::error!(peer = %from, %error, "a peer sent what cannot be understood"),
+            }
+        }
+    }
+
+    /// Lets a peer in, or answers a question (then there is nothing more to hear).
+    async fn open(&self, stream: &mut W::Stream) -> Result<Option<Hello>, PeerError> {
+        match opening(stream).await? {
+            Opening::Peer => {
+                let is_removed =
+                    |from| self.inbound.0.lock().expect("no holder panics").removed.contains(&from);
+                welcome(stream, self.cluster, self.me, is_removed).await.map(Some)
+            }
+            Opening::Question => {
+                let (answer, wait) = tokio::sync::oneshot::channel();
+                let _ = self.inbox.send(Call::Cluster { answer });
+                if let Ok(cluster) = wait.await {
+                    let mut bytes = Vec::new();
+                    encode_frame(&cluster, &mut bytes);
+                    stream.write_all(&bytes).await?;
+                    stream.flush().await?;
+                    // The asker has read it all once it closes; to close first might cut it short.
+                    let _ = stream.read(&mut [0]).await;
+                }
+                Ok(None)
             }
         }
     }

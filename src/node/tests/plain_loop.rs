@@ -8,7 +8,7 @@ use seatrial_node::{
     Timer,
 };
 use seatrial_store::{Batch, Commit, MemBackend};
-use seatrial_types::request::{PutRequest, RangeRequest};
+use seatrial_types::request::{MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest};
 use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -50,6 +50,8 @@ struct Loop {
     next_request: u64,
     /// Machines whose disk does not sync for now.
     stuck: Vec<MemberId>,
+    /// Members that ended because they were removed.
+    removed: Vec<MemberId>,
 }
 
 impl Loop {
@@ -89,11 +91,45 @@ impl Loop {
             dice: Dice(seed),
             next_request: 1 << 32,
             stuck: Vec::new(),
+            removed: Vec::new(),
         };
         for id in this.ids() {
             this.start(id);
         }
         this
+    }
+
+    /// A machine for a member that was added, with an empty disk.
+    fn join(&mut self, id: MemberId, adjust: impl Fn(&mut MemberOptions)) {
+        let mut options = MemberOptions::new(id, format!("joined-{id}"));
+        adjust(&mut options);
+        let machine = Machine {
+            options,
+            running: None,
+            timers: BTreeMap::new(),
+            log_pending: VecDeque::new(),
+            batches_pending: VecDeque::new(),
+            log: LogImage::default(),
+            backend: MemBackend::new(),
+        };
+        self.machines.insert(id, machine);
+        self.start(id);
+    }
+
+    fn add(&mut self, through: MemberId, url: &str, is_learner: bool) -> Result<MemberId, Error> {
+        let add = MemberAddRequest { peer_urls: vec![url.to_owned()], is_learner };
+        match self.call(through, Request::MemberAdd(add))? {
+            Response::MemberAdd(added) => Ok(added.member.id),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn member(&self, id: MemberId) -> &Member<MemBackend> {
+        self.machines[&id].running.as_ref().unwrap()
+    }
+
+    fn voters(&self, of: MemberId) -> Vec<MemberId> {
+        self.member(of).raft().config().voters.iter().copied().collect()
     }
 
     fn ids(&self) -> Vec<MemberId> {
@@ -147,7 +183,11 @@ impl Loop {
                 Output::Answer { id, result } => {
                     self.answers.insert(id, result);
                 }
-                Output::Watch { .. } => {}
+                Output::Watch { .. } | Output::Peers { .. } => {}
+                Output::Removed => {
+                    self.removed.push(id);
+                    machine.timers.clear();
+                }
                 Output::SetTimer { timer, min, max } => {
                     let spread = (max - min).as_nanos() as u64;
                     let extra = if spread == 0 { 0 } else { self.dice.roll(spread + 1) };
@@ -428,4 +468,144 @@ fn a_member_is_a_value_whose_copy_lives_its_own_life() {
     world.call(only, put("k", "2")).unwrap();
     assert_ne!(Some(&copy), world.machines[&only].running.as_ref());
     assert!(copy.store().revision() < world.machines[&only].running.as_ref().unwrap().store().revision());
+}
+
+/// Everybody has applied the same, and holds the same.
+fn level(world: &mut Loop) {
+    world.run_until("all members level", |world| {
+        let applied = |machine: &Machine| machine.running.as_ref().map(|member| member.store().applied());
+        let all: Vec<_> = world.machines.values().filter_map(applied).collect();
+        all.iter().all(|applied| *applied == all[0])
+    });
+    let digests: Vec<(MemberId, u32)> = world
+        .machines
+        .iter()
+        .filter_map(|(id, machine)| Some((*id, machine.running.as_ref()?.store().digest().unwrap())))
+        .collect();
+    assert!(digests.iter().all(|(_, digest)| *digest == digests[0].1), "members differ: {digests:x?}");
+}
+
+#[test]
+fn a_lone_member_grows_to_three_and_serves_while_nobody_has_joined_yet() {
+    let mut world = Loop::new(1, 11);
+    let first = world.await_leader();
+    for url in ["http://b:2380", "http://c:2380"] {
+        let new = world.add(first, url, false).unwrap();
+        // Nobody runs there yet, and still the cluster has its majority.
+        world.call(first, put("alone", "yes")).unwrap();
+        let again = world.add(first, "http://d:2380", false);
+        assert_eq!(again, Err(Error::MemberNotEnoughStarted), "a second absent member would be one too many");
+        assert_eq!(world.add(first, url, false), Err(Error::MemberNotEnoughStarted));
+        world.join(new, |_| {});
+        world.run_until("the new member votes", |world| world.voters(first).contains(&new));
+        world.run_until("the new member tells its name", |world| {
+            !world.member(first).cluster().members[&new].name.is_empty()
+        });
+        assert_eq!(world.value(new, "alone").as_deref(), Some(b"yes".as_slice()));
+    }
+    assert_eq!(world.voters(first).len(), 3);
+    world.crash(first);
+    let leader = world.await_leader();
+    world.call(leader, put("k", "without the first")).unwrap();
+    world.start(first);
+    level(&mut world);
+}
+
+#[test]
+fn members_come_and_go_until_nobody_of_the_first_is_left() {
+    for seed in 0..40 {
+        let small = |options: &mut MemberOptions| {
+            options.checkpoint_interval = Duration::from_millis(50);
+            options.catch_up_entries = 3;
+            options.compact_entries = 3;
+            options.raft.chunk_bytes = 200;
+        };
+        let mut world = Loop::with(3, seed, small);
+        let first = world.ids();
+        let leader = world.await_leader();
+        world.call(leader, put("k", "kept")).unwrap();
+        for old in first {
+            let leader = world.await_leader();
+            for i in 0..10 {
+                world.call(leader, put("noise", format!("{i}"))).unwrap();
+            }
+            world.run_until("all have told their names", |world| {
+                world.member(leader).cluster().members.values().all(|member| !member.name.is_empty())
+            });
+            let through = world.ids()[world.dice.roll(3) as usize];
+            let new = world.add(through, &format!("http://new-{old}:1"), false).unwrap();
+            world.join(new, small);
+            world.run_until("it votes", |world| {
+                world.leader().is_some_and(|leader| world.voters(leader).contains(&new))
+            });
+            let leader = world.await_leader();
+            let through = if world.dice.roll(2) == 0 { old } else { leader };
+            let removed = world.call(through, Request::MemberRemove(old));
+            // The last word to a removed member may be lost; then it cannot know, and says so.
+            let unknown = through == old && removed.as_ref().is_err_and(Error::is_ambiguous);
+            assert!(removed.is_ok() || unknown, "seed {seed}: {removed:?}");
+            world.run_until("it is removed", |world| {
+                world.leader().is_some_and(|leader| world.member(leader).cluster().removed.contains(&old))
+            });
+            // Whoever was removed while it slept learns it from those it dials.
+            if !world.removed.contains(&old) {
+                world.input(old, Input::Removed);
+            }
+            assert!(world.removed.contains(&old), "seed {seed}: a removed member goes on");
+            world.crash(old);
+            world.machines.remove(&old);
+            world.flying.retain(|message| message.to != old);
+        }
+        let leader = world.await_leader();
+        world.run_until("three voters", |world| world.voters(leader).len() == 3);
+        assert_eq!(world.value(leader, "k").as_deref(), Some(b"kept".as_slice()), "seed {seed}");
+        level(&mut world);
+        // And all of it is on disk.
+        for id in world.ids() {
+            world.crash(id);
+        }
+        for id in world.ids() {
+            world.start(id);
+        }
+        let leader = world.await_leader();
+        assert_eq!(world.voters(leader).len(), 3);
+        assert_eq!(world.value(leader, "k").as_deref(), Some(b"kept".as_slice()), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_learner_listens_without_a_vote_until_it_is_promoted() {
+    let mut world = Loop::new(3, 5);
+    let leader = world.await_leader();
+    let follower = world.ids().into_iter().find(|id| *id != leader).unwrap();
+    let learner = world.add(follower, "http://learner:1", true).unwrap();
+    let promote = Request::MemberPromote(learner);
+    assert_eq!(world.call(follower, promote.clone()), Err(Error::LearnerNotReady), "nobody runs there");
+    assert_eq!(world.add(leader, "http://other:1", true), Err(Error::TooManyLearners));
+    world.join(learner, |_| {});
+    world.call(leader, put("k", "v")).unwrap();
+    level(&mut world);
+    assert!(!world.voters(leader).contains(&learner), "a learner votes");
+    let local = RangeRequest { range: KeyRange::single("k"), serializable: true, ..Default::default() };
+    assert!(world.call(learner, Request::Range(local)).is_ok());
+    assert_eq!(world.call(learner, put("k", "w")), Err(Error::LearnerUnsupported));
+    world.call(follower, promote.clone()).unwrap();
+    assert!(world.voters(leader).contains(&learner));
+    assert_eq!(world.call(leader, promote), Err(Error::MemberNotLearner));
+    level(&mut world);
+    assert!(world.call(learner, put("k", "w")).is_ok());
+}
+
+#[test]
+fn a_member_is_reached_elsewhere_after_an_update() {
+    let mut world = Loop::new(3, 6);
+    let leader = world.await_leader();
+    let id = world.ids().into_iter().find(|id| *id != leader).unwrap();
+    let update =
+        |id, url: &str| Request::MemberUpdate(MemberUpdateRequest { id, peer_urls: vec![url.into()] });
+    world.call(id, update(id, "http://elsewhere:1")).unwrap();
+    level(&mut world);
+    assert_eq!(world.member(leader).cluster().members[&id].peer_urls, ["http://elsewhere:1"]);
+    assert_eq!(world.call(id, update(leader, "http://elsewhere:1")), Err(Error::PeerUrlExists));
+    assert_eq!(world.call(id, update(MemberId(9), "http://x:1")), Err(Error::MemberNotFound));
 }

@@ -145,7 +145,38 @@ pub(super) fn root() -> Command {
             command("member", "Membership related commands", "etcdctl member <command>")
                 .subcommand_required(true)
                 .infer_subcommands(true)
-                .subcommand(plain("list", "Lists all members in the cluster", "etcdctl member list")),
+                .subcommand(
+                    plain(
+                        "add",
+                        "Adds a member into the cluster",
+                        "etcdctl member add <memberName> [options]",
+                    )
+                    .arg(valued("peer-urls", "", "Where its peers will reach it, separated by commas"))
+                    .arg(switch("learner", "Add it without a vote")),
+                )
+                .subcommand(plain("list", "Lists all members in the cluster", "etcdctl member list"))
+                .subcommand(plain(
+                    "promote",
+                    "Promotes a non-voting member in the cluster",
+                    "etcdctl member promote <memberID>",
+                ))
+                .subcommand(plain(
+                    "remove",
+                    "Removes a member from the cluster",
+                    "etcdctl member remove <memberID>",
+                ))
+                .subcommand(
+                    plain(
+                        "update",
+                        "Updates a member in the cluster",
+                        "etcdctl member update <memberID> [options]",
+                    )
+                    .arg(valued(
+                        "peer-urls",
+                        "",
+                        "Where its peers reach it from now on, separated by commas",
+                    )),
+                ),
         )
         .subcommand(
             command("endpoint", "Endpoint related commands", "etcdctl endpoint <command>")

@@ -127,14 +127,6 @@ impl Session<'_> {
         failed.map_or(Ok(()), |why| Err(Fail::new(code::ERROR, why)))
     }
 
-    pub(super) async fn member_list(&mut self) -> Result<(), Fail> {
-        let Response::MemberList(answer) = self.call(Request::MemberList { linearizable: true }).await?
-        else {
-            return Err(Fail::odd());
-        };
-        self.out(&self.globals.printer.members(&answer)?)
-    }
-
     pub(super) async fn alarm_list(&mut self) -> Result<(), Fail> {
         let Response::AlarmList(answer) = self.call(Request::AlarmList).await? else {
             return Err(Fail::odd());

@@ -5,8 +5,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberListResponse, PutResponse, RangeResponse,
-    TxnOpResponse, TxnResponse,
+    LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse, MemberListResponse, PutResponse,
+    RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, EventKind, KeyValue};
@@ -194,6 +194,13 @@ fn member(m: &Member) -> String {
         .list("peerURLs", strings(&m.peer_urls))
         .list("clientURLs", strings(&m.client_urls))
         .flag("isLearner", m.is_learner)
+        .done()
+}
+
+pub(super) fn member_added(r: &MemberAddResponse) -> String {
+    with_head(&r.header)
+        .raw("member", member(&r.member))
+        .list("members", r.members.iter().map(member).collect())
         .done()
 }
 

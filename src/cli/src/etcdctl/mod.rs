@@ -6,6 +6,7 @@ mod cluster;
 mod go;
 mod json;
 mod keys;
+mod members;
 mod print;
 #[cfg(test)]
 mod tests;
@@ -182,7 +183,11 @@ impl Session<'_> {
             ("lease", Some(("timetolive", matches))) => self.lease_timetolive(matches).await,
             ("lease", Some(("list", _))) => self.lease_list().await,
             ("lease", Some(("keep-alive", matches))) => self.lease_keep_alive(matches).await,
+            ("member", Some(("add", matches))) => self.member_add(matches).await,
             ("member", Some(("list", _))) => self.member_list().await,
+            ("member", Some(("promote", matches))) => self.member_promote(matches).await,
+            ("member", Some(("remove", matches))) => self.member_remove(matches).await,
+            ("member", Some(("update", matches))) => self.member_update(matches).await,
             ("endpoint", Some(("health", matches))) => self.endpoint_health(matches).await,
             ("endpoint", Some(("status", matches))) => self.endpoint_status(matches).await,
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,

@@ -5,8 +5,8 @@ use super::go::{human_bytes, quote};
 use super::{Fail, code, json};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse,
-    TxnOpResponse, TxnResponse,
+    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberAddResponse, MemberListResponse, PutResponse,
+    RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{EventKind, KeyValue, LeaseId, MemberId};
@@ -247,6 +247,30 @@ impl Printer {
                 }
                 Ok(out.into_bytes())
             }
+        }
+    }
+
+    pub(super) fn member_added(&self, r: &MemberAddResponse) -> Text {
+        match self.format {
+            Format::Simple => Ok(line(format!(
+                "Member {:16x} added to cluster {:16x}",
+                r.member.id.0, r.header.cluster_id.0
+            ))),
+            Format::Json => Ok(line(json::member_added(r))),
+            Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
+            Format::Table => Err(no_table()),
+        }
+    }
+
+    /// `what` is what has been done to the member, with its preposition.
+    pub(super) fn member_changed(&self, id: MemberId, what: &str, r: &MemberListResponse) -> Text {
+        match self.format {
+            Format::Simple => {
+                Ok(line(format!("Member {:16x} {what} cluster {:16x}", id.0, r.header.cluster_id.0)))
+            }
+            Format::Json => Ok(line(json::members(r))),
+            Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
+            Format::Table => Err(no_table()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Committed entries become state, and answers.
 
 use super::{Member, Published};
-use crate::cluster::ClusterChange;
+use crate::cluster::ChangeContext;
 use crate::observation::Observation;
 use crate::proposal::{Action, Proposal, RequestId};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl<B: Backend> Member<B> {
             }
             Payload::Config(change) => {
                 checksum = crc32c::crc32c(&change.context);
-                let decoded: Option<ClusterChange> = if change.context.is_empty() {
+                let context: Option<ChangeContext> = if change.context.is_empty() {
                     None
                 } else {
                     match postcard::from_bytes(&change.context) {
@@ -62,8 +62,9 @@ impl<B: Backend> Member<B> {
                         }
                     }
                 };
-                self.cluster.apply(change.config, decoded);
+                self.cluster.apply(change.config, context.as_ref().map(|context| &context.change));
                 self.save_cluster(index, term);
+                self.change_applied(context);
             }
         }
         self.applied_unsealed += 1;

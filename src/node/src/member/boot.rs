@@ -99,6 +99,7 @@ impl<B: Backend> Member<B> {
         let (restored, restart) = restore(&store, &cluster, &log)?;
         if let Some(lost) = restored.lost_up_to
             && cluster.config.voters.len() <= 1
+            && cluster.config.is_voter(options.raft.id)
             && !accept_loss
         {
             let kept = restored.entries.last().map_or(restored.snapshot.index, |entry| entry.index);
@@ -133,6 +134,7 @@ impl<B: Backend> Member<B> {
             proposals: Vec::new(),
             reads: reads::Reads::default(),
             forwards: BTreeMap::new(),
+            heard: BTreeMap::new(),
             leaderless: BTreeSet::new(),
             next_forward: 0,
             next_lease: 0,
@@ -162,6 +164,8 @@ impl<B: Backend> Member<B> {
         if forgiven {
             member.output(Output::Log(LogWrite::ForgetLoss));
         }
+        member.tell_peers();
+        member.end_if_removed();
         let progress = member.options.watch_progress_interval;
         member.output(Output::SetTimer { timer: super::Timer::WatchProgress, min: progress, max: progress });
         Ok(member)

@@ -7,6 +7,7 @@ use seatrial_raft as raft;
 use seatrial_store::{Batch, BatchId};
 use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, MemberId, Request, Response};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Everything that can happen to a member.
@@ -49,6 +50,8 @@ pub enum Input {
     Persisted(raft::PersistId),
     /// This batch of the backend is durable.
     Committed(BatchId),
+    /// A peer says that this member was removed from the cluster.
+    Removed,
     /// Answer what waits and ask nothing more.
     Stop,
 }
@@ -119,6 +122,15 @@ pub enum Output {
     },
     /// Do not fire it.
     CancelTimer(Timer),
+    /// These are the peers from now on, and where they are heard; and who is none any more.
+    Peers {
+        /// Everybody but this member.
+        members: BTreeMap<MemberId, Vec<String>>,
+        /// Removed for good: nothing they say counts.
+        removed: BTreeSet<MemberId>,
+    },
+    /// This member was removed from the cluster: it ends in good order.
+    Removed,
     /// A fact for onlookers.
     Observe(Observation),
     /// The member must stop: going on would be unsafe. One sentence.

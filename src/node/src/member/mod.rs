@@ -8,6 +8,7 @@
 
 mod apply;
 mod boot;
+mod changes;
 mod io;
 mod options;
 mod reads;
@@ -66,6 +67,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     reads: reads::Reads,
     /// Requests sent to the leader.
     forwards: BTreeMap<ForwardId, RequestId>,
+    /// When each peer last said something.
+    heard: BTreeMap<MemberId, Duration>,
     /// Requests that only the leader can answer, while none is known.
     leaderless: BTreeSet<RequestId>,
     next_forward: u64,
@@ -177,6 +180,7 @@ impl<B: Backend> Member<B> {
             Input::WatchClose(stream) => self.store.watch_close(stream),
             Input::Persisted(id) => self.step_persisted(id),
             Input::Committed(batch) => self.step_committed(batch),
+            Input::Removed => self.removed(),
             Input::Stop => self.stop(),
         }
     }
@@ -198,6 +202,7 @@ impl<B: Backend> Member<B> {
                 self.output(Output::Log(LogWrite::ForgetLoss));
             }
             self.publish();
+            self.admit_members();
             self.advance_watchers();
             self.arm_timers();
         }
@@ -236,6 +241,9 @@ impl<B: Backend> Member<B> {
 
     fn step_peer(&mut self, message: PeerMessage) {
         let from = message.from;
+        if self.cluster.members.contains_key(&from) {
+            self.heard.insert(from, self.now);
+        }
         match message.body {
             PeerBody::Raft(message) => {
                 // A message that Raft refuses (from a stranger, or not for us) changes nothing; a peer's
@@ -243,6 +251,12 @@ impl<B: Backend> Member<B> {
                 let _ = self.raft.step(message);
             }
             PeerBody::Forward { id, request } => self.step_forward(from, id, request),
+            PeerBody::Change { id, request } if changes::is_change(&request) => {
+                self.step_change(from, id, &request);
+            }
+            // A peer's mistake must not stop this member.
+            PeerBody::Change { .. } => {}
+            PeerBody::ChangeRefused { id, error } => self.step_change_refused(id, error),
             PeerBody::ForwardAnswer { id, result } => {
                 if let Some(request) = self.forwards.remove(&id) {
                     self.finish_forward(request, result);

@@ -1,5 +1,6 @@
 //! Requests of clients: which way each takes, and what becomes of those that wait.
 
+use super::changes::is_change;
 use super::reads::Read;
 use super::{Member, Output, Published, Waiting};
 use crate::peer::{ForwardId, PeerBody, PeerMessage};
@@ -9,7 +10,7 @@ use seatrial_store::{Backend, Command, Failure, Store};
 use seatrial_types::request::{
     AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse, StatusResponse,
 };
-use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response};
+use seatrial_types::{Error, LeaseId, MemberId, Request, Response};
 
 /// The etcd version whose API this is; clients choose features by it.
 pub const API_VERSION: &str = "3.5.21";
@@ -29,8 +30,8 @@ enum Way {
     Leader,
     /// By the leader, and only if a client asked it directly.
     LeaderDirect,
-    /// Not at all.
-    Refuse(Error),
+    /// By the leader, through the log: a change of the cluster.
+    Change,
 }
 
 fn way(request: &Request) -> Way {
@@ -58,10 +59,16 @@ fn way(request: &Request) -> Way {
         Request::MemberAdd(_)
         | Request::MemberRemove(_)
         | Request::MemberUpdate(_)
-        | Request::MemberPromote(_) => Way::Refuse(Error::Other(
-            Code::Unimplemented,
-            "seatrial: this version cannot change the members of a running cluster".to_owned(),
-        )),
+        | Request::MemberPromote(_) => Way::Change,
+    }
+}
+
+/// What a learner answers: what it knows of itself and what needs no quorum (etcd's rule).
+fn is_for_learners(request: &Request) -> bool {
+    match request {
+        Request::Status | Request::HashKv { .. } => true,
+        Request::Range(range) => range.serializable,
+        _ => false,
     }
 }
 
@@ -72,6 +79,10 @@ impl<B: Backend> Member<B> {
         }
         if self.waiting.len() >= self.options.waiting_max {
             self.output(Output::Answer { id, result: Err(Error::TooManyRequests) });
+            return;
+        }
+        if self.is_learner() && !is_for_learners(&request) {
+            self.output(Output::Answer { id, result: Err(Error::LearnerUnsupported) });
             return;
         }
         if let Request::LeaseGrant(grant) = &mut request {
@@ -89,7 +100,7 @@ impl<B: Backend> Member<B> {
                 let result = self.evaluate(request);
                 self.answer(id, result);
             }
-            Way::Leader => {
+            Way::Leader | Way::Change => {
                 self.keep(id, request);
                 self.ask_leader(id);
             }
@@ -97,8 +108,12 @@ impl<B: Backend> Member<B> {
                 let result = self.lead_directly(&request);
                 self.answer(id, result);
             }
-            Way::Refuse(error) => self.answer(id, Err(error)),
         }
+    }
+
+    /// Whether this member is a learner in its operator's eyes. One that catches up before it votes is none.
+    fn is_learner(&self) -> bool {
+        self.cluster.members.get(&self.id()).is_some_and(|me| me.is_learner)
     }
 
     fn keep(&mut self, id: RequestId, request: Request) {
@@ -149,6 +164,9 @@ impl<B: Backend> Member<B> {
         let Some(request) = self.waiting.get(&id).and_then(|waiting| waiting.request.clone()) else {
             return;
         };
+        if is_change(&request) {
+            return self.ask_change(id, request);
+        }
         if self.is_leader() {
             self.reads.push(Read::Own(id));
         } else if self.soft.leader == MemberId::NONE {
@@ -298,7 +316,7 @@ impl<B: Backend> Member<B> {
             raft_term: self.raft.term(),
             raft_applied_index: self.store.applied(),
             errors,
-            is_learner: self.cluster.config.learners.contains(&self.id()),
+            is_learner: self.is_learner(),
             ..StatusResponse::default()
         }
     }

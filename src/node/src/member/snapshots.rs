@@ -91,6 +91,7 @@ impl<B: Backend> Member<B> {
                 Err(error) => self.refuse_snapshot(&meta, error),
                 Ok(_) => {
                     self.load_cluster();
+                    self.tell_peers();
                     // Older batches belong to a state that no longer is.
                     let Some(batch) = self.store.seal() else {
                         return self.fatal("an installed snapshot left nothing to write".to_owned());
@@ -125,5 +126,6 @@ impl<B: Backend> Member<B> {
         self.observe(Observation::SnapshotInstalled { index: meta.index, term: meta.term });
         self.output(Output::Log(LogWrite::Restart(meta.clone())));
         self.raft.snapshot_installed(meta);
+        self.end_if_removed();
     }
 }
