@@ -65,6 +65,9 @@ pub(crate) struct ServerArgs {
     /// Entries kept behind a cut, for members that lag a little.
     #[arg(long, env = "ETCD_SNAPSHOT_CATCHUP_ENTRIES", default_value_t = 5_000)]
     snapshot_catchup_entries: u64,
+    /// Bytes the store's file may take before writes are refused; 0 means 2 GiB, a negative number no limit.
+    #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, allow_negative_numbers = true)]
+    quota_backend_bytes: i64,
     /// Bytes of one segment of the write-ahead log.
     #[arg(long, env = "SEATRIAL_WAL_SEGMENT_BYTES", default_value_t = 64 << 20)]
     wal_segment_bytes: u64,
@@ -241,6 +244,10 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.raft.election_timeout = Duration::from_millis(args.election_timeout);
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
+    member.quota_bytes = match args.quota_backend_bytes {
+        0 => member.quota_bytes,
+        given => u64::try_from(given).unwrap_or(0),
+    };
     let wal = seatrial_node::wal_options(cluster.id, id, args.wal_segment_bytes);
     let options = NodeOptions {
         member,

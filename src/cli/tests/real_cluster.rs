@@ -582,3 +582,22 @@ fn a_member_joins_a_running_cluster_and_another_leaves_it() {
     eventually("it ends again", || back.try_wait().unwrap().is_some());
     assert!(fourth.0.try_wait().unwrap().is_none(), "the fourth member still runs");
 }
+
+#[test]
+fn a_full_store_refuses_writes_until_the_alarm_is_cleared() {
+    // Smaller than the store's file is to begin with: the first write finds it full.
+    let cluster = Cluster::start(3, &["--quota-backend-bytes", "4096"]);
+    let put = |key: &str| cluster.ours(&["put", key, "v"]);
+    eventually("a write is refused for lack of space", || {
+        String::from_utf8_lossy(&put("k").stderr).contains("etcdserver: mvcc: database space exceeded")
+    });
+    eventually("the alarm is raised", || cluster.ctl(&["alarm", "list"]).contains("alarm:NOSPACE"));
+    let status = cluster.ctl(&["endpoint", "status", "-w", "json"]);
+    assert!(status.contains("NOSPACE"), "{status}");
+    // What frees space, and what only reads, still works.
+    cluster.ctl(&["get", "k"]);
+    cluster.ctl(&["del", "k"]);
+    let cleared = cluster.ctl(&["alarm", "disarm"]);
+    assert!(cleared.contains("alarm:NOSPACE"), "{cleared}");
+    assert_eq!(cluster.ctl(&["alarm", "list"]), "");
+}

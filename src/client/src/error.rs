@@ -72,7 +72,8 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MemberRemove(_)
         | Request::MemberUpdate(_)
         | Request::MemberPromote(_)
-        | Request::MoveLeader(_) => true,
+        | Request::MoveLeader(_)
+        | Request::AlarmChange(_) => true,
         Request::Txn(txn) => !txn.is_read_only(),
         Request::Range(_)
         | Request::LeaseKeepAlive(_)

@@ -5,11 +5,11 @@ use crate::validate::{self, Limits};
 use bytes::Bytes;
 use seatrial_node::Handle;
 use seatrial_types::request::{
-    AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse, HashKvResponse, Header,
-    LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse,
-    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest, MemberAddResponse, MemberListResponse,
-    MemberUpdateRequest, PutRequest, PutResponse, RangeRequest, RangeResponse, StatusResponse, TxnRequest,
-    TxnResponse,
+    AlarmChangeRequest, AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse,
+    HashKvResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
+    LeaseLeasesResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest,
+    MemberAddResponse, MemberListResponse, MemberUpdateRequest, PutRequest, PutResponse, RangeRequest,
+    RangeResponse, StatusResponse, TxnRequest, TxnResponse,
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};
@@ -98,6 +98,8 @@ impl<A: Ask> EtcdService<A> {
         move_leader(target: MemberId) = Request::MoveLeader(target) => MoveLeader(Header);
         /// Alarms that are on.
         alarm_list() = Request::AlarmList => AlarmList(AlarmListResponse);
+        /// Raises or clears an alarm.
+        alarm_change(r: AlarmChangeRequest) = Request::AlarmChange(r) => AlarmChange(AlarmListResponse);
     }
 
     /// Opens a watch stream.

@@ -64,7 +64,8 @@ pub fn check(request: &Request, limits: &Limits) -> Result<(), Error> {
         | Request::Status
         | Request::HashKv { .. }
         | Request::MoveLeader(_)
-        | Request::AlarmList => Ok(()),
+        | Request::AlarmList
+        | Request::AlarmChange(_) => Ok(()),
     }?;
     if logged_bytes(request) > limits.request_bytes_max {
         return Err(Error::RequestTooLarge);

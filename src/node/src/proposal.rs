@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use seatrial_store::Command;
 use seatrial_types::MemberId;
+use seatrial_types::request::AlarmChangeRequest;
 use serde::{Deserialize, Serialize};
 
 /// Format of an entry's data. A member that meets a newer one must stop, for it could not apply what others
@@ -36,6 +37,8 @@ pub enum Action {
         /// The addresses.
         client_urls: Vec<String>,
     },
+    /// An alarm goes on or off.
+    Alarm(AlarmChangeRequest),
 }
 
 impl Proposal {

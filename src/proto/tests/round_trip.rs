@@ -335,6 +335,7 @@ proptest! {
             raft_applied_index: LogIndex(applied),
             errors,
             is_learner: flag,
+            db_size_quota: 5,
         });
         round_trip::<_, pb::HashKvResponse>(
             HashKvResponse { header: header.clone(), hash, compact_revision, hash_revision },

@@ -65,8 +65,10 @@ pub enum Request {
     },
     /// Give the leadership away (only asked of the leader).
     MoveLeader(MemberId),
-    /// Alarms that are active. (Raising and clearing them by hand comes with the quota.)
+    /// Alarms that are active.
     AlarmList,
+    /// Raise or clear an alarm.
+    AlarmChange(AlarmChangeRequest),
 }
 
 /// The answer to the request of the same name.
@@ -92,6 +94,7 @@ pub enum Response {
     HashKv(HashKvResponse),
     MoveLeader(Header),
     AlarmList(AlarmListResponse),
+    AlarmChange(AlarmListResponse),
 }
 
 /// How a range is ordered.
@@ -441,6 +444,8 @@ pub struct StatusResponse {
     pub errors: Vec<String>,
     /// It does not vote.
     pub is_learner: bool,
+    /// Bytes the backend's file may take before the NOSPACE alarm is raised; 0 is no limit.
+    pub db_size_quota: i64,
 }
 
 /// Hash of the keys and values up to a revision.
@@ -462,7 +467,18 @@ pub enum AlarmKind {
     Corrupt,
 }
 
-/// The alarms that are on.
+/// Raise or clear an alarm.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AlarmChangeRequest {
+    /// Raise it; else clear it.
+    pub raise: bool,
+    /// Whose alarm.
+    pub member: MemberId,
+    /// Which.
+    pub kind: AlarmKind,
+}
+
+/// The alarms that are on; in the answer to a change, those that it raised or cleared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "plain")]
 pub struct AlarmListResponse {
@@ -490,7 +506,7 @@ impl Response {
             Self::MemberAdd(r) => &r.header,
             Self::Status(r) => &r.header,
             Self::HashKv(r) => &r.header,
-            Self::AlarmList(r) => &r.header,
+            Self::AlarmList(r) | Self::AlarmChange(r) => &r.header,
         }
     }
 }
@@ -515,7 +531,7 @@ impl Response {
             Self::MemberAdd(r) => &mut r.header,
             Self::Status(r) => &mut r.header,
             Self::HashKv(r) => &mut r.header,
-            Self::AlarmList(r) => &mut r.header,
+            Self::AlarmList(r) | Self::AlarmChange(r) => &mut r.header,
         }
     }
 }

@@ -197,6 +197,7 @@ pub(super) fn root() -> Command {
         .subcommand(
             command("alarm", "Alarm related commands", "etcdctl alarm <command>")
                 .subcommand_required(true)
+                .subcommand(plain("disarm", "Disarms all alarms", "etcdctl alarm disarm"))
                 .subcommand(plain("list", "Lists all alarms", "etcdctl alarm list")),
         )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))

@@ -8,7 +8,8 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use seatrial_client::keep_alive;
 use seatrial_types::request::{
-    HashKvResponse, LeaseGrantRequest, LeaseTimeToLiveRequest, RangeRequest, StatusResponse,
+    AlarmChangeRequest, AlarmListResponse, HashKvResponse, LeaseGrantRequest, LeaseTimeToLiveRequest,
+    RangeRequest, StatusResponse,
 };
 use seatrial_types::{Code, Error, KeyRange, LeaseId, MemberId, Request, Response, Revision};
 use seatrial_world::World;
@@ -132,6 +133,23 @@ impl Session<'_> {
             return Err(Fail::odd());
         };
         self.out(&self.globals.printer.alarms(&answer)?)
+    }
+
+    /// Clears every alarm there is.
+    pub(super) async fn alarm_disarm(&mut self) -> Result<(), Fail> {
+        let Response::AlarmList(on) = self.call(Request::AlarmList).await? else {
+            return Err(Fail::odd());
+        };
+        let mut cleared = AlarmListResponse::default();
+        for (member, kind) in on.alarms {
+            let change = AlarmChangeRequest { raise: false, member, kind };
+            let Response::AlarmChange(answer) = self.call(Request::AlarmChange(change)).await? else {
+                return Err(Fail::odd());
+            };
+            cleared.header = answer.header;
+            cleared.alarms.extend(answer.alarms);
+        }
+        self.out(&self.globals.printer.alarms(&cleared)?)
     }
 
     pub(super) async fn move_leader(&mut self, matches: &ArgMatches) -> Result<(), Fail> {

@@ -191,6 +191,7 @@ impl Session<'_> {
             ("endpoint", Some(("health", matches))) => self.endpoint_health(matches).await,
             ("endpoint", Some(("status", matches))) => self.endpoint_status(matches).await,
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,
+            ("alarm", Some(("disarm", _))) => self.alarm_disarm().await,
             ("alarm", Some(("list", _))) => self.alarm_list().await,
             ("move-leader", _) => self.move_leader(matches).await,
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),

@@ -85,6 +85,11 @@ impl<B: Backend> Member<B> {
                 }
                 return;
             }
+            Action::Alarm(change) => Ok(Some(self.apply_alarm(index, term, &change))),
+            Action::Store(command) if let Some(error) = self.alarm_refuses(&command) => {
+                self.store.skip(index, term);
+                Err(error)
+            }
             Action::Store(command) => {
                 let physical = matches!(&command, Command::Compact(compact) if compact.physical);
                 if let Command::LeaseRevoke(lease) = &command {

@@ -96,6 +96,12 @@ impl<B: Backend> Member<B> {
                 kept
             }
         };
+        let alarms = match store.meta(super::alarms::ALARMS_KEY)? {
+            None => super::alarms::Alarms::default(),
+            Some(bytes) => {
+                postcard::from_bytes(&bytes).map_err(|error| BootError::Cluster(error.to_string()))?
+            }
+        };
         let (restored, restart) = restore(&store, &cluster, &log)?;
         if let Some(lost) = restored.lost_up_to
             && cluster.config.voters.len() <= 1
@@ -119,6 +125,8 @@ impl<B: Backend> Member<B> {
             sealed: VecDeque::new(),
             store,
             cluster,
+            alarms,
+            quota_alarm_due: Duration::ZERO,
             now: Duration::ZERO,
             soft: SoftState {
                 leader: seatrial_types::MemberId::NONE,
@@ -171,7 +179,7 @@ impl<B: Backend> Member<B> {
         Ok(member)
     }
 
-    /// Reads the cluster's table anew, after a snapshot has replaced the store.
+    /// Reads the cluster's table and the alarms anew, after a snapshot has replaced the store.
     pub(super) fn load_cluster(&mut self) {
         match self.store.meta(CLUSTER_KEY) {
             Ok(Some(bytes)) => match postcard::from_bytes(&bytes) {
@@ -182,6 +190,14 @@ impl<B: Backend> Member<B> {
             },
             // Nobody has told a name yet: the members are those of the bootstrap, here as there.
             Ok(None) => {}
+            Err(error) => return self.fatal(format!("the store cannot be read: {error}")),
+        }
+        match self.store.meta(super::alarms::ALARMS_KEY) {
+            Ok(Some(bytes)) => match postcard::from_bytes(&bytes) {
+                Ok(alarms) => self.alarms = alarms,
+                Err(error) => self.fatal(format!("the snapshot's alarms cannot be decoded: {error}")),
+            },
+            Ok(None) => self.alarms.clear(),
             Err(error) => self.fatal(format!("the store cannot be read: {error}")),
         }
     }

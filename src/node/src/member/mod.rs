@@ -6,6 +6,7 @@
 //! time, draws timers and carries out the outputs, be it an async loop, a test's plain loop or a model
 //! checker.
 
+mod alarms;
 mod apply;
 mod boot;
 mod changes;
@@ -48,6 +49,9 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     raft: Raft,
     store: Store<B>,
     cluster: Cluster,
+    alarms: alarms::Alarms,
+    /// When the alarm of the quota may be proposed (again).
+    quota_alarm_due: Duration,
     /// Monotonic, as of the last input.
     now: Duration,
     soft: SoftState,

@@ -8,7 +8,8 @@ use crate::proposal::{Action, Proposal, RequestId};
 use seatrial_raft::{ProposeError, Role};
 use seatrial_store::{Backend, Command, Failure, Store};
 use seatrial_types::request::{
-    AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse, StatusResponse,
+    AlarmKind, AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse,
+    StatusResponse,
 };
 use seatrial_types::{Error, LeaseId, MemberId, Request, Response};
 
@@ -55,6 +56,7 @@ fn way(request: &Request) -> Way {
         Request::LeaseLeases | Request::AlarmList => Way::Read,
         Request::MemberList { linearizable: true } => Way::Read,
         Request::MemberList { linearizable: false } | Request::Status | Request::HashKv { .. } => Way::Local,
+        Request::AlarmChange(change) => Way::Propose(Action::Alarm(change.clone())),
         Request::MoveLeader(_) => Way::LeaderDirect,
         Request::MemberAdd(_)
         | Request::MemberRemove(_)
@@ -83,6 +85,10 @@ impl<B: Backend> Member<B> {
         }
         if self.is_learner() && !is_for_learners(&request) {
             self.output(Output::Answer { id, result: Err(Error::LearnerUnsupported) });
+            return;
+        }
+        if let Some(error) = self.quota_refuses(&request) {
+            self.output(Output::Answer { id, result: Err(error) });
             return;
         }
         if let Request::LeaseGrant(grant) = &mut request {
@@ -282,7 +288,10 @@ impl<B: Backend> Member<B> {
             }),
             Request::Status => Response::Status(self.status()),
             Request::HashKv { revision } => Response::HashKv(self.read(|store| store.hash_kv(revision))?),
-            Request::AlarmList => Response::AlarmList(AlarmListResponse::default()),
+            Request::AlarmList => Response::AlarmList(AlarmListResponse {
+                alarms: self.alarms.iter().copied().collect(),
+                ..Default::default()
+            }),
             other => unreachable!("{other:?} is not a read"),
         };
         let header = self.header();
@@ -307,6 +316,13 @@ impl<B: Backend> Member<B> {
         if self.soft.leader == MemberId::NONE {
             errors.push(Error::NoLeader.to_string());
         }
+        for (member, kind) in &self.alarms {
+            let kind = match kind {
+                AlarmKind::NoSpace => "NOSPACE",
+                AlarmKind::Corrupt => "CORRUPT",
+            };
+            errors.push(format!("memberID:{} alarm:{kind} ", member.0));
+        }
         StatusResponse {
             version: API_VERSION.to_owned(),
             db_size: size.total_bytes as i64,
@@ -316,6 +332,7 @@ impl<B: Backend> Member<B> {
             raft_term: self.raft.term(),
             raft_applied_index: self.store.applied(),
             errors,
+            db_size_quota: self.options.quota_bytes as i64,
             is_learner: self.is_learner(),
             ..StatusResponse::default()
         }

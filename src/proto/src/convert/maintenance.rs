@@ -20,7 +20,7 @@ impl From<t::StatusResponse> for pb::StatusResponse {
             db_size_in_use: r.db_size_in_use,
             is_learner: r.is_learner,
             storage_version: String::new(),
-            db_size_quota: 0,
+            db_size_quota: r.db_size_quota,
             downgrade_info: None,
         }
     }
@@ -39,6 +39,7 @@ impl From<pb::StatusResponse> for t::StatusResponse {
             raft_applied_index: LogIndex(r.raft_applied_index),
             errors: r.errors,
             is_learner: r.is_learner,
+            db_size_quota: r.db_size_quota,
         }
     }
 }
@@ -62,6 +63,18 @@ impl From<pb::HashKvResponse> for t::HashKvResponse {
             compact_revision: Revision(r.compact_revision),
             hash_revision: Revision(r.hash_revision),
         }
+    }
+}
+
+impl From<t::AlarmChangeRequest> for pb::AlarmRequest {
+    fn from(r: t::AlarmChangeRequest) -> Self {
+        use pb::alarm_request::AlarmAction;
+        let action = if r.raise { AlarmAction::Activate } else { AlarmAction::Deactivate };
+        let alarm = match r.kind {
+            t::AlarmKind::NoSpace => pb::AlarmType::Nospace,
+            t::AlarmKind::Corrupt => pb::AlarmType::Corrupt,
+        };
+        Self { action: action.into(), member_id: r.member.0, alarm: alarm.into() }
     }
 }
 

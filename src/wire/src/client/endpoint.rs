@@ -115,6 +115,9 @@ impl<W: World> GrpcEndpoint<W> {
             Request::MoveLeader(target) => Response::MoveLeader(
                 ask!(MaintenanceClient, move_leader, pb::MoveLeaderRequest { target_id: target.0 }).into(),
             ),
+            Request::AlarmChange(r) => {
+                Response::AlarmChange(ask!(MaintenanceClient, alarm, pb::AlarmRequest::from(r)).try_into()?)
+            }
             Request::AlarmList => {
                 Response::AlarmList(ask!(MaintenanceClient, alarm, pb::AlarmRequest::default()).try_into()?)
             }

@@ -4,6 +4,7 @@ use crate::status::status_of_error;
 use futures::Stream;
 use seatrial_etcd::{Ask, EtcdService};
 use seatrial_proto::etcdserverpb as pb;
+use seatrial_types::request::{AlarmChangeRequest, AlarmKind};
 use seatrial_types::{Error, LeaseId, MemberId, Revision};
 use std::pin::Pin;
 use tonic::{Request, Response, Status, Streaming};
@@ -129,21 +130,27 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answer<pb::AlarmResponse> {
         use pb::alarm_request::AlarmAction;
         let request = request.into_inner();
-        match AlarmAction::try_from(request.action) {
-            Ok(AlarmAction::Get) => {}
-            Ok(AlarmAction::Activate | AlarmAction::Deactivate) => {
-                return Err(not_yet("raising and clearing alarms by hand"));
-            }
+        let raise = match AlarmAction::try_from(request.action) {
+            Ok(AlarmAction::Get) => None,
+            Ok(AlarmAction::Activate) => Some(true),
+            Ok(AlarmAction::Deactivate) => Some(false),
             Err(_) => {
                 return Err(Status::invalid_argument(format!("unknown alarm action {}", request.action)));
             }
+        };
+        if let Some(raise) = raise {
+            let kind = match pb::AlarmType::try_from(request.alarm) {
+                Ok(pb::AlarmType::Nospace) => AlarmKind::NoSpace,
+                Ok(pb::AlarmType::Corrupt) => AlarmKind::Corrupt,
+                _ => return Err(Status::invalid_argument(format!("unknown alarm {}", request.alarm))),
+            };
+            let change = AlarmChangeRequest { raise, member: MemberId(request.member_id), kind };
+            let answer = self.service.alarm_change(change).await.map_err(refused)?;
+            return Ok(Response::new(answer.into()));
         }
         let mut answer = pb::AlarmResponse::from(self.service.alarm_list().await.map_err(refused)?);
         if request.alarm != pb::AlarmType::None as i32 {
             answer.alarms.retain(|alarm| alarm.alarm == request.alarm);
-        }
-        if request.member_id != 0 {
-            answer.alarms.retain(|alarm| alarm.member_id == request.member_id);
         }
         Ok(Response::new(answer))
     }

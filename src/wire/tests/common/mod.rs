@@ -177,6 +177,7 @@ impl State {
                 raft_applied_index: LogIndex(10),
                 errors: vec!["odd".into()],
                 is_learner: false,
+                db_size_quota: 1 << 31,
             }),
             Request::HashKv { revision } => Response::HashKv(HashKvResponse {
                 header: self.header(),
@@ -185,6 +186,10 @@ impl State {
                 hash_revision: revision,
             }),
             Request::MoveLeader(_) => Response::MoveLeader(self.header()),
+            Request::AlarmChange(change) => Response::AlarmChange(AlarmListResponse {
+                header: self.header(),
+                alarms: vec![(change.member, change.kind)],
+            }),
             Request::AlarmList => {
                 let on = self.values.contains_key(&b"alarm"[..]);
                 let alarms = if on { vec![(MemberId(8), AlarmKind::NoSpace)] } else { Vec::new() };
@@ -338,6 +343,16 @@ pub(crate) fn every_request() -> Vec<Request> {
         Request::HashKv { revision: Revision(3) },
         Request::MoveLeader(MemberId(9)),
         Request::AlarmList,
+        Request::AlarmChange(AlarmChangeRequest {
+            raise: true,
+            member: MemberId(8),
+            kind: AlarmKind::NoSpace,
+        }),
+        Request::AlarmChange(AlarmChangeRequest {
+            raise: false,
+            member: MemberId(9),
+            kind: AlarmKind::Corrupt,
+        }),
     ]
 }
 

@@ -1,0 +1,104 @@
+//! Alarms: states of the cluster in which some requests are refused until an operator has acted.
+//!
+//! They are part of what the log makes, so that all members refuse the same entries; raising one is a proposal like
+//! any other.
+
+use super::Member;
+use crate::proposal::{Action, Proposal};
+use bytes::Bytes;
+use seatrial_store::{Backend, Command};
+use seatrial_types::request::{AlarmChangeRequest, AlarmKind, AlarmListResponse, TxnOp, TxnRequest};
+use seatrial_types::{Error, LogIndex, MemberId, Request, Response, Term};
+use std::collections::BTreeSet;
+
+/// Under which key the alarms lie in the store.
+pub(super) const ALARMS_KEY: &[u8] = b"alarms";
+
+/// What each kind of member is worried about.
+pub(super) type Alarms = BTreeSet<(MemberId, AlarmKind)>;
+
+/// Whether a branch of a transaction writes keys (a delete frees space in the end).
+fn puts(txn: &TxnRequest) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|op| match op {
+        TxnOp::Put(_) => true,
+        TxnOp::Txn(inner) => puts(inner),
+        TxnOp::Range(_) | TxnOp::DeleteRange(_) => false,
+    })
+}
+
+/// Whether a command takes up space.
+fn grows(command: &Command) -> bool {
+    match command {
+        Command::Put(_) | Command::LeaseGrant(_) => true,
+        Command::Txn(txn) => puts(txn),
+        _ => false,
+    }
+}
+
+/// Whether a request takes up space.
+pub(super) fn request_grows(request: &Request) -> bool {
+    match request {
+        Request::Put(_) | Request::LeaseGrant(_) => true,
+        Request::Txn(txn) => puts(txn),
+        _ => false,
+    }
+}
+
+impl<B: Backend> Member<B> {
+    fn is_alarmed(&self, kind: AlarmKind) -> bool {
+        self.alarms.iter().any(|(_, on)| *on == kind)
+    }
+
+    /// Why an entry is not carried out, where an alarm forbids it. The same on all members.
+    pub(super) fn alarm_refuses(&self, command: &Command) -> Option<Error> {
+        if self.is_alarmed(AlarmKind::Corrupt) && !matches!(command, Command::Meta(_)) {
+            // Nobody knows which member is right, so nobody changes anything.
+            return Some(Error::Corrupt);
+        }
+        (self.is_alarmed(AlarmKind::NoSpace) && grows(command)).then_some(Error::NoSpace)
+    }
+
+    /// Why a request is not even proposed: this member's file is as large as it may become. The first such request
+    /// raises the alarm.
+    pub(super) fn quota_refuses(&mut self, request: &Request) -> Option<Error> {
+        let quota = self.options.quota_bytes;
+        if quota == 0 || !request_grows(request) {
+            return None;
+        }
+        if self.store.size().total_bytes < quota {
+            return None;
+        }
+        let change = AlarmChangeRequest { raise: true, member: self.id(), kind: AlarmKind::NoSpace };
+        if !self.alarms.contains(&(change.member, change.kind)) && self.quota_alarm_due <= self.now {
+            self.quota_alarm_due = self.now + self.options.request_timeout;
+            let action = Action::Alarm(change);
+            let proposal = Proposal { origin: self.id(), request: Proposal::NOBODY, action };
+            self.proposals.push((Proposal::NOBODY, proposal.encode()));
+        }
+        Some(Error::NoSpace)
+    }
+
+    /// An alarm's entry is applied.
+    pub(super) fn apply_alarm(
+        &mut self,
+        index: LogIndex,
+        term: Term,
+        change: &AlarmChangeRequest,
+    ) -> Response {
+        let alarm = (change.member, change.kind);
+        // Clearing answers with what was cleared; raising with the alarm, on already or not (as etcd).
+        let told = if change.raise {
+            self.alarms.insert(alarm);
+            true
+        } else {
+            self.alarms.remove(&alarm)
+        };
+        let bytes = postcard::to_extend(&self.alarms, Vec::new()).expect("alarms always encode");
+        let row = (Bytes::from_static(ALARMS_KEY), Some(bytes.into()));
+        if let Err(error) = self.store.apply(index, term, &Command::Meta(vec![row]), self.now) {
+            self.broken(&error);
+        }
+        let alarms = if told { vec![alarm] } else { Vec::new() };
+        Response::AlarmChange(AlarmListResponse { header: self.header(), alarms })
+    }
+}
