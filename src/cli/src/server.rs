@@ -2,7 +2,7 @@
 
 use crate::{exit, identity};
 use clap::Args;
-use seatrial_node::{Blind, MemberOptions, NodeOptions, Observation, Observer};
+use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer};
 use seatrial_types::MemberId;
 use seatrial_wire::ServeOptions;
 use seatrial_world::{Listener, World};
@@ -68,6 +68,12 @@ pub(crate) struct ServerArgs {
     /// Bytes the store's file may take before writes are refused; 0 means 2 GiB, a negative number no limit.
     #[arg(long, env = "ETCD_QUOTA_BACKEND_BYTES", default_value_t = 0, allow_negative_numbers = true)]
     quota_backend_bytes: i64,
+    /// What --auto-compaction-retention counts: `periodic` time or `revision`s.
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_MODE", default_value = "periodic")]
+    auto_compaction_mode: String,
+    /// History that is kept: `72h`, `30m`, or hours without a unit; in revision mode a number. 0 keeps all.
+    #[arg(long, env = "ETCD_AUTO_COMPACTION_RETENTION", default_value = "0")]
+    auto_compaction_retention: String,
     /// Bytes of one segment of the write-ahead log.
     #[arg(long, env = "SEATRIAL_WAL_SEGMENT_BYTES", default_value_t = 64 << 20)]
     wal_segment_bytes: u64,
@@ -195,6 +201,33 @@ impl Observer for Log {
     }
 }
 
+fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>, Failure> {
+    let bad = |hint: &str| {
+        usage(format!("--auto-compaction-retention {retention:?} is none in {mode} mode\nhint: {hint}"))
+    };
+    match mode {
+        "revision" => {
+            let hint = "a number of revisions, such as 1000";
+            let keep: i64 = retention.parse().map_err(|_| bad(hint))?;
+            if keep < 0 {
+                return Err(bad(hint));
+            }
+            Ok((keep > 0).then_some(AutoCompaction::Revision(keep)))
+        }
+        "periodic" => {
+            let hint = "a time, such as 72h or 30m; a number alone is hours";
+            let keep = match retention.parse::<u32>() {
+                Ok(hours) => Duration::from_secs(u64::from(hours) * 3600),
+                Err(_) => crate::etcdctl::go::parse_duration(retention).map_err(|_| bad(hint))?,
+            };
+            Ok((!keep.is_zero()).then_some(AutoCompaction::Periodic(keep)))
+        }
+        other => {
+            Err(usage(format!("--auto-compaction-mode {other:?} is unknown\nhint: periodic or revision")))
+        }
+    }
+}
+
 async fn serve(args: ServerArgs) -> Result<(), Failure> {
     match args.initial_cluster_state.as_str() {
         "new" | "existing" => {}
@@ -244,6 +277,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.raft.election_timeout = Duration::from_millis(args.election_timeout);
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
+    member.auto_compaction = auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?;
     member.quota_bytes = match args.quota_backend_bytes {
         0 => member.quota_bytes,
         given => u64::try_from(given).unwrap_or(0),

@@ -23,7 +23,9 @@ pub use disk::{DiskError, wal_options};
 pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
 pub use identity::{Identity, read_identity};
 pub use image::LogImage;
-pub use member::{API_VERSION, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer};
+pub use member::{
+    API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer,
+};
 pub use observation::{Blind, Observation, Observer};
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};

@@ -4,12 +4,12 @@
 
 use bytes::Bytes;
 use seatrial_node::{
-    Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId,
-    Timer,
+    AutoCompaction, Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output,
+    PeerMessage, RequestId, Timer,
 };
 use seatrial_store::{Batch, Commit, MemBackend};
 use seatrial_types::request::{MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest};
-use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response};
+use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response, Revision};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -608,4 +608,39 @@ fn a_member_is_reached_elsewhere_after_an_update() {
     assert_eq!(world.member(leader).cluster().members[&id].peer_urls, ["http://elsewhere:1"]);
     assert_eq!(world.call(id, update(leader, "http://elsewhere:1")), Err(Error::PeerUrlExists));
     assert_eq!(world.call(id, update(MemberId(9), "http://x:1")), Err(Error::MemberNotFound));
+}
+
+#[test]
+fn what_is_old_enough_is_forgotten_by_itself_and_nothing_younger() {
+    let hour = Duration::from_secs(3600);
+    let mut world = Loop::with(3, 9, |options| {
+        options.auto_compaction = Some(AutoCompaction::Periodic(hour));
+    });
+    let leader = world.await_leader();
+    let mut written: Vec<(Duration, Revision)> = Vec::new();
+    while world.now < 5 * hour {
+        let before = world.now;
+        let Ok(Response::Put(answer)) = world.call(leader, put("k", "v")) else { panic!("no put") };
+        written.push((world.now, answer.header.revision));
+        world.run_until("a minute later", |world| world.now > before + Duration::from_secs(60));
+        let compacted = world.member(leader).store().compacted();
+        let young = written.iter().find(|(at, _)| *at + hour > world.now).unwrap().1;
+        assert!(compacted < young, "revision {compacted} is compacted, {young} is younger than an hour");
+    }
+    let compacted = world.member(leader).store().compacted();
+    // Kept: an hour, and what gathers until the next compaction and sample.
+    let old = written.iter().rfind(|(at, _)| *at + 3 * hour < world.now).unwrap().1;
+    assert!(compacted > old, "compacted {compacted}, but {old} is three hours old");
+}
+
+#[test]
+fn so_many_revisions_are_kept_in_revision_mode() {
+    let mut world = Loop::with(1, 9, |options| options.auto_compaction = Some(AutoCompaction::Revision(10)));
+    let only = world.await_leader();
+    for _ in 0..50 {
+        world.call(only, put("k", "v")).unwrap();
+    }
+    let begun = world.now;
+    world.run_until("the next look", |world| world.now > begun + Duration::from_secs(301));
+    assert_eq!(world.member(only).store().compacted(), Revision(41));
 }

@@ -3,7 +3,7 @@
 
 mod args;
 mod cluster;
-mod go;
+pub(crate) mod go;
 mod json;
 mod keys;
 mod members;

@@ -156,6 +156,7 @@ impl<B: Backend> Member<B> {
             request_timer: None,
             physical: Vec::new(),
             snapshots: snapshots::Snapshots::default(),
+            history: super::auto_compact::History::default(),
             published: Published::No,
             repairing: false,
             stopped: false,
@@ -174,6 +175,7 @@ impl<B: Backend> Member<B> {
         }
         member.tell_peers();
         member.end_if_removed();
+        member.arm_auto_compaction();
         let progress = member.options.watch_progress_interval;
         member.output(Output::SetTimer { timer: super::Timer::WatchProgress, min: progress, max: progress });
         Ok(member)

@@ -73,6 +73,8 @@ pub enum Timer {
     Background,
     /// Tell idle watchers how far the store is.
     WatchProgress,
+    /// Look whether history is to be forgotten.
+    AutoCompact,
 }
 
 /// One step of the write-ahead log, in order.

@@ -8,6 +8,7 @@
 
 mod alarms;
 mod apply;
+mod auto_compact;
 mod boot;
 mod changes;
 mod io;
@@ -16,6 +17,7 @@ mod reads;
 mod requests;
 mod snapshots;
 
+pub use auto_compact::AutoCompaction;
 pub use boot::{BootError, Durable};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
@@ -95,6 +97,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Physical compactions whose client waits.
     physical: Vec<RequestId>,
     snapshots: snapshots::Snapshots<V, I>,
+    history: auto_compact::History,
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
@@ -292,6 +295,7 @@ impl<B: Backend> Member<B> {
                 self.background_armed = false;
                 self.background();
             }
+            Timer::AutoCompact => self.auto_compact(),
             Timer::WatchProgress => {
                 let outputs = self.store.watch_notify_progress();
                 self.tell_watchers(Ok(outputs));
