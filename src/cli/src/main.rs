@@ -3,9 +3,11 @@
 #![allow(clippy::disallowed_methods, reason = "a composition root talks to the machine itself")]
 
 mod etcdctl;
+mod etcdutl;
 mod identity;
 mod local;
 mod server;
+mod snapshot;
 #[cfg(feature = "sim")]
 mod testbed;
 
@@ -54,6 +56,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Work on the files of members that do not run.
+    #[command(subcommand)]
+    Etcdutl(etcdutl::Command),
     #[cfg(feature = "sim")]
     #[command(flatten)]
     Testbed(testbed::Command),
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
         Command::Down(args) => local::down(&args),
         Command::Status(args) => local::status(&args),
         Command::Etcdctl { args } => etcdctl::run(args),
+        Command::Etcdutl(command) => etcdutl::run(&command),
         #[cfg(feature = "sim")]
         Command::Testbed(command) => testbed::run(command),
     }

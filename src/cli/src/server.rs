@@ -154,14 +154,19 @@ fn initial_members(args: &ServerArgs, advertised: &[String]) -> Result<Vec<(Stri
     if args.initial_cluster.is_empty() {
         return Ok(vec![(args.name.clone(), advertised.to_vec())]);
     }
+    named_urls(&args.initial_cluster).map_err(|error| usage(format!("--initial-cluster: {error}")))
+}
+
+/// `name=url` parts by name.
+pub(crate) fn named_urls(parts: &[String]) -> Result<Vec<(String, Vec<String>)>, String> {
     let mut members: Vec<(String, Vec<String>)> = Vec::new();
-    for part in &args.initial_cluster {
+    for part in parts {
         let (name, url) = part.split_once('=').ok_or_else(|| {
-            usage(format!(
-                "--initial-cluster: {part:?} is not of the form name=url\nhint: --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:22380"
-            ))
+            format!(
+                "{part:?} is not of the form name=url\nhint: --initial-cluster a=http://127.0.0.1:2380,b=http://127.0.0.1:22380"
+            )
         })?;
-        seatrial_node::address_of(url).map_err(|error| usage(format!("--initial-cluster: {error}")))?;
+        seatrial_node::address_of(url).map_err(|error| error.to_string())?;
         match members.iter_mut().find(|(known, _)| known == name) {
             Some((_, urls)) => urls.push(url.to_owned()),
             None => members.push((name.to_owned(), vec![url.to_owned()])),

@@ -601,3 +601,91 @@ fn a_full_store_refuses_writes_until_the_alarm_is_cleared() {
     assert!(cleared.contains("alarm:NOSPACE"), "{cleared}");
     assert_eq!(cluster.ctl(&["alarm", "list"]), "");
 }
+
+#[test]
+fn a_snapshot_is_saved_checked_and_restored_into_a_new_cluster() {
+    let cluster = Cluster::start(3, &[]);
+    for i in 0..20 {
+        cluster.ctl(&["put", &format!("key-{i:02}"), &"x".repeat(50_000)]);
+    }
+    cluster.ctl(&["put", "last", "word"]);
+    let revision = 22;
+    let first = cluster.endpoints.split(',').next().unwrap().to_owned();
+    let many = cluster.ours(&["snapshot", "save", "x.db"]);
+    assert_eq!(many.status.code(), Some(128), "{many:?}");
+    let mut saved = Vec::new();
+    for (program, leading) in clients() {
+        let file = cluster.dir.path().join(format!("saved-{}.db", saved.len()));
+        let output = Command::new(program)
+            .env("ETCDCTL_API", "3")
+            .args(&leading)
+            .args(["--endpoints", &first, "snapshot", "save"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = expect_success("snapshot save", &output);
+        assert_eq!(said, format!("Snapshot saved at {}\n", file.display()), "{program}");
+        let status =
+            Command::new(SEATRIAL).args(["etcdutl", "snapshot", "status"]).arg(&file).output().unwrap();
+        let status = expect_success("snapshot status", &status);
+        assert!(status.contains(&format!(", {revision}, 21, 1.0 MB")), "{program}: {status}");
+        saved.push(file);
+    }
+    cluster.ctl(&["put", "last", "word after the snapshot"]);
+
+    // A damaged file is refused before anything is made of it.
+    let data = cluster.dir.path().join("restored");
+    let restore = |file: &Path| {
+        Command::new(SEATRIAL)
+            .args(["etcdutl", "snapshot", "restore", "--name", "new", "--data-dir"])
+            .arg(&data)
+            .args(["--initial-cluster", "new=http://127.0.0.1:1", "--initial-advertise-peer-urls"])
+            .arg("http://127.0.0.1:1")
+            .arg(file)
+            .output()
+            .unwrap()
+    };
+    let mut bytes = fs::read(&saved[0]).unwrap();
+    bytes[500_000] ^= 1;
+    let damaged = cluster.dir.path().join("damaged.db");
+    fs::write(&damaged, &bytes).unwrap();
+    let refused = restore(&damaged);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("the snapshot is damaged at byte"),
+        "{refused:?}"
+    );
+    fs::write(&damaged, &bytes[..400_000]).unwrap();
+    assert!(String::from_utf8_lossy(&restore(&damaged).stderr).contains("no snapshot file has"));
+    assert!(!data.exists());
+
+    expect_success("snapshot restore", &restore(saved.last().unwrap()));
+    let again = restore(&saved[0]);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists"), "{again:?}");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let client = format!("http://127.0.0.1:{port}");
+    let log = fs::File::create(cluster.dir.path().join("restored.log")).unwrap();
+    let _restored = Joined(
+        Command::new(SEATRIAL)
+            .args(["server", "--name", "new", "--listen-peer-urls", "http://127.0.0.1:0"])
+            .args(["--initial-cluster", "new=http://127.0.0.1:1"])
+            .args(["--initial-advertise-peer-urls", "http://127.0.0.1:1"])
+            .args(["--listen-client-urls", &client, "--advertise-client-urls", &client, "--data-dir"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap(),
+    );
+    let endpoint = format!("127.0.0.1:{port}");
+    let ctl = |args: &[&str]| {
+        Command::new(SEATRIAL).args(["etcdctl", "--endpoints", &endpoint]).args(args).output().unwrap()
+    };
+    eventually("the restored member serves", || {
+        ctl(&["get", "last", "--print-value-only"]).stdout == b"word\n"
+    });
+    let put = expect_success("put", &ctl(&["put", "new", "life", "-w", "json"]));
+    assert!(put.contains(&format!("\"revision\":{}", revision + 1)), "history goes on: {put}");
+    let list = expect_success("member list", &ctl(&["member", "list"]));
+    assert_eq!(list.lines().count(), 1, "{list}");
+}

@@ -82,6 +82,7 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MemberList { .. }
         | Request::Status
         | Request::HashKv { .. }
-        | Request::AlarmList => false,
+        | Request::AlarmList
+        | Request::SnapshotRead(_) => false,
     }
 }

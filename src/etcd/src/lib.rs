@@ -8,8 +8,11 @@
 
 mod ask;
 mod service;
+mod snapshot_file;
 pub mod validate;
 
 pub use ask::{Ask, AskSend, AskWatch};
+pub use seatrial_node::API_VERSION;
 pub use service::{EtcdService, WatchAnswers, WatchAsks};
+pub use snapshot_file::{SnapshotFile, SnapshotFileError, TRAILER_BYTES_MAX};
 pub use validate::Limits;

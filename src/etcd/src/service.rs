@@ -9,7 +9,7 @@ use seatrial_types::request::{
     HashKvResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseLeasesResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest,
     MemberAddResponse, MemberListResponse, MemberUpdateRequest, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, StatusResponse, TxnRequest, TxnResponse,
+    RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse, TxnRequest, TxnResponse,
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};
@@ -98,6 +98,8 @@ impl<A: Ask> EtcdService<A> {
         move_leader(target: MemberId) = Request::MoveLeader(target) => MoveLeader(Header);
         /// Alarms that are on.
         alarm_list() = Request::AlarmList => AlarmList(AlarmListResponse);
+        /// A piece of the member's whole state.
+        snapshot_read(r: SnapshotReadRequest) = Request::SnapshotRead(r) => SnapshotRead(SnapshotPiece);
         /// Raises or clears an alarm.
         alarm_change(r: AlarmChangeRequest) = Request::AlarmChange(r) => AlarmChange(AlarmListResponse);
     }

@@ -15,6 +15,7 @@ mod member;
 mod observation;
 mod peer;
 mod proposal;
+mod restore;
 mod runner;
 mod transport;
 
@@ -29,5 +30,6 @@ pub use member::{
 pub use observation::{Blind, Observation, Observer};
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
+pub use restore::{RestoreError, restore};
 pub use runner::{NodeOptions, Running, StartError, address_of, ask_cluster, start};
 pub use seatrial_store::{RedbOptions, WalOptions};

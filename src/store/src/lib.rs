@@ -24,7 +24,7 @@ pub use backend::{
 pub use command::{Command, CommandError};
 pub use lease::Leases;
 pub use mvcc::{Failure, Mvcc};
-pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
+pub use snapshot::{Import, Inspection, SnapshotError, SnapshotHeader, SnapshotReader};
 pub use store::{Answer, Applied, Store};
 pub use wal::{Wal, WalError, WalOptions};
 pub use watch::{HubOptions, Output, WatchHub};

@@ -291,6 +291,37 @@ impl<B: Backend> Import<B> {
     }
 }
 
+/// Reads a stream through without keeping it.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    parser: Parser,
+    keys: u64,
+}
+
+impl Inspection {
+    /// Takes the next bytes in.
+    ///
+    /// # Errors
+    /// See [`SnapshotError`].
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+        let rows = self.parser.push(bytes)?;
+        self.keys += rows.iter().filter(|(table, _, _)| *table == Table::Kv).count() as u64;
+        Ok(())
+    }
+
+    /// What the stream was of, and how many versions of keys it held.
+    ///
+    /// # Errors
+    /// Where it was not whole.
+    pub fn finish(self) -> Result<(SnapshotHeader, u64), SnapshotError> {
+        let bytes = self.parser.offset + self.parser.buffer.len() as u64;
+        match self.parser.header {
+            Some(header) if self.parser.is_complete => Ok((header, self.keys)),
+            _ => Err(SnapshotError::Truncated { bytes }),
+        }
+    }
+}
+
 impl Parser {
     fn push(&mut self, bytes: &[u8]) -> Result<Vec<(Table, Bytes, Bytes)>, SnapshotError> {
         self.buffer.extend_from_slice(bytes);

@@ -369,6 +369,11 @@ impl<B: Backend> Store<B> {
         self.mvcc.backend().scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, usize::MAX)
     }
 
+    /// Writes a row of the cluster table without an entry: for a tool that makes a new cluster of old data.
+    pub fn rewrite_meta(&mut self, key: Bytes, value: Bytes) {
+        self.mvcc.backend_mut().put(Table::Meta, key, value);
+    }
+
     /// Serves a request on a client's watch stream.
     ///
     /// # Errors

@@ -69,6 +69,8 @@ pub enum Request {
     AlarmList,
     /// Raise or clear an alarm.
     AlarmChange(AlarmChangeRequest),
+    /// A piece of this member's whole state.
+    SnapshotRead(SnapshotReadRequest),
 }
 
 /// The answer to the request of the same name.
@@ -95,6 +97,7 @@ pub enum Response {
     MoveLeader(Header),
     AlarmList(AlarmListResponse),
     AlarmChange(AlarmListResponse),
+    SnapshotRead(SnapshotPiece),
 }
 
 /// How a range is ordered.
@@ -467,6 +470,28 @@ pub enum AlarmKind {
     Corrupt,
 }
 
+/// A piece of the member's whole state, as it was when its first piece was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotReadRequest {
+    /// As in the first answer; 0 asks for a new snapshot.
+    pub id: u64,
+    /// Where the piece begins: where the one before ended.
+    pub offset: u64,
+}
+
+/// A piece of a snapshot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct SnapshotPiece {
+    /// Who answered.
+    pub header: Header,
+    /// Which snapshot.
+    pub id: u64,
+    /// The bytes.
+    pub data: Bytes,
+    /// They are the last.
+    pub done: bool,
+}
+
 /// Raise or clear an alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AlarmChangeRequest {
@@ -507,6 +532,7 @@ impl Response {
             Self::Status(r) => &r.header,
             Self::HashKv(r) => &r.header,
             Self::AlarmList(r) | Self::AlarmChange(r) => &r.header,
+            Self::SnapshotRead(r) => &r.header,
         }
     }
 }
@@ -532,6 +558,7 @@ impl Response {
             Self::Status(r) => &mut r.header,
             Self::HashKv(r) => &mut r.header,
             Self::AlarmList(r) | Self::AlarmChange(r) => &mut r.header,
+            Self::SnapshotRead(r) => &mut r.header,
         }
     }
 }

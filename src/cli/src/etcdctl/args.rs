@@ -200,6 +200,20 @@ pub(super) fn root() -> Command {
                 .subcommand(plain("disarm", "Disarms all alarms", "etcdctl alarm disarm"))
                 .subcommand(plain("list", "Lists all alarms", "etcdctl alarm list")),
         )
+        .subcommand(
+            command("snapshot", "Manages node snapshots", "etcdctl snapshot <command>")
+                .subcommand_required(true)
+                .subcommand(plain(
+                    "save",
+                    "Stores a node's backend snapshot to a given file",
+                    "etcdctl snapshot save <filename>",
+                ))
+                .subcommand(plain(
+                    "status",
+                    "Gets snapshot status of a given file",
+                    "etcdctl snapshot status <filename>",
+                )),
+        )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
 }

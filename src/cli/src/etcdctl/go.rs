@@ -220,7 +220,7 @@ fn closing_quote(text: &str) -> Option<usize> {
 }
 
 /// Bytes for people, in powers of a thousand: `25 kB`.
-pub(super) fn human_bytes(bytes: u64) -> String {
+pub(crate) fn human_bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     if bytes < 10 {
         return format!("{bytes} B");

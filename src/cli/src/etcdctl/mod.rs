@@ -8,12 +8,14 @@ mod json;
 mod keys;
 mod members;
 mod print;
+mod snapshots;
 #[cfg(test)]
 mod tests;
 mod txn;
 mod watch;
 
 use args::Globals;
+pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint};
@@ -194,6 +196,8 @@ impl Session<'_> {
             ("alarm", Some(("disarm", _))) => self.alarm_disarm().await,
             ("alarm", Some(("list", _))) => self.alarm_list().await,
             ("move-leader", _) => self.move_leader(matches).await,
+            ("snapshot", Some(("save", matches))) => self.snapshot_save(matches).await,
+            ("snapshot", Some(("status", matches))) => self.snapshot_status(matches),
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),
             (name, _) => Err(Fail::new(code::ERROR, format!("command {name:?} is not wired up"))),
         }

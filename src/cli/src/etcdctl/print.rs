@@ -14,7 +14,7 @@ use std::fmt::Write;
 
 /// `-w`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Simple,
     Fields,
     Json,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// Under which key the cluster's table lies in the store.
-pub(super) const CLUSTER_KEY: &[u8] = b"cluster";
+pub(crate) const CLUSTER_KEY: &[u8] = b"cluster";
 
 /// What the write-ahead log gave back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -156,6 +156,7 @@ impl<B: Backend> Member<B> {
             request_timer: None,
             physical: Vec::new(),
             snapshots: snapshots::Snapshots::default(),
+            client_snapshots: super::client_snapshots::ClientSnapshots::default(),
             history: super::auto_compact::History::default(),
             published: Published::No,
             repairing: false,

@@ -11,6 +11,7 @@ mod apply;
 mod auto_compact;
 mod boot;
 mod changes;
+mod client_snapshots;
 mod io;
 mod options;
 mod reads;
@@ -18,6 +19,7 @@ mod requests;
 mod snapshots;
 
 pub use auto_compact::AutoCompaction;
+pub(crate) use boot::CLUSTER_KEY;
 pub use boot::{BootError, Durable};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
@@ -97,6 +99,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Physical compactions whose client waits.
     physical: Vec<RequestId>,
     snapshots: snapshots::Snapshots<V, I>,
+    client_snapshots: client_snapshots::ClientSnapshots<V>,
     history: auto_compact::History,
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,

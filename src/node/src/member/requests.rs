@@ -55,7 +55,10 @@ fn way(request: &Request) -> Way {
         Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Way::Leader,
         Request::LeaseLeases | Request::AlarmList => Way::Read,
         Request::MemberList { linearizable: true } => Way::Read,
-        Request::MemberList { linearizable: false } | Request::Status | Request::HashKv { .. } => Way::Local,
+        Request::MemberList { linearizable: false }
+        | Request::Status
+        | Request::HashKv { .. }
+        | Request::SnapshotRead(_) => Way::Local,
         Request::AlarmChange(change) => Way::Propose(Action::Alarm(change.clone())),
         Request::MoveLeader(_) => Way::LeaderDirect,
         Request::MemberAdd(_)
@@ -68,7 +71,7 @@ fn way(request: &Request) -> Way {
 /// What a learner answers: what it knows of itself and what needs no quorum (etcd's rule).
 fn is_for_learners(request: &Request) -> bool {
     match request {
-        Request::Status | Request::HashKv { .. } => true,
+        Request::Status | Request::HashKv { .. } | Request::SnapshotRead(_) => true,
         Request::Range(range) => range.serializable,
         _ => false,
     }
@@ -287,6 +290,7 @@ impl<B: Backend> Member<B> {
                 ..Default::default()
             }),
             Request::Status => Response::Status(self.status()),
+            Request::SnapshotRead(ask) => self.read_snapshot(&ask)?,
             Request::HashKv { revision } => Response::HashKv(self.read(|store| store.hash_kv(revision))?),
             Request::AlarmList => Response::AlarmList(AlarmListResponse {
                 alarms: self.alarms.iter().copied().collect(),

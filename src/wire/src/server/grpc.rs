@@ -2,9 +2,9 @@
 
 use crate::status::status_of_error;
 use futures::Stream;
-use seatrial_etcd::{Ask, EtcdService};
+use seatrial_etcd::{Ask, EtcdService, SnapshotFile};
 use seatrial_proto::etcdserverpb as pb;
-use seatrial_types::request::{AlarmChangeRequest, AlarmKind};
+use seatrial_types::request::{AlarmChangeRequest, AlarmKind, SnapshotReadRequest};
 use seatrial_types::{Error, LeaseId, MemberId, Revision};
 use std::pin::Pin;
 use tonic::{Request, Response, Status, Streaming};
@@ -166,7 +166,32 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
     type SnapshotStream = Answers<pb::SnapshotResponse>;
 
     async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Answer<Self::SnapshotStream> {
-        Err(not_yet("streaming a snapshot"))
+        let size = u64::try_from(self.service.status().await.map_err(refused)?.db_size).unwrap_or(0);
+        let state = Some((self.service.clone(), SnapshotReadRequest::default(), SnapshotFile::default()));
+        let pieces = futures::stream::unfold(state, move |state| async move {
+            let (service, mut ask, mut file) = state?;
+            let piece = match service.snapshot_read(ask.clone()).await {
+                Ok(piece) => piece,
+                Err(error) => return Some((Err(refused(error)), None)),
+            };
+            file.push(&piece.data);
+            ask.id = piece.id;
+            ask.offset += piece.data.len() as u64;
+            let mut answer = pb::SnapshotResponse {
+                header: Some(piece.header.into()),
+                // How much there will be is known only at the end; some clients stop at 0.
+                remaining_bytes: size.saturating_sub(ask.offset).max(1),
+                blob: piece.data,
+                version: seatrial_etcd::API_VERSION.to_owned(),
+            };
+            if piece.done {
+                answer.remaining_bytes = 0;
+                answer.blob = [answer.blob, file.finish()].concat().into();
+                return Some((Ok(answer), None));
+            }
+            Some((Ok(answer), Some((service, ask, file))))
+        });
+        Ok(Response::new(Box::pin(pieces)))
     }
 
     async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Answer<pb::DowngradeResponse> {

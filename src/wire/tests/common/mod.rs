@@ -186,6 +186,11 @@ impl State {
                 hash_revision: revision,
             }),
             Request::MoveLeader(_) => Response::MoveLeader(self.header()),
+            Request::SnapshotRead(ask) => {
+                let done = ask.offset >= 10;
+                let data = if done { "end".into() } else { "0123456789".into() };
+                Response::SnapshotRead(SnapshotPiece { header: self.header(), id: 3, data, done })
+            }
             Request::AlarmChange(change) => Response::AlarmChange(AlarmListResponse {
                 header: self.header(),
                 alarms: vec![(change.member, change.kind)],

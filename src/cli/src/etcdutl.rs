@@ -1,0 +1,172 @@
+//! `seatrial etcdutl`: what is done to files while no member runs.
+
+use crate::etcdctl::go::human_bytes;
+use crate::{exit, snapshot};
+use clap::{Args, Subcommand, ValueEnum};
+use seatrial_node::{Cluster, RedbOptions};
+use seatrial_world::World;
+use seatrial_world_real::RealWorld;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Snapshot files.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Checks a snapshot file and says what it is of.
+    Status(StatusArgs),
+    /// Makes a data folder of it, for a member of a new cluster.
+    Restore(RestoreArgs),
+}
+
+/// How a status is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    Simple,
+    Json,
+    Fields,
+    Table,
+}
+
+impl From<crate::etcdctl::Format> for Format {
+    fn from(format: crate::etcdctl::Format) -> Self {
+        match format {
+            crate::etcdctl::Format::Simple => Self::Simple,
+            crate::etcdctl::Format::Json => Self::Json,
+            crate::etcdctl::Format::Fields => Self::Fields,
+            crate::etcdctl::Format::Table => Self::Table,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// As `etcdctl snapshot save` wrote it.
+    file: PathBuf,
+    /// How it is printed.
+    #[arg(short = 'w', long, value_enum, default_value = "simple")]
+    write_out: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// As `etcdctl snapshot save` wrote it.
+    file: PathBuf,
+    /// The member's name in the new cluster.
+    #[arg(long, default_value = "default")]
+    name: String,
+    /// Folder to be made; must not be there yet [default: NAME.etcd].
+    #[arg(long)]
+    data_dir: Option<String>,
+    /// All members of the new cluster.
+    #[arg(long, default_value = "default=http://localhost:2380", value_delimiter = ',')]
+    initial_cluster: Vec<String>,
+    /// Keeps the new cluster apart from others.
+    #[arg(long, default_value = "etcd-cluster")]
+    initial_cluster_token: String,
+    /// Where peers will reach this member.
+    #[arg(long, default_value = "http://localhost:2380", value_delimiter = ',')]
+    initial_advertise_peer_urls: Vec<String>,
+}
+
+pub(crate) fn run(command: &Command) -> ExitCode {
+    let done = match command {
+        Command::Snapshot(SnapshotCommand::Status(args)) => status(args),
+        Command::Snapshot(SnapshotCommand::Restore(args)) => restore(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("Error: {why}");
+            ExitCode::from(exit::VIOLATION)
+        }
+    }
+}
+
+/// What `snapshot status` prints, of the columns and in the formats of etcdutl.
+fn status(args: &StatusArgs) -> Result<(), String> {
+    print!("{}", status_text(&args.file, args.write_out)?);
+    Ok(())
+}
+
+pub(crate) fn status_text(file: &Path, format: Format) -> Result<String, String> {
+    let found = snapshot::status(file)?;
+    let (hash, revision, keys, bytes) = (found.hash, found.header.revision, found.keys, found.bytes);
+    let size = human_bytes(bytes);
+    Ok(match format {
+        Format::Simple => format!("{hash:x}, {revision}, {keys}, {size}\n"),
+        Format::Json => {
+            format!("{{\"hash\":{hash},\"revision\":{revision},\"totalKey\":{keys},\"totalSize\":{bytes}}}\n")
+        }
+        Format::Fields => {
+            format!("\"Hash\" : {hash}\n\"Revision\" : {revision}\n\"Keys\" : {keys}\n\"Size\" : {bytes}\n")
+        }
+        Format::Table => {
+            let heads = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"];
+            let cells = [format!("{hash:x}"), revision.to_string(), keys.to_string(), size];
+            let width: Vec<usize> =
+                heads.iter().zip(&cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
+            let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
+            let head: String = heads
+                .iter()
+                .zip(&width)
+                .map(|(text, width)| format!("|{text:^width$}", width = *width))
+                .collect();
+            let row: String = cells
+                .iter()
+                .zip(&width)
+                .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
+                .collect();
+            format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+        }
+    })
+}
+
+fn restore(args: &RestoreArgs) -> Result<(), String> {
+    let members = crate::server::named_urls(&args.initial_cluster)
+        .map_err(|error| format!("--initial-cluster: {error}"))?;
+    let named = members.iter().map(|(name, urls)| (name.as_str(), urls.clone()));
+    // Another cluster than the one that was saved, so that members of both never talk to each other.
+    let token = format!("{} restored", args.initial_cluster_token);
+    let cluster = Cluster::bootstrap(named, &token).map_err(|error| format!("--initial-cluster: {error}"))?;
+    let id = cluster.id_of(&args.name).map_err(|error| format!("--initial-cluster: {error}"))?;
+    let sorted = |urls: &[String]| {
+        let mut urls = urls.to_vec();
+        urls.sort();
+        urls
+    };
+    if sorted(&cluster.members[&id].peer_urls) != sorted(&args.initial_advertise_peer_urls) {
+        return Err(format!(
+            "--initial-cluster has {} for {:?}, --initial-advertise-peer-urls says {}\nhint: both must be the same",
+            cluster.members[&id].peer_urls.join(","),
+            args.name,
+            args.initial_advertise_peer_urls.join(",")
+        ));
+    }
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
+    if Path::new(&data_dir).exists() {
+        return Err(format!("data-dir {data_dir:?} exists\nhint: name a folder that is not there yet"));
+    }
+    // Read through once before anything is made: a damaged file leaves nothing behind.
+    snapshot::status(&args.file)?;
+    let source = snapshot::Source::open(&args.file)?;
+    // The world wants a runtime, even where only its disk is used.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    let disk = RealWorld::on(runtime.handle().clone())
+        .disk(&data_dir)
+        .map_err(|error| format!("{data_dir}: {error}"))?;
+    let header = seatrial_node::restore(&disk, RedbOptions::default(), &cluster, id, source)
+        .map_err(|error| format!("{data_dir}: {error}"))?;
+    println!(
+        "restored revision {} into {data_dir}, for member {:x} of cluster {:x}",
+        header.revision, id.0, cluster.id.0
+    );
+    Ok(())
+}
