@@ -475,8 +475,31 @@ fn what_is_not_there_yet_says_so() {
         let enable = auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap_err();
         assert_eq!(enable.code(), tonic::Code::Unimplemented);
         let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
-        let snapshot = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap_err();
-        assert_eq!(snapshot.code(), tonic::Code::Unimplemented);
+        let defragment = maintenance.defragment(pb::DefragmentRequest {}).await.unwrap_err();
+        assert_eq!(defragment.code(), tonic::Code::Unimplemented);
+    });
+}
+
+#[test]
+fn a_snapshot_comes_as_a_stream_that_ends_with_its_sum() {
+    use seatrial_proto::etcdserverpb as pb;
+    run(async |world| {
+        let toy = Toy::default();
+        let serving = serve(&world, &toy).await;
+        let channel =
+            seatrial_wire::Channel::new(world.clone(), serving.address(), ChannelOptions::default());
+        let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
+        let mut pieces = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
+        let mut file = Vec::new();
+        let mut remaining = u64::MAX;
+        while let Some(piece) = pieces.message().await.unwrap() {
+            assert_ne!(remaining, 0, "something came after the last piece");
+            remaining = piece.remaining_bytes;
+            file.extend_from_slice(&piece.blob);
+        }
+        assert_eq!(remaining, 0);
+        assert_eq!(&file[..13], b"0123456789end");
+        assert_eq!(file.len() % 512, 32, "not what etcd's client takes for a whole file");
     });
 }
 
