@@ -7,6 +7,7 @@ mod local;
 mod server;
 #[cfg(feature = "sim")]
 mod testbed;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -10,7 +10,7 @@ use crate::{Cluster, disk};
 use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{Error, MemberId, Response};
-use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Task, World};
+use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -31,6 +31,8 @@ pub struct NodeOptions {
     pub data_dir: String,
     /// `host:port` at which peers are heard.
     pub peer_listen: Vec<String>,
+    /// What lies around the connections between members; `None`: plain text.
+    pub peer_layer: Option<Arc<dyn Secure>>,
     /// The write-ahead log's settings.
     pub wal: WalOptions,
     /// The store file's settings.
@@ -61,7 +63,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A peer's address makes no sense.
-    #[error("the peer address {url:?} is not of the form http://host:port{why}")]
+    #[error("the peer address {url:?} is not of the form http://host:port or https://host:port{why}")]
     PeerUrl {
         /// The address.
         url: String,
@@ -103,16 +105,14 @@ impl<W: World> Running<W> {
     }
 }
 
-/// `host:port` of `http://host:port`.
+/// `host:port` of `http://host:port` or `https://host:port`.
 ///
 /// # Errors
 /// [`StartError::PeerUrl`].
 pub fn address_of(url: &str) -> Result<String, StartError> {
     let fail = |why| StartError::PeerUrl { url: url.to_owned(), why };
-    if url.starts_with("https://") {
-        return Err(fail(": TLS between members is not there yet"));
-    }
-    let rest = url.strip_prefix("http://").ok_or_else(|| fail(""))?.trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| fail(""))?.trim_end_matches('/');
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| fail(": the port is missing"))?;
     if host.is_empty() || port.parse::<u16>().is_err() {
         return Err(fail(""));
@@ -167,9 +167,10 @@ pub async fn start<W: World>(
     let (calls, inbox) = mpsc::unbounded_channel();
     let mut tasks = Vec::new();
     let mut peer_addresses = Vec::new();
+    let layer = options.peer_layer.clone();
     for listener in listeners {
         peer_addresses.push(seatrial_world::Listener::local_address(&listener));
-        tasks.push(transport::accept(world, listener, cluster_id, id, calls.clone()));
+        tasks.push(transport::accept(world, listener, cluster_id, id, layer.clone(), calls.clone()));
     }
     let mut peers = BTreeMap::new();
     for peer in member.cluster().members.values().filter(|peer| peer.id != id) {
@@ -177,7 +178,8 @@ pub async fn start<W: World>(
         if addresses.is_empty() {
             continue;
         }
-        let (link, task) = transport::dial(world, cluster_id, id, peer.id, addresses, calls.clone());
+        let (link, task) =
+            transport::dial(world, cluster_id, id, peer.id, addresses, layer.clone(), calls.clone());
         peers.insert(peer.id, link);
         tasks.push(task);
     }

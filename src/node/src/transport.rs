@@ -10,7 +10,7 @@ use crate::peer::{
     Hello, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, read_frame, weight, welcome,
 };
 use seatrial_types::{ClusterId, MemberId};
-use seatrial_world::{Listener, Task, World};
+use seatrial_world::{Layered, Listener, Secure, Task, World, host_of};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -36,6 +36,9 @@ const ACK_INTERVAL: Duration = Duration::from_millis(200);
 /// A connection on which something was written and nothing heard for so long is dead: after a partition TCP
 /// alone may wait for many seconds before it sends again.
 const STALL: Duration = Duration::from_millis(1500);
+
+/// What lies around the streams between members, the same for all of them; `None` is plain text.
+pub(crate) type Layer = Option<Arc<dyn Secure>>;
 
 type Inbox = mpsc::UnboundedSender<Call>;
 
@@ -66,12 +69,14 @@ pub(crate) fn dial<W: World>(
     me: MemberId,
     peer: MemberId,
     addresses: Vec<String>,
+    layer: Layer,
     inbox: Inbox,
 ) -> (PeerLink, W::Task) {
     let (queue, receive) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let hello = Hello { version: PEER_VERSION, cluster, from: me, to: peer };
-    let dialler = Dialler { world: world.clone(), hello, addresses, receive, queued: queued.clone(), inbox };
+    let dialler =
+        Dialler { world: world.clone(), hello, addresses, layer, receive, queued: queued.clone(), inbox };
     let task = world.spawn(dialler.run());
     (PeerLink { queue, queued }, task)
 }
@@ -80,6 +85,7 @@ struct Dialler<W> {
     world: W,
     hello: Hello,
     addresses: Vec<String>,
+    layer: Layer,
     receive: mpsc::UnboundedReceiver<PeerMessage>,
     queued: Arc<AtomicUsize>,
     inbox: Inbox,
@@ -126,9 +132,19 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn connect(&self, address: &str) -> Result<W::Stream, PeerError> {
+    async fn connect(&self, address: &str) -> Result<Layered<W::Stream>, PeerError> {
         let connect = async {
-            let mut stream = self.world.connect(address).await?;
+            let stream = self.world.connect(address).await?;
+            let mut stream = match &self.layer {
+                None => Layered::Plain(stream),
+                Some(layer) => match layer.connect(Box::new(stream), host_of(address)).await {
+                    Ok(secured) => Layered::Secured(secured.stream),
+                    Err(error) => {
+                        tracing::warn!(peer = %self.hello.to, %address, "no secure connection to a peer: {error}");
+                        return Err(error.into());
+                    }
+                },
+            };
             greet(&mut stream, self.hello).await?;
             Ok(stream)
         };
@@ -152,7 +168,7 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn speak(&mut self, stream: W::Stream) -> Ended {
+    async fn speak(&mut self, stream: Layered<W::Stream>) -> Ended {
         let (mut read, mut write) = tokio::io::split(stream);
         let mut buffer = Vec::new();
         let mut acks = [0; 64];
@@ -219,6 +235,7 @@ pub(crate) fn accept<W: World>(
     mut listener: W::Listener,
     cluster: ClusterId,
     me: MemberId,
+    layer: Layer,
     inbox: Inbox,
 ) -> W::Task {
     let accepting = world.clone();
@@ -231,6 +248,7 @@ pub(crate) fn accept<W: World>(
                         world: accepting.clone(),
                         cluster,
                         me,
+                        layer: layer.clone(),
                         inbox: inbox.clone(),
                         inbound: inbound.clone(),
                     };
@@ -255,19 +273,20 @@ struct Hearing<W: World> {
     world: W,
     cluster: ClusterId,
     me: MemberId,
+    layer: Layer,
     inbox: Inbox,
     inbound: Arc<Mutex<Inbound<W::Task>>>,
 }
 
 impl<W: World> Hearing<W> {
-    async fn run(self, mut stream: W::Stream, address: String, task: W::Task) {
-        let hello = tokio::select! {
+    async fn run(self, stream: W::Stream, address: String, task: W::Task) {
+        let welcomed = tokio::select! {
             biased;
-            hello = welcome(&mut stream, self.cluster, self.me) => hello,
+            welcomed = self.welcome(stream) => welcomed,
             () = self.world.sleep(CONNECT_TIMEOUT) => return,
         };
-        let from = match hello {
-            Ok(hello) => hello.from,
+        let (from, stream) = match welcomed {
+            Ok(welcomed) => welcomed,
             Err(error) => {
                 tracing::warn!(%address, %error, "turned a peer away");
                 return;
@@ -299,7 +318,16 @@ impl<W: World> Hearing<W> {
         }
     }
 
-    async fn hear(&self, stream: W::Stream, from: MemberId) -> PeerError {
+    async fn welcome(&self, stream: W::Stream) -> Result<(MemberId, Layered<W::Stream>), PeerError> {
+        let mut stream = match &self.layer {
+            None => Layered::Plain(stream),
+            Some(layer) => Layered::Secured(layer.accept(Box::new(stream)).await?.stream),
+        };
+        let hello = welcome(&mut stream, self.cluster, self.me).await?;
+        Ok((hello.from, stream))
+    }
+
+    async fn hear(&self, stream: Layered<W::Stream>, from: MemberId) -> PeerError {
         let (read, mut write) = tokio::io::split(stream);
         let heard = AtomicUsize::new(0);
         let reading = async {
