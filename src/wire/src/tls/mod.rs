@@ -4,6 +4,8 @@
 //! restart. How a file is read is the caller's business.
 
 mod common_name;
+#[cfg(test)]
+mod tests;
 mod unverified;
 
 use common_name::common_name;
