@@ -16,7 +16,7 @@ fn reader(files: &Files) -> ReadFile {
     })
 }
 
-/// `NAME.pem` and `NAME.key` for each name and host, signed by the authority in `CA`.
+/// `NAME.pem` and `NAME.key` for each name and host (none where it is empty), signed by the authority in `CA`.
 fn sign(files: &Files, ca: &str, names: &[(&str, &str)]) {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, ca);
@@ -24,9 +24,12 @@ fn sign(files: &Files, ca: &str, names: &[(&str, &str)]) {
     let key = KeyPair::generate().unwrap();
     let mut files = files.lock().unwrap();
     files.insert(ca.to_owned(), params.self_signed(&key).unwrap().pem());
+    files.insert(format!("{ca}.key"), key.serialize_pem());
     let issuer = Issuer::new(params, key);
     for (name, host) in names {
-        let mut params = CertificateParams::new(vec![(*host).to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(Some((*host).to_owned()).filter(|host| !host.is_empty()).as_slice())
+                .unwrap();
         params.distinguished_name.push(DnType::CommonName, *name);
         let key = KeyPair::generate().unwrap();
         files.insert(format!("{name}.pem"), params.signed_by(&key, &issuer).unwrap().pem());
@@ -66,7 +69,7 @@ fn shake(server: &Tls, client: &Tls, host: &str) -> (io::Result<Secured>, io::Re
 #[test]
 fn a_client_that_must_show_a_certificate_is_known_by_its_common_name() {
     let files = Files::default();
-    sign(&files, "ca", &[("server", "a.example"), ("alice", "any")]);
+    sign(&files, "ca", &[("server", "a.example"), ("alice", "")]);
     let read = reader(&files);
     let client = Tls::client(named("alice", "ca"), read.clone()).unwrap();
     let asked = TlsFiles { client_cert_auth: true, ..named("server", "ca") };
@@ -97,6 +100,19 @@ fn a_server_of_another_name_or_authority_is_refused_unless_nobody_looks() {
     let text = refused(&trusting("other", false), "a.example").unwrap();
     assert!(text.contains("invalid peer certificate"), "{text}");
     assert_eq!(refused(&trusting("other", true), "b.example"), None);
+}
+
+#[test]
+fn an_authoritys_own_certificate_does_not_do_as_a_clients() {
+    let files = Files::default();
+    sign(&files, "ca", &[("server", "a.example"), ("alice", "")]);
+    let read = reader(&files);
+    let server = Tls::server(named("server", "ca"), read.clone()).unwrap();
+    let client = Tls::client(named("alice", "ca"), read.clone()).unwrap();
+    assert!(shake(&server, &client, "a.example").0.is_ok());
+    let own = TlsFiles { cert: "ca".to_owned(), ..named("ca", "ca") };
+    let error = shake(&server, &Tls::client(own, read).unwrap(), "a.example").0.err().unwrap();
+    assert!(error.to_string().contains("CaUsedAsEndEntity"), "{error}");
 }
 
 #[test]
