@@ -155,6 +155,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
         known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec![format!("0.0.0.0:{PEER_PORT}")],
+        peer_layer: None,
         wal: seatrial_node::wal_options(cluster.id, id, knobs.segment_bytes),
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },
         accept_data_loss: false,

@@ -3,9 +3,10 @@
 use crate::server::{Failure, usage};
 use seatrial_node::{Cluster, address_of, ask_cluster, read_identity};
 use seatrial_types::MemberId;
-use seatrial_world::World;
+use seatrial_world::{Secure, World};
 use seatrial_world_real::RealWorld;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Rounds over all members of the flags, when one that joins asks who they are.
@@ -20,6 +21,8 @@ pub(crate) struct Told<'a> {
     /// `--initial-cluster`, by name.
     pub(crate) members: &'a [(String, Vec<String>)],
     pub(crate) token: &'a str,
+    /// TLS between members, where they speak it.
+    pub(crate) layer: Option<Arc<dyn Secure>>,
     /// `--initial-cluster-state existing`.
     pub(crate) existing: bool,
 }
@@ -99,13 +102,13 @@ async fn join(world: &RealWorld, told: &Told<'_>) -> Result<Who, Failure> {
             "--initial-cluster-state existing, but --initial-cluster names nobody else\nhint: a member that comes back needs its own --data-dir; one that joins, the addresses of the others",
         ));
     }
-    let mut answer = ask_cluster(world, &addresses).await;
+    let mut answer = ask_cluster(world, &addresses, told.layer.as_ref()).await;
     for _ in 1..ROUNDS {
         if answer.is_ok() {
             break;
         }
         world.sleep(Duration::from_secs(1)).await;
-        answer = ask_cluster(world, &addresses).await;
+        answer = ask_cluster(world, &addresses, told.layer.as_ref()).await;
     }
     let cluster = answer.map_err(|errors| {
         Failure::Failed(format!(

@@ -10,6 +10,7 @@ mod server;
 mod snapshot;
 #[cfg(feature = "sim")]
 mod testbed;
+mod tls;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -4,8 +4,8 @@ use crate::{exit, identity};
 use clap::Args;
 use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer};
 use seatrial_types::MemberId;
-use seatrial_wire::ServeOptions;
-use seatrial_world::{Listener, World};
+use seatrial_wire::{ServeOptions, Tls, TlsFiles, is_https};
+use seatrial_world::{Listener, Secure, World};
 use seatrial_world_real::RealWorld;
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -77,6 +77,34 @@ pub(crate) struct ServerArgs {
     /// Bytes of one segment of the write-ahead log.
     #[arg(long, env = "SEATRIAL_WAL_SEGMENT_BYTES", default_value_t = 64 << 20)]
     wal_segment_bytes: u64,
+    /// This member's certificate for clients, in PEM form.
+    #[arg(long, env = "ETCD_CERT_FILE", default_value = "", hide_default_value = true)]
+    cert_file: String,
+    /// The key of --cert-file.
+    #[arg(long, env = "ETCD_KEY_FILE", default_value = "", hide_default_value = true)]
+    key_file: String,
+    /// Authorities of clients' certificates; given, every client must show one.
+    #[arg(long, env = "ETCD_TRUSTED_CA_FILE", default_value = "", hide_default_value = true)]
+    trusted_ca_file: String,
+    /// Ask clients for certificates.
+    #[arg(long, env = "ETCD_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", hide_default_value = true,
+        action = clap::ArgAction::Set)]
+    client_cert_auth: bool,
+    /// This member's certificate for peers, with which it listens and dials.
+    #[arg(long, env = "ETCD_PEER_CERT_FILE", default_value = "", hide_default_value = true)]
+    peer_cert_file: String,
+    /// The key of --peer-cert-file.
+    #[arg(long, env = "ETCD_PEER_KEY_FILE", default_value = "", hide_default_value = true)]
+    peer_key_file: String,
+    /// Authorities of peers' certificates.
+    #[arg(long, env = "ETCD_PEER_TRUSTED_CA_FILE", default_value = "", hide_default_value = true)]
+    peer_trusted_ca_file: String,
+    /// Ask peers for certificates.
+    #[arg(long, env = "ETCD_PEER_CLIENT_CERT_AUTH", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", hide_default_value = true,
+        action = clap::ArgAction::Set)]
+    peer_client_cert_auth: bool,
     /// debug, info, warn or error.
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -233,6 +261,19 @@ fn auto_compaction(mode: &str, retention: &str) -> Result<Option<AutoCompaction>
     }
 }
 
+/// TLS as these files make it, where one of the addresses wants it.
+fn layer(files: TlsFiles, flag: &str, urls: &[String]) -> Result<Option<Arc<dyn Secure>>, Failure> {
+    if urls.iter().any(|url| is_https(url)) {
+        let tls = Tls::server(files, crate::tls::reader())
+            .map_err(|error| usage(format!("{flag}: {error}\nhint: look at the flags for certificates")))?;
+        return Ok(Some(Arc::new(tls)));
+    }
+    if files != TlsFiles::default() {
+        tracing::warn!("{flag} says http: the files of certificates given for it are not used");
+    }
+    Ok(None)
+}
+
 async fn serve(args: ServerArgs) -> Result<(), Failure> {
     match args.initial_cluster_state.as_str() {
         "new" | "existing" => {}
@@ -264,6 +305,29 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     addresses("--initial-advertise-peer-urls", &peer_urls)?;
 
     let members = initial_members(&args, &peer_urls)?;
+    // All members speak TLS with each other, or none does.
+    let mut all_peer_urls = args.listen_peer_urls.iter().chain(members.iter().flat_map(|(_, urls)| urls));
+    if all_peer_urls.clone().any(|url| is_https(url)) && !all_peer_urls.all(|url| is_https(url)) {
+        return Err(usage(
+            "--listen-peer-urls and --initial-cluster mix http and https\nhint: use one of them for all members",
+        ));
+    }
+    let client_tls = TlsFiles {
+        cert: args.cert_file.clone(),
+        key: args.key_file.clone(),
+        trusted_ca: args.trusted_ca_file.clone(),
+        client_cert_auth: args.client_cert_auth,
+        skip_verify: false,
+    };
+    let peer_tls = TlsFiles {
+        cert: args.peer_cert_file.clone(),
+        key: args.peer_key_file.clone(),
+        trusted_ca: args.peer_trusted_ca_file.clone(),
+        client_cert_auth: args.peer_client_cert_auth,
+        skip_verify: false,
+    };
+    let client_layer = layer(client_tls, "--listen-client-urls", &args.listen_client_urls)?;
+    let peer_layer = layer(peer_tls, "--listen-peer-urls", &args.listen_peer_urls)?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
     let world = RealWorld::new();
     let told = identity::Told {
@@ -272,6 +336,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         peer_urls: &peer_urls,
         members: &members,
         token: &args.initial_cluster_token,
+        layer: peer_layer.clone(),
         existing: args.initial_cluster_state == "existing",
     };
     let identity::Who { id, cluster, known_peers } = identity::find(&world, &told).await?;
@@ -294,6 +359,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         known_peers,
         data_dir: data_dir.clone(),
         peer_listen,
+        peer_layer,
         wal,
         redb: seatrial_node::RedbOptions::default(),
         accept_data_loss: args.accept_data_loss,
@@ -304,15 +370,18 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))?;
 
     let mut faces = Vec::new();
-    for address in &client_listen {
+    for (address, url) in client_listen.iter().zip(&args.listen_client_urls) {
         let listener = world.listen(address).await.map_err(|error| {
             Failure::Failed(format!(
                 "cannot listen for clients at {address}: {error}\nhint: is another server running there?"
             ))
         })?;
         tracing::info!(address = %listener.local_address(), data_dir, "serving clients");
-        let options =
-            ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
+        let options = ServeOptions {
+            version: seatrial_node::API_VERSION.to_owned(),
+            layer: client_layer.clone().filter(|_| is_https(url)),
+            ..ServeOptions::default()
+        };
         faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));
     }
 

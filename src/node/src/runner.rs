@@ -11,7 +11,7 @@ use crate::{Cluster, disk};
 use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response};
-use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Task, World};
+use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub data_dir: String,
     /// `host:port` at which peers are heard.
     pub peer_listen: Vec<String>,
+    /// What lies around the connections between members; `None`: plain text.
+    pub peer_layer: Option<Arc<dyn Secure>>,
     /// The write-ahead log's settings.
     pub wal: WalOptions,
     /// The store file's settings.
@@ -68,7 +70,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// A peer's address makes no sense.
-    #[error("the peer address {url:?} is not of the form http://host:port{why}")]
+    #[error("the peer address {url:?} is not of the form http://host:port or https://host:port{why}")]
     PeerUrl {
         /// The address.
         url: String,
@@ -110,16 +112,14 @@ impl<W: World> Running<W> {
     }
 }
 
-/// `host:port` of `http://host:port`.
+/// `host:port` of `http://host:port` or `https://host:port`.
 ///
 /// # Errors
 /// [`StartError::PeerUrl`].
 pub fn address_of(url: &str) -> Result<String, StartError> {
     let fail = |why| StartError::PeerUrl { url: url.to_owned(), why };
-    if url.starts_with("https://") {
-        return Err(fail(": TLS between members is not there yet"));
-    }
-    let rest = url.strip_prefix("http://").ok_or_else(|| fail(""))?.trim_end_matches('/');
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| fail(""))?.trim_end_matches('/');
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| fail(": the port is missing"))?;
     if host.is_empty() || port.parse::<u16>().is_err() {
         return Err(fail(""));
@@ -132,10 +132,14 @@ pub fn address_of(url: &str) -> Result<String, StartError> {
 ///
 /// # Errors
 /// One sentence per address, where none answers.
-pub async fn ask_cluster<W: World>(world: &W, addresses: &[String]) -> Result<Cluster, String> {
+pub async fn ask_cluster<W: World>(
+    world: &W,
+    addresses: &[String],
+    layer: Option<&Arc<dyn Secure>>,
+) -> Result<Cluster, String> {
     let mut errors = Vec::new();
     for address in addresses {
-        match transport::ask(world, address).await {
+        match transport::ask(world, address, layer).await {
             Ok(cluster) => return Ok(cluster),
             Err(error) => errors.push(format!("{address}: {error}")),
         }
@@ -198,10 +202,11 @@ pub async fn start<W: World>(
     let mut tasks = Vec::new();
     let mut peer_addresses = Vec::new();
     let inbound = InboundPeers::new();
+    let layer = options.peer_layer.clone();
     for listener in listeners {
         peer_addresses.push(seatrial_world::Listener::local_address(&listener));
         let (inbox, inbound) = (calls.clone(), inbound.clone());
-        tasks.push(transport::accept(world, listener, cluster_id, id, inbox, inbound));
+        tasks.push(transport::accept(world, listener, cluster_id, id, layer.clone(), inbox, inbound));
     }
     let peers = Peers {
         world: world.clone(),
@@ -209,6 +214,7 @@ pub async fn start<W: World>(
         me: id,
         known: options.known_peers.clone(),
         links: BTreeMap::new(),
+        layer,
         inbound,
         inbox: calls.clone(),
     };
@@ -279,6 +285,7 @@ struct Peers<W: World> {
     /// Addresses told at the start; tried besides those of the log, which may be old while a member catches up.
     known: BTreeMap<MemberId, Vec<String>>,
     links: BTreeMap<MemberId, (Vec<String>, PeerLink)>,
+    layer: transport::Layer,
     inbound: InboundPeers<W::Task>,
     inbox: mpsc::UnboundedSender<Call>,
 }
@@ -311,6 +318,7 @@ impl<W: World> Peers<W> {
                 self.me,
                 member,
                 addresses.clone(),
+                self.layer.clone(),
                 self.inbox.clone(),
             );
             self.links.insert(member, (addresses, link));

@@ -12,7 +12,7 @@ use crate::peer::{
     weight, welcome,
 };
 use seatrial_types::{ClusterId, MemberId};
-use seatrial_world::{Listener, Task, World};
+use seatrial_world::{Layered, Listener, Secure, Task, World, host_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,6 +38,9 @@ const ACK_INTERVAL: Duration = Duration::from_millis(200);
 /// A connection on which something was written and nothing heard for so long is dead: after a partition TCP
 /// alone may wait for many seconds before it sends again.
 const STALL: Duration = Duration::from_millis(1500);
+
+/// What lies around the streams between members, the same for all of them; `None` is plain text.
+pub(crate) type Layer = Option<Arc<dyn Secure>>;
 
 type Inbox = mpsc::UnboundedSender<Call>;
 
@@ -68,12 +71,14 @@ pub(crate) fn dial<W: World>(
     me: MemberId,
     peer: MemberId,
     addresses: Vec<String>,
+    layer: Layer,
     inbox: Inbox,
 ) -> (PeerLink, W::Task) {
     let (queue, receive) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
     let hello = Hello { version: PEER_VERSION, cluster, from: me, to: peer };
-    let dialler = Dialler { world: world.clone(), hello, addresses, receive, queued: queued.clone(), inbox };
+    let dialler =
+        Dialler { world: world.clone(), hello, addresses, layer, receive, queued: queued.clone(), inbox };
     let task = world.spawn(dialler.run());
     (PeerLink { queue, queued }, task)
 }
@@ -82,6 +87,7 @@ struct Dialler<W> {
     world: W,
     hello: Hello,
     addresses: Vec<String>,
+    layer: Layer,
     receive: mpsc::UnboundedReceiver<PeerMessage>,
     queued: Arc<AtomicUsize>,
     inbox: Inbox,
@@ -132,9 +138,19 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn connect(&self, address: &str) -> Result<W::Stream, PeerError> {
+    async fn connect(&self, address: &str) -> Result<Layered<W::Stream>, PeerError> {
         let connect = async {
-            let mut stream = self.world.connect(address).await?;
+            let stream = self.world.connect(address).await?;
+            let mut stream = match &self.layer {
+                None => Layered::Plain(stream),
+                Some(layer) => match layer.connect(Box::new(stream), host_of(address)).await {
+                    Ok(secured) => Layered::Secured(secured.stream),
+                    Err(error) => {
+                        tracing::warn!(peer = %self.hello.to, %address, "no secure connection to a peer: {error}");
+                        return Err(error.into());
+                    }
+                },
+            };
             greet(&mut stream, self.hello).await?;
             Ok(stream)
         };
@@ -158,7 +174,7 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn speak(&mut self, stream: W::Stream) -> Ended {
+    async fn speak(&mut self, stream: Layered<W::Stream>) -> Ended {
         let (mut read, mut write) = tokio::io::split(stream);
         let mut buffer = Vec::new();
         let mut acks = [0; 64];
@@ -248,9 +264,17 @@ impl<T: Task> InboundPeers<T> {
 }
 
 /// Asks the member at `address` who the cluster is.
-pub(crate) async fn ask<W: World>(world: &W, address: &str) -> Result<Cluster, PeerError> {
+pub(crate) async fn ask<W: World>(
+    world: &W,
+    address: &str,
+    layer: Option<&Arc<dyn Secure>>,
+) -> Result<Cluster, PeerError> {
     let asking = async {
-        let mut stream = world.connect(address).await?;
+        let stream = world.connect(address).await?;
+        let mut stream = match layer {
+            None => Layered::Plain(stream),
+            Some(layer) => Layered::Secured(layer.connect(Box::new(stream), host_of(address)).await?.stream),
+        };
         question(&mut stream).await
     };
     tokio::select! {
@@ -266,6 +290,7 @@ pub(crate) fn accept<W: World>(
     mut listener: W::Listener,
     cluster: ClusterId,
     me: MemberId,
+    layer: Layer,
     inbox: Inbox,
     inbound: InboundPeers<W::Task>,
 ) -> W::Task {
@@ -278,6 +303,7 @@ pub(crate) fn accept<W: World>(
                         world: accepting.clone(),
                         cluster,
                         me,
+                        layer: layer.clone(),
                         inbox: inbox.clone(),
                         inbound: inbound.clone(),
                     };
@@ -302,19 +328,20 @@ struct Hearing<W: World> {
     world: W,
     cluster: ClusterId,
     me: MemberId,
+    layer: Layer,
     inbox: Inbox,
     inbound: InboundPeers<W::Task>,
 }
 
 impl<W: World> Hearing<W> {
-    async fn run(self, mut stream: W::Stream, address: String, task: W::Task) {
-        let hello = tokio::select! {
+    async fn run(self, stream: W::Stream, address: String, task: W::Task) {
+        let welcomed = tokio::select! {
             biased;
-            hello = self.open(&mut stream) => hello,
+            welcomed = self.welcome(stream) => welcomed,
             () = self.world.sleep(CONNECT_TIMEOUT) => return,
         };
-        let from = match hello {
-            Ok(Some(hello)) => hello.from,
+        let (from, stream) = match welcomed {
+            Ok(Some(welcomed)) => welcomed,
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%address, %error, "turned a peer away");
@@ -348,12 +375,17 @@ impl<W: World> Hearing<W> {
     }
 
     /// Lets a peer in, or answers a question (then there is nothing more to hear).
-    async fn open(&self, stream: &mut W::Stream) -> Result<Option<Hello>, PeerError> {
-        match opening(stream).await? {
+    async fn welcome(&self, stream: W::Stream) -> Result<Option<(MemberId, Layered<W::Stream>)>, PeerError> {
+        let mut stream = match &self.layer {
+            None => Layered::Plain(stream),
+            Some(layer) => Layered::Secured(layer.accept(Box::new(stream)).await?.stream),
+        };
+        match opening(&mut stream).await? {
             Opening::Peer => {
                 let is_removed =
                     |from| self.inbound.0.lock().expect("no holder panics").removed.contains(&from);
-                welcome(stream, self.cluster, self.me, is_removed).await.map(Some)
+                let hello = welcome(&mut stream, self.cluster, self.me, is_removed).await?;
+                Ok(Some((hello.from, stream)))
             }
             Opening::Question => {
                 let (answer, wait) = tokio::sync::oneshot::channel();
@@ -371,7 +403,7 @@ impl<W: World> Hearing<W> {
         }
     }
 
-    async fn hear(&self, stream: W::Stream, from: MemberId) -> PeerError {
+    async fn hear(&self, stream: Layered<W::Stream>, from: MemberId) -> PeerError {
         let (read, mut write) = tokio::io::split(stream);
         let heard = AtomicUsize::new(0);
         let reading = async {

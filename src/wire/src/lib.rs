@@ -10,7 +10,11 @@ mod client;
 mod clock;
 mod server;
 mod status;
+mod tls;
 
-pub use client::{Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcWatch, connect, host_port};
-pub use server::{Metrics, ServeOptions, Serving, serve_clients};
+pub use client::{
+    Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcWatch, connect, host_port, is_https,
+};
+pub use server::{ClientCommonName, Metrics, ServeOptions, Serving, serve_clients};
 pub use status::{error_of_status, status_of_error};
+pub use tls::{ReadFile, Tls, TlsFiles};

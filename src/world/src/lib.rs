@@ -11,10 +11,12 @@ mod backoff;
 pub mod contract;
 mod disk;
 pub mod hyper_glue;
+mod secure;
 mod timeout;
 
 pub use backoff::Backoff;
 pub use disk::{Disk, DiskFile, DiskWork, OpenMode};
+pub use secure::{Duplex, Handshake, Layered, Secure, Secured, host_of};
 pub use timeout::{Elapsed, timeout, timeout_at};
 
 use std::future::Future;

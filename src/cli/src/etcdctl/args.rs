@@ -6,6 +6,7 @@ use super::{Fail, code};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use seatrial_wire::TlsFiles;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
@@ -108,7 +109,11 @@ pub(super) fn root() -> Command {
         .arg(global(valued("keepalive-time", "2s", "Silence before a connection is probed")))
         .arg(global(valued("keepalive-timeout", "6s", "Time for the probe's answer")))
         .arg(global(switch("debug", "Log what the client does")))
-        .arg(global(switch("insecure-transport", "No TLS (there is none yet)").default_value("true")))
+        .arg(global(switch("insecure-transport", "Speak plain text to http endpoints").default_value("true")))
+        .arg(global(valued("cacert", "", "Authorities whose servers are trusted, in PEM form")))
+        .arg(global(valued("cert", "", "Our certificate, in PEM form")))
+        .arg(global(valued("key", "", "The key of --cert, in PEM form")))
+        .arg(global(switch("insecure-skip-tls-verify", "Take any server's certificate")))
         .subcommand(get())
         .subcommand(put())
         .subcommand(del())
@@ -299,10 +304,11 @@ pub(super) struct Globals {
     pub(super) command_timeout: Duration,
     pub(super) keepalive_time: Duration,
     pub(super) keepalive_timeout: Duration,
+    pub(super) tls: TlsFiles,
 }
 
 /// The flags that may also come from the environment, as `ETCDCTL_` and their name in capitals.
-const FROM_ENVIRONMENT: [&str; 7] = [
+const FROM_ENVIRONMENT: [&str; 11] = [
     "endpoints",
     "write-out",
     "hex",
@@ -310,6 +316,10 @@ const FROM_ENVIRONMENT: [&str; 7] = [
     "command-timeout",
     "keepalive-time",
     "keepalive-timeout",
+    "cacert",
+    "cert",
+    "key",
+    "insecure-skip-tls-verify",
 ];
 
 impl Globals {
@@ -332,8 +342,8 @@ impl Globals {
             }
             values.push(value);
         }
-        let [endpoints, format, hex, dial, command, keepalive, probe] =
-            <[Option<String>; 7]>::try_from(values).unwrap_or_default();
+        let [endpoints, format, hex, dial, command, keepalive, probe, cacert, cert, key, skip_verify] =
+            <[Option<String>; 11]>::try_from(values).unwrap_or_default();
         let flag = |from: Option<String>, name: &str| from.unwrap_or_else(|| value(matches, name).to_owned());
         let duration = |from: Option<String>, name: &str| {
             let text = flag(from, name);
@@ -364,6 +374,14 @@ impl Globals {
             command_timeout: duration(command, "command-timeout")?,
             keepalive_time: duration(keepalive, "keepalive-time")?,
             keepalive_timeout: duration(probe, "keepalive-timeout")?,
+            tls: TlsFiles {
+                cert: flag(cert, "cert"),
+                key: flag(key, "key"),
+                trusted_ca: flag(cacert, "cacert"),
+                client_cert_auth: false,
+                skip_verify: skip_verify
+                    .map_or_else(|| matches.get_flag("insecure-skip-tls-verify"), |skip| skip == "true"),
+            },
         })
     }
 }

@@ -18,11 +18,13 @@ use args::Globals;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
 use seatrial_types::{Code, Error, Request, Response};
-use seatrial_wire::{ChannelOptions, GrpcEndpoint};
+use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles};
+use seatrial_world::Secure;
 use seatrial_world_real::RealWorld;
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -108,7 +110,16 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn client_at(&self, endpoints: &[String]) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Fail> {
+        // As the real one: an endpoint without a scheme is https where there are settings for TLS.
+        let secure = self.globals.tls != TlsFiles::default();
+        let layer = if secure || endpoints.iter().any(|endpoint| seatrial_wire::is_https(endpoint)) {
+            let tls = Tls::client(self.globals.tls.clone(), crate::tls::reader()).map_err(Fail::args)?;
+            Some(Arc::new(tls) as Arc<dyn Secure>)
+        } else {
+            None
+        };
         let channel = ChannelOptions {
+            layer,
             connect_timeout: self.globals.dial_timeout,
             keepalive_interval: Some(self.globals.keepalive_time).filter(|time| !time.is_zero()),
             keepalive_timeout: self.globals.keepalive_timeout,

@@ -417,8 +417,10 @@ fn the_command_line_is_refused_with_a_sentence() {
         text,
         "Error: invalid argument \"x\" for \"--limit\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\n"
     );
-    let (code, text) = refused(&["--endpoints=https://a:1", "get", "b"]);
-    assert_eq!((code, text.contains("https")), (128, true), "{text}");
+    let text = "Error: open /no/such/ca.pem: no such file or directory\n";
+    assert_eq!(refused(&["--cacert=/no/such/ca.pem", "get", "b"]), (128, text.into()));
+    let text = "Error: KeyFile and CertFile must both be present[key: , cert: a.pem]\n";
+    assert_eq!(refused(&["--insecure-skip-tls-verify", "--cert=a.pem", "get", "b"]), (128, text.into()));
     let (code, text) = refused(&["--command-timeout=5", "get", "b"]);
     assert_eq!((code, text.contains("missing unit")), (1, true), "{text}");
 }

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use seatrial_world::hyper_glue::{Executor, Timer};
-use seatrial_world::{Backoff, World};
+use seatrial_world::{Backoff, Layered, Secure, World, host_of};
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// How a channel connects and keeps watch over its connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ChannelOptions {
     /// Limit for making a connection, handshake included.
     pub connect_timeout: Duration,
@@ -36,6 +36,8 @@ pub struct ChannelOptions {
     pub keepalive_timeout: Duration,
     /// Ping even when nothing is open.
     pub keepalive_idle: bool,
+    /// What lies around the connection; `None`: plain text.
+    pub layer: Option<Arc<dyn Secure>>,
 }
 
 impl Default for ChannelOptions {
@@ -47,6 +49,7 @@ impl Default for ChannelOptions {
             keepalive_interval: Some(Duration::from_secs(2)),
             keepalive_timeout: Duration::from_secs(2),
             keepalive_idle: false,
+            layer: None,
         }
     }
 }
@@ -175,6 +178,18 @@ impl<W: World> Shared<W> {
                 .connect(address)
                 .await
                 .map_err(|error| format!("connection error: desc = \"dial {address}: {error}\""))?;
+            let stream = match &self.options.layer {
+                None => Layered::Plain(stream),
+                Some(layer) => Layered::Secured(
+                    layer
+                        .connect(Box::new(stream), host_of(address))
+                        .await
+                        .map_err(|error| {
+                            format!("connection error: desc = \"handshake with {address}: {error}\"")
+                        })?
+                        .stream,
+                ),
+            };
             let mut builder = http2::Builder::new(Executor::new(self.world.clone()));
             builder
                 .timer(Timer::new(self.world.clone()))
@@ -208,7 +223,7 @@ impl<W: World> Shared<W> {
     async fn send(&self, mut request: Request<Body>) -> Result<Response<ChannelBody>, ChannelError> {
         let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
         *request.uri_mut() = Uri::builder()
-            .scheme("http")
+            .scheme(if self.options.layer.is_some() { "https" } else { "http" })
             .authority(self.address.as_str())
             .path_and_query(path)
             .build()

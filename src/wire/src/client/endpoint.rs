@@ -1,7 +1,7 @@
 //! The store's requests as gRPC calls on a [`Channel`].
 
 use super::channel::{Channel, ChannelError, ChannelOptions, Sent};
-use super::host_port;
+use super::{host_port, is_https};
 use crate::status::error_of_status;
 use futures::channel::mpsc;
 use seatrial_client::{ClientError, Endpoint, WatchChannel, has_effect};
@@ -32,11 +32,17 @@ pub struct GrpcEndpoint<W: World> {
 }
 
 impl<W: World> GrpcEndpoint<W> {
-    /// An endpoint at `http://host:port` or `host:port`. Nothing is dialed yet.
+    /// An endpoint at `http://host:port`, `https://host:port` or `host:port`, which is https where `options` have
+    /// a layer. Nothing is dialed yet.
     ///
     /// # Errors
     /// A sentence that names the endpoint.
-    pub fn new(world: W, endpoint: &str, options: ChannelOptions) -> Result<Self, String> {
+    pub fn new(world: W, endpoint: &str, mut options: ChannelOptions) -> Result<Self, String> {
+        if endpoint.starts_with("http://") {
+            options.layer = None;
+        } else if is_https(endpoint) && options.layer.is_none() {
+            return Err(format!("endpoint {endpoint:?}: https, but there are no settings for TLS"));
+        }
         let address = host_port(endpoint)?;
         let channel = Channel::new(world.clone(), address, options);
         Ok(Self { world, name: endpoint.to_owned(), channel })

@@ -29,6 +29,12 @@ pub fn connect<W: World>(
     Ok(Client::new(world.clone(), endpoints, client))
 }
 
+/// Whether an endpoint says that it speaks TLS.
+#[must_use]
+pub fn is_https(endpoint: &str) -> bool {
+    endpoint.starts_with("https://")
+}
+
 /// The `host:port` of an endpoint as people write it.
 ///
 /// # Errors
@@ -36,10 +42,7 @@ pub fn connect<W: World>(
 pub fn host_port(endpoint: &str) -> Result<String, String> {
     let rest = match endpoint.split_once("://") {
         None => endpoint,
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => {
-            return Err(format!("endpoint {endpoint:?}: https is not supported yet"));
-        }
+        Some(("http" | "https", rest)) => rest,
         Some((scheme, _)) => return Err(format!("endpoint {endpoint:?}: unknown scheme {scheme:?}")),
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
@@ -59,10 +62,10 @@ mod tests {
     #[test]
     fn endpoints_are_read_as_people_write_them() {
         assert_eq!(host_port("http://a:1").unwrap(), "a:1");
+        assert_eq!(host_port("https://a:1").unwrap(), "a:1");
         assert_eq!(host_port("a.b:65535").unwrap(), "a.b:65535");
         assert_eq!(host_port("http://[::1]:2379/").unwrap(), "[::1]:2379");
-        for wrong in
-            ["a", "http://a", "https://a:1", "ftp://a:1", ":1", "a:65536", "a b:1", "http://a/b:1", ""]
+        for wrong in ["a", "http://a", "https://a", "ftp://a:1", ":1", "a:65536", "a b:1", "http://a/b:1", ""]
         {
             assert!(host_port(wrong).unwrap_err().contains(&format!("{wrong:?}")), "{wrong}");
         }

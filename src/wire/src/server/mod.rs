@@ -17,12 +17,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use seatrial_etcd::{Ask, EtcdService, Limits};
 use seatrial_world::hyper_glue::{Executor, Timer};
-use seatrial_world::{Listener, World};
-use sniff::{Protocol, sniff};
+use seatrial_world::{Layered, Listener, Secure, World};
+use sniff::{Protocol, Rewound, sniff};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+
+/// Lies in the extensions of every request whose client has shown a certificate that was asked for: its common
+/// name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCommonName(pub Arc<str>);
 
 /// How clients are served.
 #[derive(Clone, Debug)]
@@ -39,6 +44,8 @@ pub struct ServeOptions {
     pub header_timeout: Duration,
     /// Limit for the answers of the HTTP face that ask the cluster (`/health`, `/readyz`).
     pub health_timeout: Duration,
+    /// What lies around the connections; `None`: plain text.
+    pub layer: Option<Arc<dyn Secure>>,
     /// At shutdown, open requests have this time to end.
     pub grace: Duration,
 }
@@ -52,6 +59,7 @@ impl Default for ServeOptions {
             keepalive_timeout: Duration::from_secs(20),
             header_timeout: Duration::from_secs(10),
             health_timeout: Duration::from_secs(5),
+            layer: None,
             grace: Duration::from_secs(2),
         }
     }
@@ -153,6 +161,14 @@ pub(crate) async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
     }
 }
 
+/// The request, with its client's name where that is known.
+fn named<B>(mut request: http::Request<B>, name: &Option<ClientCommonName>) -> http::Request<B> {
+    if let Some(name) = name {
+        request.extensions_mut().insert(name.clone());
+    }
+    request
+}
+
 async fn accept<W: World, A: Ask>(acceptor: Acceptor<W, A>, mut listener: W::Listener) {
     let mut phases = acceptor.phases.clone();
     loop {
@@ -178,39 +194,63 @@ async fn accept<W: World, A: Ask>(acceptor: Acceptor<W, A>, mut listener: W::Lis
 impl<W: World, A: Ask> Acceptor<W, A> {
     async fn connection(self, stream: W::Stream, peer: String) {
         let mut phases = self.phases.clone();
-        let sniffed = tokio::select! {
+        let opened = tokio::select! {
             biased;
             () = reached(&mut phases, Phase::Draining) => return,
-            sniffed = sniff(stream) => sniffed,
+            opened = self.open(stream, &peer) => opened,
             () = self.world.sleep(self.options.header_timeout) => {
                 tracing::debug!(%peer, "closed a connection that said nothing");
                 return;
             }
         };
-        let (stream, protocol) = match sniffed {
-            Ok(Some(sniffed)) => sniffed,
-            Ok(None) => return,
-            Err(error) => {
-                tracing::debug!(%peer, %error, "connection broke before its first request");
-                return;
-            }
-        };
+        let Some((stream, protocol, name)) = opened else { return };
         let io = TokioIo::new(stream);
         let ended = match protocol {
-            Protocol::Http2 => self.serve_http2(io, phases).await,
-            Protocol::Http1 => self.serve_http1(io, phases).await,
+            Protocol::Http2 => self.serve_http2(io, name, phases).await,
+            Protocol::Http1 => self.serve_http1(io, name, phases).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");
         }
     }
 
-    async fn serve_http2<S>(&self, io: TokioIo<S>, mut phases: watch::Receiver<Phase>) -> hyper::Result<()>
+    /// The stream behind its handshake, what is spoken on it, and whom the client has proved to be.
+    async fn open(
+        &self,
+        stream: W::Stream,
+        peer: &str,
+    ) -> Option<(Rewound<Layered<W::Stream>>, Protocol, Option<ClientCommonName>)> {
+        let (stream, name) = match &self.options.layer {
+            None => (Layered::Plain(stream), None),
+            Some(layer) => match layer.accept(Box::new(stream)).await {
+                Ok(secured) => (Layered::Secured(secured.stream), secured.common_name),
+                Err(error) => {
+                    tracing::warn!(%peer, "rejected a connection: {error}");
+                    return None;
+                }
+            },
+        };
+        match sniff(stream).await {
+            Ok(sniffed) => sniffed
+                .map(|(stream, protocol)| (stream, protocol, name.map(|name| ClientCommonName(name.into())))),
+            Err(error) => {
+                tracing::debug!(%peer, %error, "connection broke before its first request");
+                None
+            }
+        }
+    }
+
+    async fn serve_http2<S>(
+        &self,
+        io: TokioIo<S>,
+        name: Option<ClientCommonName>,
+        mut phases: watch::Receiver<Phase>,
+    ) -> hyper::Result<()>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatch = self.dispatch.clone();
-        let service = service_fn(move |request| dispatch.clone().handle(request));
+        let service = service_fn(move |request| dispatch.clone().handle(named(request, &name)));
         let connection = http2::Builder::new(Executor::new(self.world.clone()))
             .timer(Timer::new(self.world.clone()))
             .keep_alive_interval(self.options.keepalive_interval)
@@ -234,12 +274,17 @@ impl<W: World, A: Ask> Acceptor<W, A> {
         }
     }
 
-    async fn serve_http1<S>(&self, io: TokioIo<S>, mut phases: watch::Receiver<Phase>) -> hyper::Result<()>
+    async fn serve_http1<S>(
+        &self,
+        io: TokioIo<S>,
+        name: Option<ClientCommonName>,
+        mut phases: watch::Receiver<Phase>,
+    ) -> hyper::Result<()>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatch = self.dispatch.clone();
-        let service = service_fn(move |request| dispatch.clone().handle(request));
+        let service = service_fn(move |request| dispatch.clone().handle(named(request, &name)));
         let connection = http1::Builder::new()
             .timer(Timer::new(self.world.clone()))
             .header_read_timeout(self.options.header_timeout)
