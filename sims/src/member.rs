@@ -152,6 +152,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     NodeOptions {
         member: options,
         cluster: cluster.clone(),
+        peer_urls: vec![format!("http://{}:{PEER_PORT}", host(member))],
         known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec![format!("0.0.0.0:{PEER_PORT}")],

@@ -356,6 +356,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     let options = NodeOptions {
         member,
         cluster,
+        peer_urls: peer_urls.clone(),
         known_peers,
         data_dir: data_dir.clone(),
         peer_listen,

@@ -47,6 +47,13 @@ pub(crate) enum Call {
         /// Which stream.
         stream: StreamId,
     },
+    /// A peer has dialled us and told where it is heard.
+    Dialled {
+        /// Which.
+        peer: seatrial_types::MemberId,
+        /// Where.
+        urls: Vec<String>,
+    },
     /// Somebody who may want to join asks who the cluster is.
     Cluster {
         /// The cluster as this member has applied it.

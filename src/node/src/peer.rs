@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The protocol between members. A member refuses a peer whose version it does not know.
-pub const PEER_VERSION: u16 = 1;
+pub const PEER_VERSION: u16 = 2;
 
 /// Largest frame accepted: a request of the largest size inside a batch, with room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -73,7 +73,7 @@ pub enum PeerBody {
 }
 
 /// The first words of a dialler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
     /// [`PEER_VERSION`].
     pub version: u16,
@@ -83,6 +83,8 @@ pub(crate) struct Hello {
     pub from: MemberId,
     /// Whom it means to reach.
     pub to: MemberId,
+    /// Where it is heard itself. Who lags may not know it yet from the log, and could not answer.
+    pub urls: Vec<String>,
 }
 
 /// The acceptor's answer.
@@ -174,10 +176,10 @@ where
 /// [`PeerError::Refused`] with the peer's reason, and what can be wrong with a stream.
 pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    hello: Hello,
+    hello: &Hello,
 ) -> Result<(), PeerError> {
     let mut bytes = MAGIC.to_vec();
-    encode_frame(&hello, &mut bytes);
+    encode_frame(hello, &mut bytes);
     stream.write_all(&bytes).await?;
     stream.flush().await?;
     match read_frame::<Welcome, _>(stream, &mut Vec::new()).await? {

@@ -5,6 +5,7 @@ use crate::handle::{Call, Handle};
 use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
 use crate::observation::Observer;
+use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk};
@@ -31,6 +32,8 @@ pub struct NodeOptions {
     pub member: MemberOptions,
     /// The cluster as it began: from the flags, or from [`read_identity`] where the disk has one.
     pub cluster: Cluster,
+    /// Where this member's peers reach it.
+    pub peer_urls: Vec<String>,
     /// Where peers are heard besides what the log will tell: for a member that joins, and knows of the others
     /// only what it was told.
     pub known_peers: BTreeMap<MemberId, Vec<String>>,
@@ -212,6 +215,9 @@ pub async fn start<W: World>(
         world: world.clone(),
         cluster: cluster_id,
         me: id,
+        own: options.peer_urls.clone(),
+        table: BTreeMap::new(),
+        removed: BTreeSet::new(),
         known: options.known_peers.clone(),
         links: BTreeMap::new(),
         layer,
@@ -282,7 +288,13 @@ struct Peers<W: World> {
     world: W,
     cluster: ClusterId,
     me: MemberId,
-    /// Addresses told at the start; tried besides those of the log, which may be old while a member catches up.
+    /// Where this member is heard.
+    own: Vec<String>,
+    /// The members and addresses of the log.
+    table: BTreeMap<MemberId, Vec<String>>,
+    removed: BTreeSet<MemberId>,
+    /// Addresses told at the start, or by the peers themselves; tried besides those of the log, which may be old
+    /// while a member catches up.
     known: BTreeMap<MemberId, Vec<String>>,
     links: BTreeMap<MemberId, (Vec<String>, PeerLink)>,
     layer: transport::Layer,
@@ -291,10 +303,29 @@ struct Peers<W: World> {
 }
 
 impl<W: World> Peers<W> {
-    fn set(&mut self, members: &BTreeMap<MemberId, Vec<String>>, removed: &BTreeSet<MemberId>) {
-        let mut urls = members.clone();
+    fn set(&mut self, table: BTreeMap<MemberId, Vec<String>>, removed: BTreeSet<MemberId>) {
+        self.table = table;
+        self.removed = removed;
+        self.connect();
+        self.inbound.remove(&self.removed);
+    }
+
+    /// A peer says where it is heard. This member may lag behind the entry that says so: were it not to answer until
+    /// it knows from its log where, a leader that has just joined could never bring it that entry.
+    fn dialled(&mut self, peer: MemberId, urls: Vec<String>) {
+        let known = self.known.entry(peer).or_default();
+        let is_news = urls.iter().any(|url| !known.contains(url))
+            && !self.table.get(&peer).is_some_and(|table| urls.iter().all(|url| table.contains(url)));
+        if is_news {
+            *known = urls;
+            self.connect();
+        }
+    }
+
+    fn connect(&mut self) {
+        let mut urls = self.table.clone();
         for (member, known) in &self.known {
-            if *member != self.me && !removed.contains(member) {
+            if *member != self.me && !self.removed.contains(member) {
                 urls.entry(*member).or_default().extend(known.iter().cloned());
             }
         }
@@ -312,18 +343,17 @@ impl<W: World> Peers<W> {
                 continue;
             }
             // The dialler of the old address ends with its queue.
-            let (link, _) = transport::dial(
-                &self.world,
-                self.cluster,
-                self.me,
-                member,
-                addresses.clone(),
-                self.layer.clone(),
-                self.inbox.clone(),
-            );
+            let hello = Hello {
+                version: PEER_VERSION,
+                cluster: self.cluster,
+                from: self.me,
+                to: member,
+                urls: self.own.clone(),
+            };
+            let (layer, inbox) = (self.layer.clone(), self.inbox.clone());
+            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox);
             self.links.insert(member, (addresses, link));
         }
-        self.inbound.remove(removed);
     }
 }
 
@@ -423,6 +453,7 @@ impl<W: World> Driver<W> {
                 self.streams.remove(&stream);
                 self.member.step(now, Input::WatchClose(stream));
             }
+            Call::Dialled { peer, urls } => self.peers.dialled(peer, urls),
             Call::Cluster { answer } => {
                 let _ = answer.send(self.member.cluster().clone());
             }
@@ -479,7 +510,7 @@ impl<W: World> Driver<W> {
                 Output::CancelTimer(timer) => {
                     self.timers.remove(&timer);
                 }
-                Output::Peers { members, removed } => self.peers.set(&members, &removed),
+                Output::Peers { members, removed } => self.peers.set(members, removed),
                 Output::Removed => {
                     tracing::info!(member = %self.member.id(), "this member was removed from the cluster");
                     end = Some(Ok(()));

@@ -8,8 +8,8 @@ use crate::cluster::Cluster;
 use crate::handle::Call;
 use crate::member::Input;
 use crate::peer::{
-    Hello, Opening, PEER_VERSION, PeerError, PeerMessage, encode_frame, greet, opening, question, read_frame,
-    weight, welcome,
+    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, opening, question, read_frame, weight,
+    welcome,
 };
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Layered, Listener, Secure, Task, World, host_of};
@@ -64,19 +64,16 @@ impl PeerLink {
     }
 }
 
-/// Starts the task that keeps a connection to `peer` and speaks on it.
+/// Starts the task that keeps a connection to the peer that `hello` is for, and speaks on it.
 pub(crate) fn dial<W: World>(
     world: &W,
-    cluster: ClusterId,
-    me: MemberId,
-    peer: MemberId,
+    hello: Hello,
     addresses: Vec<String>,
     layer: Layer,
     inbox: Inbox,
 ) -> (PeerLink, W::Task) {
     let (queue, receive) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let hello = Hello { version: PEER_VERSION, cluster, from: me, to: peer };
     let dialler =
         Dialler { world: world.clone(), hello, addresses, layer, receive, queued: queued.clone(), inbox };
     let task = world.spawn(dialler.run());
@@ -151,7 +148,7 @@ impl<W: World> Dialler<W> {
                     }
                 },
             };
-            greet(&mut stream, self.hello).await?;
+            greet(&mut stream, &self.hello).await?;
             Ok(stream)
         };
         tokio::select! {
@@ -385,6 +382,7 @@ impl<W: World> Hearing<W> {
                 let is_removed =
                     |from| self.inbound.0.lock().expect("no holder panics").removed.contains(&from);
                 let hello = welcome(&mut stream, self.cluster, self.me, is_removed).await?;
+                let _ = self.inbox.send(Call::Dialled { peer: hello.from, urls: hello.urls });
                 Ok(Some((hello.from, stream)))
             }
             Opening::Question => {
