@@ -74,6 +74,10 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MemberPromote(_)
         | Request::MoveLeader(_) => true,
         Request::Txn(txn) => !txn.is_read_only(),
+        // A second token does no harm.
+        Request::Auth(AuthRequest::Authenticate { .. }) => false,
+        Request::Auth(auth) => !auth.is_read(),
+        Request::As(_, request) => has_effect(request),
         Request::Range(_)
         | Request::LeaseKeepAlive(_)
         | Request::LeaseTimeToLive(_)

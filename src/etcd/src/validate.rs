@@ -64,7 +64,9 @@ pub fn check(request: &Request, limits: &Limits) -> Result<(), Error> {
         | Request::Status
         | Request::HashKv { .. }
         | Request::MoveLeader(_)
+        | Request::Auth(_)
         | Request::AlarmList => Ok(()),
+        Request::As(_, request) => check(request, limits),
     }?;
     if logged_bytes(request) > limits.request_bytes_max {
         return Err(Error::RequestTooLarge);

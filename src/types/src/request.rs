@@ -2,6 +2,7 @@
 //!
 //! Field meanings are etcd's (etcd API reference); only what differs in form is explained here.
 
+use crate::auth::{AuthRequest, AuthResponse, Caller};
 use crate::ids::{ClusterId, LeaseId, LogIndex, MemberId, Revision, Term};
 use crate::kv::{KeyRange, KeyValue};
 use bytes::Bytes;
@@ -67,6 +68,21 @@ pub enum Request {
     MoveLeader(MemberId),
     /// Alarms that are active. (Raising and clearing them by hand comes with the quota.)
     AlarmList,
+    /// Users and roles.
+    Auth(AuthRequest),
+    /// A request together with who asks it. Never one within another.
+    As(Caller, Box<Request>),
+}
+
+impl Request {
+    /// The request itself, whoever asks.
+    #[must_use]
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::As(_, request) => request,
+            plain => plain,
+        }
+    }
 }
 
 /// The answer to the request of the same name.
@@ -92,6 +108,7 @@ pub enum Response {
     HashKv(HashKvResponse),
     MoveLeader(Header),
     AlarmList(AlarmListResponse),
+    Auth(AuthResponse),
 }
 
 /// How a range is ordered.
@@ -491,6 +508,7 @@ impl Response {
             Self::Status(r) => &r.header,
             Self::HashKv(r) => &r.header,
             Self::AlarmList(r) => &r.header,
+            Self::Auth(r) => &r.header,
         }
     }
 }
@@ -516,6 +534,7 @@ impl Response {
             Self::Status(r) => &mut r.header,
             Self::HashKv(r) => &mut r.header,
             Self::AlarmList(r) => &mut r.header,
+            Self::Auth(r) => &mut r.header,
         }
     }
 }

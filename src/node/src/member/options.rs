@@ -31,6 +31,8 @@ pub struct MemberOptions {
     pub watch_progress_interval: Duration,
     /// Requests waiting at once, beyond which more are refused.
     pub waiting_max: usize,
+    /// How long a token lives after its last use.
+    pub auth_token_ttl: Duration,
 }
 
 impl MemberOptions {
@@ -50,6 +52,7 @@ impl MemberOptions {
             retry_interval: Duration::from_millis(500),
             watch_progress_interval: Duration::from_secs(600),
             waiting_max: 100_000,
+            auth_token_ttl: Duration::from_secs(300),
         }
     }
 
