@@ -1,5 +1,6 @@
 //! What a caller learns of a request that failed.
 
+use seatrial_types::auth::AuthRequest;
 use seatrial_types::{Code, Error, Request};
 
 /// A request that failed, and whether it may have taken effect all the same.

@@ -7,9 +7,11 @@
 //! Read first: [`EtcdService`], [`Ask`], [`validate::check`].
 
 mod ask;
+pub mod auth;
 mod service;
 pub mod validate;
 
 pub use ask::{Ask, AskSend, AskWatch};
+pub use auth::{AuthOptions, Outside, TokenOptions};
 pub use service::{EtcdService, WatchAnswers, WatchAsks};
 pub use validate::Limits;

@@ -6,9 +6,7 @@ use crate::request::Header;
 use serde::{Deserialize, Serialize};
 
 /// Counts the changes of users and roles, from 1. It is not the revision of keys.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AuthRevision(pub u64);
 
 /// Who asks, as the face that took the request knows it. A request without one comes from nobody in particular,

@@ -8,9 +8,10 @@
 
 mod client;
 mod clock;
+mod outside;
 mod server;
 mod status;
 
 pub use client::{Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcWatch, connect, host_port};
-pub use server::{Metrics, ServeOptions, Serving, serve_clients};
+pub use server::{CertificateName, Metrics, ServeOptions, Serving, serve_clients};
 pub use status::{error_of_status, status_of_error};

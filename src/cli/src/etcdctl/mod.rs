@@ -2,6 +2,7 @@
 //! one (version 3.4), for scripts depend on them.
 
 mod args;
+mod auth;
 mod cluster;
 mod go;
 mod json;
@@ -13,6 +14,7 @@ mod txn;
 mod watch;
 
 use args::Globals;
+pub(crate) use go::parse_duration;
 use seatrial_client::{Client, ClientOptions, Store};
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint};

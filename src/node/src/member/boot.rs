@@ -147,6 +147,7 @@ impl<B: Backend> Member<B> {
             physical: Vec::new(),
             snapshots: snapshots::Snapshots::default(),
             published: Published::No,
+            tokens: super::auth::Tokens::default(),
             repairing: false,
             stopped: false,
             options,

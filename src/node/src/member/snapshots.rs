@@ -91,6 +91,8 @@ impl<B: Backend> Member<B> {
                 Err(error) => self.refuse_snapshot(&meta, error),
                 Ok(_) => {
                     self.load_cluster();
+                    // Passwords may have changed in what the snapshot covers; clients show theirs again.
+                    self.tokens.clear();
                     // Older batches belong to a state that no longer is.
                     let Some(batch) = self.store.seal() else {
                         return self.fatal("an installed snapshot left nothing to write".to_owned());

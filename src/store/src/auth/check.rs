@@ -71,7 +71,11 @@ impl Auth {
             Request::Status => Ok(()),
             Request::Auth(AuthRequest::Password { .. } | AuthRequest::Admit { .. }) => Ok(()),
             Request::Auth(AuthRequest::UserGet { name }) => {
-                if who.user == *name && !name.is_empty() { self.check_user(who) } else { self.check_admin(who) }
+                if who.user == *name && !name.is_empty() {
+                    self.check_user(who)
+                } else {
+                    self.check_admin(who)
+                }
             }
             Request::Auth(AuthRequest::RoleGet { role }) => {
                 let own = self.users.get(&who.user).is_some_and(|user| user.roles.contains(role));

@@ -371,8 +371,9 @@ fn row<T: Serialize>(value: &T) -> Bytes {
 }
 
 fn read_row<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, BackendError> {
-    postcard::from_bytes(value)
-        .map_err(|error| BackendError::damaged(format!("the row {:?}: {error}", String::from_utf8_lossy(key))))
+    postcard::from_bytes(value).map_err(|error| {
+        BackendError::damaged(format!("the row {:?}: {error}", String::from_utf8_lossy(key)))
+    })
 }
 
 #[cfg(test)]

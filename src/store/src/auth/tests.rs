@@ -230,9 +230,8 @@ fn a_transaction_is_checked_in_both_branches_and_to_its_depth() {
         desk.may("ann", &Command::Txn(TxnRequest { compare: compares, success, failure }))
     };
     let writes = |key: &str| TxnOp::Put(put(key));
-    let nested = |op: TxnOp| {
-        TxnOp::Txn(TxnRequest { compare: Vec::new(), success: Vec::new(), failure: vec![op] })
-    };
+    let nested =
+        |op: TxnOp| TxnOp::Txn(TxnRequest { compare: Vec::new(), success: Vec::new(), failure: vec![op] });
     assert_eq!(txn(vec![compare("a")], vec![writes("b")], vec![writes("c")]), Ok(()));
     assert_eq!(txn(vec![compare("c")], vec![writes("b")], vec![]), DENIED);
     assert_eq!(txn(vec![], vec![writes("a")], vec![]), DENIED);

@@ -164,7 +164,9 @@ impl WatchHub {
         self.open(stream);
         Ok(match request {
             // Whether the caller may watch these keys was decided before.
-            WatchRequest::Create(create) | WatchRequest::CreateAs(_, create) => self.create(stream, create, mvcc),
+            WatchRequest::Create(create) | WatchRequest::CreateAs(_, create) => {
+                self.create(stream, create, mvcc)
+            }
             WatchRequest::Cancel(id) => self.cancel(stream, id, mvcc.revision()),
             WatchRequest::Progress => {
                 self.stream(stream).progress_wanted = true;

@@ -36,6 +36,8 @@ pub struct ChannelOptions {
     pub keepalive_timeout: Duration,
     /// Ping even when nothing is open.
     pub keepalive_idle: bool,
+    /// Shown with every request: whose they are.
+    pub token: Option<String>,
 }
 
 impl Default for ChannelOptions {
@@ -47,6 +49,7 @@ impl Default for ChannelOptions {
             keepalive_interval: Some(Duration::from_secs(2)),
             keepalive_timeout: Duration::from_secs(2),
             keepalive_idle: false,
+            token: None,
         }
     }
 }
