@@ -2,6 +2,7 @@
 
 use crate::{exit, identity};
 use clap::Args;
+use seatrial_etcd::{AuthOptions, TokenOptions};
 use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer};
 use seatrial_types::MemberId;
 use seatrial_wire::{ServeOptions, Tls, TlsFiles, is_https};
@@ -105,6 +106,15 @@ pub(crate) struct ServerArgs {
         default_value_t = false, default_missing_value = "true", hide_default_value = true,
         action = clap::ArgAction::Set)]
     peer_client_cert_auth: bool,
+    /// Kind of tokens: simple, or jwt,pub-key=FILE,priv-key=FILE,sign-method=RS256,ttl=5m.
+    #[arg(long, env = "ETCD_AUTH_TOKEN", default_value = "simple")]
+    auth_token: String,
+    /// Seconds a simple token lives after its last use.
+    #[arg(long, env = "ETCD_AUTH_TOKEN_TTL", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    auth_token_ttl: u64,
+    /// Rounds of bcrypt for passwords, as a power of two.
+    #[arg(long, env = "ETCD_BCRYPT_COST", default_value_t = 10, value_parser = clap::value_parser!(u32).range(4..=31))]
+    bcrypt_cost: u32,
     /// debug, info, warn or error.
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info")]
     log_level: String,
@@ -345,6 +355,14 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.client_urls = client_urls;
     member.raft.heartbeat_interval = Duration::from_millis(args.heartbeat_interval);
     member.raft.election_timeout = Duration::from_millis(args.election_timeout);
+    member.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
+    let token = TokenOptions::parse(
+        &args.auth_token,
+        |file| std::fs::read(file).map_err(|error| error.to_string()),
+        |text| crate::etcdctl::parse_duration(text).ok(),
+    )
+    .map_err(|error| usage(format!("--auth-token: {error}")))?;
+    let auth = AuthOptions { bcrypt_cost: args.bcrypt_cost, token };
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
     member.auto_compaction = auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?;
@@ -381,6 +399,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         let options = ServeOptions {
             version: seatrial_node::API_VERSION.to_owned(),
             layer: client_layer.clone().filter(|_| is_https(url)),
+            auth: auth.clone(),
             ..ServeOptions::default()
         };
         faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));

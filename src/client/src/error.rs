@@ -1,5 +1,6 @@
 //! What a caller learns of a request that failed.
 
+use seatrial_types::auth::AuthRequest;
 use seatrial_types::{Code, Error, Request};
 
 /// A request that failed, and whether it may have taken effect all the same.
@@ -75,6 +76,10 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MoveLeader(_)
         | Request::AlarmChange(_) => true,
         Request::Txn(txn) => !txn.is_read_only(),
+        // A second token does no harm.
+        Request::Auth(AuthRequest::Authenticate { .. }) => false,
+        Request::Auth(auth) => !auth.is_read(),
+        Request::As(_, request) => has_effect(request),
         Request::Range(_)
         | Request::LeaseKeepAlive(_)
         | Request::LeaseTimeToLive(_)

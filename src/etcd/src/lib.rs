@@ -7,11 +7,13 @@
 //! Read first: [`EtcdService`], [`Ask`], [`validate::check`].
 
 mod ask;
+pub mod auth;
 mod service;
 mod snapshot_file;
 pub mod validate;
 
 pub use ask::{Ask, AskSend, AskWatch};
+pub use auth::{AuthOptions, Outside, TokenOptions};
 pub use seatrial_node::API_VERSION;
 pub use service::{EtcdService, WatchAnswers, WatchAsks};
 pub use snapshot_file::{SnapshotFile, SnapshotFileError, TRAILER_BYTES_MAX};

@@ -1,9 +1,11 @@
 //! The service itself: check, then ask the member.
 
 use crate::ask::{Ask, AskSend, AskWatch};
+use crate::auth::{AuthOptions, Desk, Outside};
 use crate::validate::{self, Limits};
 use bytes::Bytes;
 use seatrial_node::Handle;
+use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::request::{
     AlarmChangeRequest, AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse,
     HashKvResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
@@ -13,12 +15,16 @@ use seatrial_types::request::{
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};
+use std::sync::Arc;
 
 /// etcd's v3 API over a member. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EtcdService<A = Handle> {
     ask: A,
     limits: Limits,
+    /// `None`: users cannot be told apart, and passwords not be looked at.
+    desk: Option<Desk>,
+    caller: Option<Caller>,
 }
 
 /// One method per request: it takes the request's own type and gives the answer's own type.
@@ -40,7 +46,34 @@ macro_rules! methods {
 impl<A: Ask> EtcdService<A> {
     /// A service with these limits.
     pub fn new(ask: A, limits: Limits) -> Self {
-        Self { ask, limits }
+        Self { ask, limits, desk: None, caller: None }
+    }
+
+    /// The same service with a way to look at passwords and tokens.
+    #[must_use]
+    pub fn with_auth(self, outside: Arc<dyn Outside>, options: &AuthOptions) -> Self {
+        Self { desk: Some(Desk::new(outside, options)), ..self }
+    }
+
+    /// The same service for a caller who showed a token, or came over a connection with a certificate made out to
+    /// somebody; the token counts where there are both.
+    #[must_use]
+    pub fn for_caller(&self, token: Option<&str>, certificate: Option<&str>) -> Self
+    where
+        A: Clone,
+    {
+        let caller = match (token, &self.desk) {
+            (Some(token), Some(desk)) => Some(desk.caller(token)),
+            (Some(_), None) => Some(Caller::Invalid),
+            (None, _) => certificate.map(|name| Caller::Certificate(name.to_owned())),
+        };
+        Self { caller, ..self.clone() }
+    }
+
+    /// The same service for the server's own questions.
+    #[must_use]
+    pub fn for_server(self) -> Self {
+        Self { caller: Some(Caller::Server), ..self }
     }
 
     /// The limits it keeps.
@@ -55,7 +88,36 @@ impl<A: Ask> EtcdService<A> {
     /// What [`validate::check`] refuses, and whatever the member says.
     pub async fn call(&self, request: Request) -> Result<Response, Error> {
         validate::check(&request, &self.limits)?;
-        self.ask.call(request).await
+        let request = match request {
+            Request::Auth(request) => match self.prepare(request).await? {
+                Prepared::Ask(request) => Request::Auth(request),
+                Prepared::Answer(response) => return Ok(response),
+            },
+            plain => plain,
+        };
+        self.ask
+            .call(match &self.caller {
+                Some(caller) => Request::As(caller.clone(), Box::new(request)),
+                None => request,
+            })
+            .await
+    }
+
+    /// What is to be done about passwords before a member hears of the request.
+    async fn prepare(&self, request: AuthRequest) -> Result<Prepared, Error> {
+        let desk = || self.desk.as_ref().ok_or(Error::AuthNotEnabled);
+        Ok(Prepared::Ask(match request {
+            AuthRequest::Authenticate { name, password } => {
+                return desk()?.authenticate(&self.ask, name, password).await.map(Prepared::Answer);
+            }
+            AuthRequest::UserAdd { name, password } => {
+                AuthRequest::UserAdd { name, password: desk()?.hashed(password).await? }
+            }
+            AuthRequest::UserChangePassword { name, password } => {
+                AuthRequest::UserChangePassword { name, password: desk()?.hashed(password).await? }
+            }
+            other => other,
+        }))
     }
 
     methods! {
@@ -96,6 +158,8 @@ impl<A: Ask> EtcdService<A> {
         hash_kv(revision: Revision) = Request::HashKv { revision } => HashKv(HashKvResponse);
         /// Gives the leadership away.
         move_leader(target: MemberId) = Request::MoveLeader(target) => MoveLeader(Header);
+        /// Users and roles.
+        auth(r: AuthRequest) = Request::Auth(r) => Auth(AuthResponse);
         /// Alarms that are on.
         alarm_list() = Request::AlarmList => AlarmList(AlarmListResponse);
         /// A piece of the member's whole state.
@@ -110,9 +174,15 @@ impl<A: Ask> EtcdService<A> {
     /// [`Error::Stopped`].
     pub async fn watch(&self) -> Result<(WatchAsks<A>, WatchAnswers<A>), Error> {
         let session = self.ask.watch().await?;
-        let asks = WatchAsks { sender: session.sender() };
+        let asks = WatchAsks { sender: session.sender(), caller: self.caller.clone() };
         Ok((asks, WatchAnswers { session, response_bytes: self.limits.watch_response_bytes }))
     }
+}
+
+/// What is left of a request around users once its password was looked after.
+enum Prepared {
+    Ask(AuthRequest),
+    Answer(Response),
 }
 
 fn mismatch(want: &str, got: &Response) -> Error {
@@ -123,6 +193,7 @@ fn mismatch(want: &str, got: &Response) -> Error {
 #[derive(Clone)]
 pub struct WatchAsks<A: Ask> {
     sender: <A::Watch as AskWatch>::Sender,
+    caller: Option<Caller>,
 }
 
 impl<A: Ask> WatchAsks<A> {
@@ -132,6 +203,9 @@ impl<A: Ask> WatchAsks<A> {
             && create.range.key.is_empty()
         {
             create.range.key = Bytes::from_static(b"\0");
+        }
+        if let (Some(caller), WatchRequest::Create(create)) = (&self.caller, &request) {
+            request = WatchRequest::CreateAs(caller.clone(), create.clone());
         }
         self.sender.send(request);
     }

@@ -64,9 +64,11 @@ pub fn check(request: &Request, limits: &Limits) -> Result<(), Error> {
         | Request::Status
         | Request::HashKv { .. }
         | Request::MoveLeader(_)
+        | Request::Auth(_)
         | Request::AlarmList
         | Request::AlarmChange(_)
         | Request::SnapshotRead(_) => Ok(()),
+        Request::As(_, request) => check(request, limits),
     }?;
     if logged_bytes(request) > limits.request_bytes_max {
         return Err(Error::RequestTooLarge);

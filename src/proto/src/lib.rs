@@ -26,6 +26,7 @@ pub mod etcdserverpb {
 }
 
 mod convert {
+    mod auth;
     mod cluster;
     mod kv;
     mod lease;

@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use seatrial_types::LeaseId;
+use seatrial_types::auth::{AuthRequest, Identity};
 use seatrial_types::request::{
     CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, TxnRequest,
 };
@@ -30,6 +31,21 @@ pub enum Command {
     LeaseRevoke(LeaseId),
     /// Write (`Some`) or delete (`None`) rows of the cluster table.
     Meta(Vec<(Bytes, Option<Bytes>)>),
+    /// Change users and roles.
+    Auth(AuthRequest),
+    /// A command together with who asked for it. Never one within another.
+    As(Identity, Box<Command>),
+}
+
+impl Command {
+    /// The command itself, whoever asked for it.
+    #[must_use]
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::As(_, command) => command,
+            plain => plain,
+        }
+    }
 }
 
 /// The bytes are no command.

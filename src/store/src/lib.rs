@@ -8,6 +8,7 @@
 //! Read first: [`Store`] (what a log entry does), [`Backend`] (where rows live and when they are durable),
 //! [`wal::Wal`] (what is durable before anything is answered).
 
+mod auth;
 pub mod backend;
 pub mod command;
 pub mod lease;
@@ -17,6 +18,7 @@ pub mod store;
 pub mod wal;
 pub mod watch;
 
+pub use auth::{Auth, ROOT};
 pub use backend::{
     Backend, BackendError, Batch, BatchId, Commit, MemBackend, RedbBackend, RedbCommitter, RedbOptions, Size,
     Staging, Table, View,

@@ -1,6 +1,7 @@
 //! The state machine of a member: applies log entries, one after the other, to keys, leases, watches and the
 //! cluster table.
 
+use crate::auth::Auth;
 use crate::backend::{Backend, BackendError, Batch, BatchId, Size, Table, View};
 use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
@@ -8,6 +9,7 @@ use crate::mvcc::{Counters, Failure, Mvcc};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
+use seatrial_types::auth::{AuthResponse, Identity};
 use seatrial_types::request::{
     HashKvResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseLeasesResponse,
     LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, RangeRequest, RangeResponse, Response, TxnRequest,
@@ -111,6 +113,7 @@ impl StateRow {
 pub struct Store<B> {
     mvcc: Mvcc<B>,
     leases: Leases,
+    auth: Auth,
     hub: WatchHub,
     applied: LogIndex,
     applied_term: Term,
@@ -136,9 +139,10 @@ impl<B: Backend> Store<B> {
     pub fn open(backend: B, hub: HubOptions) -> Result<Self, BackendError> {
         let state = StateRow::load(&backend)?;
         let mut leases = load_leases(&backend)?;
+        let auth = Auth::load(&backend)?;
         let mvcc = Mvcc::open(backend, state.counters, &mut leases)?;
         let StateRow { applied, applied_term, .. } = state;
-        Ok(Self { mvcc, leases, hub: WatchHub::new(hub), applied, applied_term })
+        Ok(Self { mvcc, leases, auth, hub: WatchHub::new(hub), applied, applied_term })
     }
 
     /// The last entry applied.
@@ -180,6 +184,12 @@ impl<B: Backend> Store<B> {
     /// The leases, to promote, demote and renew.
     pub fn leases_mut(&mut self) -> &mut Leases {
         &mut self.leases
+    }
+
+    /// Users and roles.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
     }
 
     /// The watches.
@@ -237,7 +247,19 @@ impl<B: Backend> Store<B> {
     }
 
     fn run(&mut self, command: &Command, now: Duration) -> Result<(Option<Response>, Vec<Event>), Failure> {
-        let Self { mvcc, leases, .. } = self;
+        let command = match command {
+            Command::As(who, command) => {
+                self.auth.check_command(who, command, &self.leases)?;
+                command
+            }
+            // The end of a lease that ran out comes from the member itself, and nobody else's comes without a name.
+            Command::LeaseRevoke(_) => command,
+            plain => {
+                self.auth.check_command(&Identity::default(), plain, &self.leases)?;
+                plain
+            }
+        };
+        let Self { mvcc, leases, auth, .. } = self;
         Ok(match command {
             Command::Put(request) => {
                 let (response, events) = mvcc.put(request, leases)?;
@@ -271,6 +293,11 @@ impl<B: Backend> Store<B> {
                 }
                 (None, Vec::new())
             }
+            Command::Auth(request) => {
+                let answer = auth.change(request, mvcc.backend_mut())?;
+                (Some(Response::Auth(AuthResponse::at(mvcc.revision(), answer))), Vec::new())
+            }
+            Command::As(..) => return Err(Error::PermissionDenied.into()),
         })
     }
 
@@ -488,6 +515,7 @@ impl<B: Backend> Store<B> {
         let mut leases = load_leases(self.mvcc.backend())?;
         self.mvcc.reload(state.counters, &mut leases)?;
         self.leases = leases;
+        self.auth = Auth::load(self.mvcc.backend())?;
         self.applied = state.applied;
         self.applied_term = state.applied_term;
         self.hub.restored(old_revision);
@@ -542,6 +570,7 @@ impl<B: Backend> Store<B> {
     pub fn check(&self) {
         self.mvcc.check();
         self.leases.check();
+        self.auth.check();
         self.hub.check();
     }
 }

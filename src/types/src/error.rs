@@ -89,6 +89,24 @@ errors! {
     LearnerUnsupported: Unavailable, "etcdserver: rpc not supported for learner";
     BadLeaderTransferee: FailedPrecondition, "etcdserver: bad leader transferee";
     TimeoutLeaderTransfer: Unavailable, "etcdserver: request timed out, leader transfer took too long";
+    RootUserNotExist: FailedPrecondition, "etcdserver: root user does not exist";
+    RootRoleNotExist: FailedPrecondition, "etcdserver: root user does not have root role";
+    UserExists: FailedPrecondition, "etcdserver: user name already exists";
+    UserEmpty: InvalidArgument, "etcdserver: user name is empty";
+    UserNotFound: FailedPrecondition, "etcdserver: user name not found";
+    RoleExists: FailedPrecondition, "etcdserver: role name already exists";
+    RoleNotFound: FailedPrecondition, "etcdserver: role name not found";
+    RoleEmpty: InvalidArgument, "etcdserver: role name is empty";
+    AuthFailed: InvalidArgument, "etcdserver: authentication failed, invalid user ID or password";
+    PermissionNotGiven: InvalidArgument, "etcdserver: permission not given";
+    PermissionDenied: PermissionDenied, "etcdserver: permission denied";
+    RoleNotGranted: FailedPrecondition, "etcdserver: role is not granted to the user";
+    PermissionNotGranted: FailedPrecondition, "etcdserver: permission is not granted to the role";
+    AuthNotEnabled: FailedPrecondition, "etcdserver: authentication is not enabled";
+    InvalidAuthToken: Unauthenticated, "etcdserver: invalid auth token";
+    InvalidAuthManagement: InvalidArgument, "etcdserver: invalid auth management";
+    AuthOldRevision: InvalidArgument, "etcdserver: revision of auth store is old";
+    NoPasswordUser: Unknown, "auth: authentication failed, password was given for no password user";
 }
 
 impl Error {

@@ -6,6 +6,7 @@
 //! Read first: [`ids`] (what is counted), [`request::Request`] (what can be asked of the store),
 //! [`error::Error`] (what can go wrong, with etcd's code and text).
 
+pub mod auth;
 pub mod error;
 pub mod ids;
 pub mod kv;

@@ -2,6 +2,7 @@
 //!
 //! Field meanings are etcd's (etcd API reference); only what differs in form is explained here.
 
+use crate::auth::{AuthRequest, AuthResponse, Caller};
 use crate::ids::{ClusterId, LeaseId, LogIndex, MemberId, Revision, Term};
 use crate::kv::{KeyRange, KeyValue};
 use bytes::Bytes;
@@ -71,6 +72,21 @@ pub enum Request {
     AlarmChange(AlarmChangeRequest),
     /// A piece of this member's whole state.
     SnapshotRead(SnapshotReadRequest),
+    /// Users and roles.
+    Auth(AuthRequest),
+    /// A request together with who asks it. Never one within another.
+    As(Caller, Box<Request>),
+}
+
+impl Request {
+    /// The request itself, whoever asks.
+    #[must_use]
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::As(_, request) => request,
+            plain => plain,
+        }
+    }
 }
 
 /// The answer to the request of the same name.
@@ -98,6 +114,7 @@ pub enum Response {
     AlarmList(AlarmListResponse),
     AlarmChange(AlarmListResponse),
     SnapshotRead(SnapshotPiece),
+    Auth(AuthResponse),
 }
 
 /// How a range is ordered.
@@ -533,6 +550,7 @@ impl Response {
             Self::HashKv(r) => &r.header,
             Self::AlarmList(r) | Self::AlarmChange(r) => &r.header,
             Self::SnapshotRead(r) => &r.header,
+            Self::Auth(r) => &r.header,
         }
     }
 }
@@ -559,6 +577,7 @@ impl Response {
             Self::HashKv(r) => &mut r.header,
             Self::AlarmList(r) | Self::AlarmChange(r) => &mut r.header,
             Self::SnapshotRead(r) => &mut r.header,
+            Self::Auth(r) => &mut r.header,
         }
     }
 }

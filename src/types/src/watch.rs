@@ -27,6 +27,8 @@ pub enum WatchRequest {
     Cancel(WatchId),
     /// Ask how far the stream has come.
     Progress,
+    /// Start a watch for somebody in particular.
+    CreateAs(crate::auth::Caller, WatchCreate),
 }
 
 /// The options of a new watch (etcd API: WatchCreateRequest).

@@ -8,6 +8,7 @@
 
 mod client;
 mod clock;
+mod outside;
 mod server;
 mod status;
 mod tls;

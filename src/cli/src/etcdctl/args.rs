@@ -114,6 +114,8 @@ pub(super) fn root() -> Command {
         .arg(global(valued("cert", "", "Our certificate, in PEM form")))
         .arg(global(valued("key", "", "The key of --cert, in PEM form")))
         .arg(global(switch("insecure-skip-tls-verify", "Take any server's certificate")))
+        .arg(global(valued("user", "", "name[:password] of the user who gives the command")))
+        .arg(global(valued("password", "", "Password of --user, which then holds only the name")))
         .subcommand(get())
         .subcommand(put())
         .subcommand(del())
@@ -219,8 +221,72 @@ pub(super) fn root() -> Command {
                     "etcdctl snapshot status <filename>",
                 )),
         )
+        .subcommands(users())
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
+}
+
+/// auth, user and role.
+fn users() -> [Command; 3] {
+    let plain = |name, about, usage| command(name, about, usage).arg(rest());
+    let group =
+        |name, about, usage| command(name, about, usage).subcommand_required(true).infer_subcommands(true);
+    let interactive = || {
+        switch("interactive", "Ask for the password instead of reading a line of input").default_value("true")
+    };
+    let range = |command: Command| {
+        command
+            .arg(switch("prefix", "All keys with this prefix"))
+            .arg(switch("from-key", "The key and all that sort after it"))
+    };
+    [
+        group("auth", "Enable or disable authentication", "etcdctl auth <command>")
+            .subcommand(plain("enable", "Enables authentication", "etcdctl auth enable"))
+            .subcommand(plain("disable", "Disables authentication", "etcdctl auth disable"))
+            .subcommand(plain("status", "Says whether authentication is on", "etcdctl auth status")),
+        group("user", "User related commands", "etcdctl user <command>")
+            .subcommand(
+                plain("add", "Adds a new user", "etcdctl user add <name or name:password> [options]")
+                    .arg(interactive())
+                    .arg(valued("new-user-password", "", "Password of the new user"))
+                    .arg(switch("no-password", "A user that comes with a certificate only")),
+            )
+            .subcommand(plain("delete", "Deletes a user", "etcdctl user delete <name>"))
+            .subcommand(
+                plain("get", "Gets detailed information of a user", "etcdctl user get <name> [options]")
+                    .arg(switch("detail", "Show the permissions of the user's roles")),
+            )
+            .subcommand(plain("list", "Lists all users", "etcdctl user list"))
+            .subcommand(
+                plain("passwd", "Changes password of user", "etcdctl user passwd <name> [options]")
+                    .arg(interactive()),
+            )
+            .subcommand(plain(
+                "grant-role",
+                "Grants a role to a user",
+                "etcdctl user grant-role <user> <role>",
+            ))
+            .subcommand(plain(
+                "revoke-role",
+                "Revokes a role from a user",
+                "etcdctl user revoke-role <user> <role>",
+            )),
+        group("role", "Role related commands", "etcdctl role <command>")
+            .subcommand(plain("add", "Adds a new role", "etcdctl role add <role>"))
+            .subcommand(plain("delete", "Deletes a role", "etcdctl role delete <role>"))
+            .subcommand(plain("get", "Gets detailed information of a role", "etcdctl role get <role>"))
+            .subcommand(plain("list", "Lists all roles", "etcdctl role list"))
+            .subcommand(range(plain(
+                "grant-permission",
+                "Grants a key to a role",
+                "etcdctl role grant-permission [options] <role> <permission> <key> [endkey]",
+            )))
+            .subcommand(range(plain(
+                "revoke-permission",
+                "Revokes a key from a role",
+                "etcdctl role revoke-permission <role> <key> [endkey]",
+            ))),
+    ]
 }
 
 /// Reads a command line; the error has etcdctl's text and code where there is one.
@@ -305,10 +371,12 @@ pub(super) struct Globals {
     pub(super) keepalive_time: Duration,
     pub(super) keepalive_timeout: Duration,
     pub(super) tls: TlsFiles,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
 }
 
 /// The flags that may also come from the environment, as `ETCDCTL_` and their name in capitals.
-const FROM_ENVIRONMENT: [&str; 11] = [
+const FROM_ENVIRONMENT: [&str; 13] = [
     "endpoints",
     "write-out",
     "hex",
@@ -320,6 +388,8 @@ const FROM_ENVIRONMENT: [&str; 11] = [
     "cert",
     "key",
     "insecure-skip-tls-verify",
+    "user",
+    "password",
 ];
 
 impl Globals {
@@ -342,8 +412,21 @@ impl Globals {
             }
             values.push(value);
         }
-        let [endpoints, format, hex, dial, command, keepalive, probe, cacert, cert, key, skip_verify] =
-            <[Option<String>; 11]>::try_from(values).unwrap_or_default();
+        let [
+            endpoints,
+            format,
+            hex,
+            dial,
+            command,
+            keepalive,
+            probe,
+            cacert,
+            cert,
+            key,
+            skip_verify,
+            user,
+            password,
+        ] = <[Option<String>; 13]>::try_from(values).unwrap_or_default();
         let flag = |from: Option<String>, name: &str| from.unwrap_or_else(|| value(matches, name).to_owned());
         let duration = |from: Option<String>, name: &str| {
             let text = flag(from, name);
@@ -382,6 +465,8 @@ impl Globals {
                 skip_verify: skip_verify
                     .map_or_else(|| matches.get_flag("insecure-skip-tls-verify"), |skip| skip == "true"),
             },
+            user: Some(flag(user, "user")).filter(|user| !user.is_empty()),
+            password: Some(flag(password, "password")).filter(|password| !password.is_empty()),
         })
     }
 }

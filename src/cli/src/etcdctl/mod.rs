@@ -2,6 +2,7 @@
 //! one (version 3.4), for scripts depend on them.
 
 mod args;
+mod auth;
 mod cluster;
 pub(crate) mod go;
 mod json;
@@ -15,6 +16,7 @@ mod txn;
 mod watch;
 
 use args::Globals;
+pub(crate) use go::parse_duration;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
 use seatrial_types::{Code, Error, Request, Response};
@@ -106,6 +108,8 @@ struct Session<'a> {
     globals: Globals,
     environment: &'a dyn Fn(&str) -> Option<String>,
     io: Io,
+    /// Says who gives the commands, once a password was shown.
+    token: Option<String>,
 }
 
 impl Session<'_> {
@@ -123,6 +127,7 @@ impl Session<'_> {
             connect_timeout: self.globals.dial_timeout,
             keepalive_interval: Some(self.globals.keepalive_time).filter(|time| !time.is_zero()),
             keepalive_timeout: self.globals.keepalive_timeout,
+            token: self.token.clone(),
             ..ChannelOptions::default()
         };
         let options = ClientOptions {
@@ -183,6 +188,9 @@ impl Session<'_> {
 
     async fn run(&mut self, matches: &clap::ArgMatches) -> Result<(), Fail> {
         let Some((name, matches)) = matches.subcommand() else { return Err(Fail::silent(code::ERROR)) };
+        if name != "version" {
+            self.log_in().await?;
+        }
         let nested = matches.subcommand();
         match (name, nested) {
             ("get", _) => self.get(matches).await,
@@ -209,6 +217,22 @@ impl Session<'_> {
             ("move-leader", _) => self.move_leader(matches).await,
             ("snapshot", Some(("save", matches))) => self.snapshot_save(matches).await,
             ("snapshot", Some(("status", matches))) => self.snapshot_status(matches),
+            ("auth", Some(("enable", matches))) => self.auth_enable(matches).await,
+            ("auth", Some(("disable", matches))) => self.auth_disable(matches).await,
+            ("auth", Some(("status", matches))) => self.auth_status(matches).await,
+            ("user", Some(("add", matches))) => self.user_add(matches).await,
+            ("user", Some(("delete", matches))) => self.user_delete(matches).await,
+            ("user", Some(("get", matches))) => self.user_get(matches).await,
+            ("user", Some(("list", matches))) => self.user_list(matches).await,
+            ("user", Some(("passwd", matches))) => self.user_passwd(matches).await,
+            ("user", Some(("grant-role", matches))) => self.user_grant_role(matches).await,
+            ("user", Some(("revoke-role", matches))) => self.user_revoke_role(matches).await,
+            ("role", Some(("add", matches))) => self.role_add(matches).await,
+            ("role", Some(("delete", matches))) => self.role_delete(matches).await,
+            ("role", Some(("get", matches))) => self.role_get(matches).await,
+            ("role", Some(("list", matches))) => self.role_list(matches).await,
+            ("role", Some(("grant-permission", matches))) => self.role_grant_permission(matches).await,
+            ("role", Some(("revoke-permission", matches))) => self.role_revoke_permission(matches).await,
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),
             (name, _) => Err(Fail::new(code::ERROR, format!("command {name:?} is not wired up"))),
         }
@@ -244,7 +268,7 @@ fn run_with(args: Vec<OsString>, environment: &dyn Fn(&str) -> Option<String>, m
         }
     };
     let world = RealWorld::on(runtime.handle().clone());
-    let mut session = Session { world, globals, environment, io };
+    let mut session = Session { world, globals, environment, io, token: None };
     match runtime.block_on(session.run(&matches)) {
         Ok(()) => code::OK,
         Err(fail) => end(&fail, &mut session.io),

@@ -28,7 +28,7 @@ fn puts(txn: &TxnRequest) -> bool {
 
 /// Whether a command takes up space.
 fn grows(command: &Command) -> bool {
-    match command {
+    match command.inner() {
         Command::Put(_) | Command::LeaseGrant(_) => true,
         Command::Txn(txn) => puts(txn),
         _ => false,
@@ -51,7 +51,7 @@ impl<B: Backend> Member<B> {
 
     /// Why an entry is not carried out, where an alarm forbids it. The same on all members.
     pub(super) fn alarm_refuses(&self, command: &Command) -> Option<Error> {
-        if self.is_alarmed(AlarmKind::Corrupt) && !matches!(command, Command::Meta(_)) {
+        if self.is_alarmed(AlarmKind::Corrupt) && !matches!(command.inner(), Command::Meta(_)) {
             // Nobody knows which member is right, so nobody changes anything.
             return Some(Error::Corrupt);
         }

@@ -91,14 +91,15 @@ impl<B: Backend> Member<B> {
                 Err(error)
             }
             Action::Store(command) => {
-                let physical = matches!(&command, Command::Compact(compact) if compact.physical);
-                if let Command::LeaseRevoke(lease) = &command {
+                let physical = matches!(command.inner(), Command::Compact(compact) if compact.physical);
+                if let Command::LeaseRevoke(lease) = command.inner() {
                     self.revoking.remove(lease);
                 }
-                let applied = match self.store.apply(index, term, &command, self.now) {
+                let mut applied = match self.store.apply(index, term, &command, self.now) {
                     Ok(applied) => applied,
                     Err(error) => return self.broken(&error),
                 };
+                self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
                 if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)
                 {

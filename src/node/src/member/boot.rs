@@ -159,6 +159,7 @@ impl<B: Backend> Member<B> {
             client_snapshots: super::client_snapshots::ClientSnapshots::default(),
             history: super::auto_compact::History::default(),
             published: Published::No,
+            tokens: super::auth::Tokens::default(),
             repairing: false,
             stopped: false,
             options,

@@ -27,7 +27,7 @@ enum Refusal {
 /// Whether a request changes the cluster.
 pub(super) fn is_change(request: &Request) -> bool {
     matches!(
-        request,
+        request.inner(),
         Request::MemberAdd(_)
             | Request::MemberRemove(_)
             | Request::MemberUpdate(_)
@@ -38,6 +38,8 @@ pub(super) fn is_change(request: &Request) -> bool {
 impl<B: Backend> Member<B> {
     /// Brings a client's change to the leader. It is asked for again only where it certainly was not made.
     pub(super) fn ask_change(&mut self, id: RequestId, request: Request) {
+        // Whether the caller may was seen to where it asked.
+        let request = request.inner().clone();
         if self.is_leader() {
             match self.propose_change(self.id(), id, &request) {
                 Ok(()) => self.note_proposed(id, true),
@@ -93,7 +95,7 @@ impl<B: Backend> Member<B> {
         }
         let up = |member| self.is_heard(member);
         let salt = (u64::from(self.options.boot) << 32) ^ self.raft.last_index().0;
-        let decided = match request {
+        let decided = match request.inner() {
             Request::MemberAdd(add) => self
                 .cluster
                 .add(add.peer_urls.clone(), add.is_learner, salt, up)

@@ -8,6 +8,7 @@
 
 mod alarms;
 mod apply;
+mod auth;
 mod auto_compact;
 mod boot;
 mod changes;
@@ -103,6 +104,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     history: auto_compact::History,
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,
+    tokens: auth::Tokens,
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
     repairing: bool,
     stopped: bool,
@@ -180,10 +182,7 @@ impl<B: Backend> Member<B> {
             Input::Request { id, request } => self.step_request(id, request),
             // The hub makes a stream's place with its first request.
             Input::WatchOpen(_) => {}
-            Input::Watch { stream, request } => {
-                let outputs = self.store.watch(stream, request);
-                self.tell_watchers(outputs);
-            }
+            Input::Watch { stream, request } => self.step_watch(stream, request),
             Input::WatchCredit { stream, count } => {
                 self.store.watch_credit(stream, u32::try_from(count).unwrap_or(u32::MAX));
             }

@@ -35,6 +35,8 @@ pub struct MemberOptions {
     pub quota_bytes: u64,
     /// Requests waiting at once, beyond which more are refused.
     pub waiting_max: usize,
+    /// How long a token lives after its last use.
+    pub auth_token_ttl: Duration,
 }
 
 impl MemberOptions {
@@ -56,6 +58,7 @@ impl MemberOptions {
             auto_compaction: None,
             quota_bytes: 2 << 30,
             waiting_max: 100_000,
+            auth_token_ttl: Duration::from_secs(300),
         }
     }
 

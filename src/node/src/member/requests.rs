@@ -1,5 +1,6 @@
 //! Requests of clients: which way each takes, and what becomes of those that wait.
 
+use super::auth::Who;
 use super::changes::is_change;
 use super::reads::Read;
 use super::{Member, Output, Published, Waiting};
@@ -7,6 +8,7 @@ use crate::peer::{ForwardId, PeerBody, PeerMessage};
 use crate::proposal::{Action, Proposal, RequestId};
 use seatrial_raft::{ProposeError, Role};
 use seatrial_store::{Backend, Command, Failure, Store};
+use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse,
     StatusResponse,
@@ -37,6 +39,11 @@ enum Way {
 
 fn way(request: &Request) -> Way {
     match request {
+        // A face of this member asks for its own use; the log refuses what has changed since.
+        Request::Auth(AuthRequest::Password { .. }) => Way::Local,
+        Request::Auth(auth) if auth.is_read() => Way::Read,
+        Request::Auth(auth) => Way::Propose(Action::Store(Command::Auth(auth.clone()))),
+        Request::As(_, request) => way(request),
         Request::Range(range) if range.serializable => Way::Local,
         Request::Range(_) => Way::Read,
         Request::Txn(txn) if txn.is_read_only() => {
@@ -78,7 +85,7 @@ fn is_for_learners(request: &Request) -> bool {
 }
 
 impl<B: Backend> Member<B> {
-    pub(super) fn step_request(&mut self, id: RequestId, mut request: Request) {
+    pub(super) fn step_request(&mut self, id: RequestId, request: Request) {
         if let Some((last, _)) = self.waiting.last_key_value() {
             assert!(id > *last, "request {id:?} is not newer than {last:?}");
         }
@@ -86,6 +93,10 @@ impl<B: Backend> Member<B> {
             self.output(Output::Answer { id, result: Err(Error::TooManyRequests) });
             return;
         }
+        let (caller, mut request) = match request {
+            Request::As(caller, request) => (Some(caller), *request),
+            plain => (None, plain),
+        };
         if self.is_learner() && !is_for_learners(&request) {
             self.output(Output::Answer { id, result: Err(Error::LearnerUnsupported) });
             return;
@@ -99,7 +110,34 @@ impl<B: Backend> Member<B> {
         }
         let deadline = self.now + self.options.request_timeout;
         self.waiting.insert(id, Waiting { deadline, request: None, proposed: false });
+        let who = match self.identify(caller) {
+            Ok(who) => who,
+            Err(error) => return self.answer(id, Err(error)),
+        };
         match way(&request) {
+            // What goes through the log into the store is checked there, by the state at its place in the log.
+            Way::Propose(Action::Store(command)) => {
+                let command = self.signed(&who, command);
+                self.propose(id, Action::Store(command));
+            }
+            way => match self.permit(&who, &request) {
+                Ok(()) => self.go(id, way, self.asked_by(who, request)),
+                Err(error) => self.answer(id, Err(error)),
+            },
+        }
+    }
+
+    /// The request with the name of its caller on it, for it may be answered later or elsewhere.
+    fn asked_by(&self, who: Who, request: Request) -> Request {
+        match who {
+            Who::Server => Request::As(Caller::Server, Box::new(request)),
+            Who::Client(identity) if identity.user.is_empty() => request,
+            Who::Client(identity) => Request::As(Caller::User(identity), Box::new(request)),
+        }
+    }
+
+    fn go(&mut self, id: RequestId, way: Way, request: Request) {
+        match way {
             Way::Propose(action) => self.propose(id, action),
             Way::Read => {
                 self.keep(id, request);
@@ -114,7 +152,7 @@ impl<B: Backend> Member<B> {
                 self.ask_leader(id);
             }
             Way::LeaderDirect => {
-                let result = self.lead_directly(&request);
+                let result = self.lead_directly(request.inner());
                 self.answer(id, result);
             }
         }
@@ -266,7 +304,19 @@ impl<B: Backend> Member<B> {
 
     /// Answers a read from the state as it is applied here.
     pub(super) fn evaluate(&mut self, request: Request) -> Result<Response, Error> {
+        // Checked here again, for users and roles may have changed while it waited, and another member's request
+        // was checked by what that member knew.
+        let (caller, request) = match request {
+            Request::As(caller, request) => (Some(caller), *request),
+            plain => (None, plain),
+        };
+        let who = self.identify(caller)?;
+        self.permit(&who, &request)?;
         let mut response = match request {
+            Request::Auth(ask) => {
+                let answer = self.store.auth().read(&ask)?;
+                Response::Auth(AuthResponse::at(self.store.revision(), answer))
+            }
             Request::Range(range) => Response::Range(self.read(|store| store.range(&range))?),
             Request::Txn(txn) => Response::Txn(self.read(|store| store.read_txn(&txn))?),
             Request::LeaseKeepAlive(id) => {

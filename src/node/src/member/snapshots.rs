@@ -92,6 +92,8 @@ impl<B: Backend> Member<B> {
                 Ok(_) => {
                     self.load_cluster();
                     self.tell_peers();
+                    // Passwords may have changed in what the snapshot covers; clients show theirs again.
+                    self.tokens.clear();
                     // Older batches belong to a state that no longer is.
                     let Some(batch) = self.store.seal() else {
                         return self.fatal("an installed snapshot left nothing to write".to_owned());

@@ -11,7 +11,9 @@ use seatrial_types::{Error, EventKind, KeyRange, Revision};
 impl From<t::WatchRequest> for pb::WatchRequest {
     fn from(r: t::WatchRequest) -> Self {
         let union = match r {
-            t::WatchRequest::Create(create) => RequestUnion::CreateRequest(create.into()),
+            t::WatchRequest::Create(create) | t::WatchRequest::CreateAs(_, create) => {
+                RequestUnion::CreateRequest(create.into())
+            }
             t::WatchRequest::Cancel(id) => {
                 RequestUnion::CancelRequest(pb::WatchCancelRequest { watch_id: id.0 })
             }

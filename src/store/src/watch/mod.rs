@@ -163,7 +163,10 @@ impl WatchHub {
     ) -> Result<Vec<Output>, BackendError> {
         self.open(stream);
         Ok(match request {
-            WatchRequest::Create(create) => self.create(stream, create, mvcc),
+            // Whether the caller may watch these keys was decided before.
+            WatchRequest::Create(create) | WatchRequest::CreateAs(_, create) => {
+                self.create(stream, create, mvcc)
+            }
             WatchRequest::Cancel(id) => self.cancel(stream, id, mvcc.revision()),
             WatchRequest::Progress => {
                 self.stream(stream).progress_wanted = true;

@@ -38,6 +38,8 @@ pub struct ChannelOptions {
     pub keepalive_idle: bool,
     /// What lies around the connection; `None`: plain text.
     pub layer: Option<Arc<dyn Secure>>,
+    /// Shown with every request: whose they are.
+    pub token: Option<String>,
 }
 
 impl Default for ChannelOptions {
@@ -50,6 +52,7 @@ impl Default for ChannelOptions {
             keepalive_timeout: Duration::from_secs(2),
             keepalive_idle: false,
             layer: None,
+            token: None,
         }
     }
 }

@@ -5,15 +5,19 @@ use super::{host_port, is_https};
 use crate::status::error_of_status;
 use futures::channel::mpsc;
 use seatrial_client::{ClientError, Endpoint, WatchChannel, has_effect};
+use seatrial_proto::authpb;
 use seatrial_proto::etcdserverpb as pb;
+use seatrial_types::auth::{AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_world::World;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::{Status, Streaming};
 
+use pb::auth_client::AuthClient;
 use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
@@ -29,6 +33,8 @@ pub struct GrpcEndpoint<W: World> {
     world: W,
     name: String,
     channel: Channel<W>,
+    /// Shown with every request.
+    token: Option<AsciiMetadataValue>,
 }
 
 impl<W: World> GrpcEndpoint<W> {
@@ -44,8 +50,10 @@ impl<W: World> GrpcEndpoint<W> {
             return Err(format!("endpoint {endpoint:?}: https, but there are no settings for TLS"));
         }
         let address = host_port(endpoint)?;
+        let token = options.token.as_ref().map(|token| token.parse());
+        let token = token.transpose().map_err(|_| "the token is not printable ASCII".to_owned())?;
         let channel = Channel::new(world.clone(), address, options);
-        Ok(Self { world, name: endpoint.to_owned(), channel })
+        Ok(Self { world, name: endpoint.to_owned(), channel, token })
     }
 
     /// The channel below, for services of which this type knows nothing.
@@ -66,10 +74,18 @@ impl<W: World> GrpcEndpoint<W> {
     }
 
     /// The message to send, with the deadline for the server and the mark for ourselves.
-    fn message<T>(message: T, timeout: Duration, sent: &Sent) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
+    fn message<T>(&self, message: T, timeout: Duration, sent: &Sent) -> tonic::Request<T> {
+        let mut request = self.signed(message);
         request.set_timeout(timeout);
         request.extensions_mut().insert(sent.clone());
+        request
+    }
+
+    fn signed<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("token", token.clone());
+        }
         request
     }
 
@@ -78,7 +94,7 @@ impl<W: World> GrpcEndpoint<W> {
             ($client:ident, $method:ident, $message:expr) => {{
                 let mut client =
                     $client::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
-                client.$method(Self::message($message, timeout, sent)).await?.into_inner()
+                client.$method(self.message($message, timeout, sent)).await?.into_inner()
             }};
         }
         Ok(match request {
@@ -143,6 +159,81 @@ impl<W: World> GrpcEndpoint<W> {
             Request::AlarmList => {
                 Response::AlarmList(ask!(MaintenanceClient, alarm, pb::AlarmRequest::default()).try_into()?)
             }
+            Request::Auth(request) => Response::Auth(self.dispatch_auth(request, timeout, sent).await?),
+            // Who asks is known by the token alone.
+            Request::As(_, request) => {
+                return Box::pin(self.dispatch(*request, timeout, sent)).await;
+            }
+        })
+    }
+}
+
+impl<W: World> GrpcEndpoint<W> {
+    async fn dispatch_auth(
+        &self,
+        request: AuthRequest,
+        timeout: Duration,
+        sent: &Sent,
+    ) -> Result<AuthResponse, Failure> {
+        macro_rules! ask {
+            ($method:ident, $message:expr) => {{
+                let mut client =
+                    AuthClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
+                client.$method(self.message($message, timeout, sent)).await?.into_inner()
+            }};
+        }
+        let plain = |secret: &Secret| match secret {
+            Secret::Plain(password) => password.clone(),
+            Secret::Hash(_) | Secret::Nothing => String::new(),
+        };
+        Ok(match request {
+            AuthRequest::Enable => ask!(auth_enable, pb::AuthEnableRequest {}).into(),
+            AuthRequest::Disable => ask!(auth_disable, pb::AuthDisableRequest {}).into(),
+            AuthRequest::Status => ask!(auth_status, pb::AuthStatusRequest {}).into(),
+            AuthRequest::Authenticate { name, password } => {
+                ask!(authenticate, pb::AuthenticateRequest { name, password: plain(&password) }).into()
+            }
+            AuthRequest::UserAdd { name, password } => {
+                let no_password = password == Secret::Nothing;
+                let options = Some(authpb::UserAddOptions { no_password });
+                let hashed_password = String::new();
+                let password = plain(&password);
+                ask!(user_add, pb::AuthUserAddRequest { name, password, options, hashed_password }).into()
+            }
+            AuthRequest::UserGet { name } => ask!(user_get, pb::AuthUserGetRequest { name }).into(),
+            AuthRequest::UserList => ask!(user_list, pb::AuthUserListRequest {}).into(),
+            AuthRequest::UserDelete { name } => ask!(user_delete, pb::AuthUserDeleteRequest { name }).into(),
+            AuthRequest::UserChangePassword { name, password } => {
+                let password = plain(&password);
+                let hashed_password = String::new();
+                let message = pb::AuthUserChangePasswordRequest { name, password, hashed_password };
+                ask!(user_change_password, message).into()
+            }
+            AuthRequest::UserGrantRole { user, role } => {
+                ask!(user_grant_role, pb::AuthUserGrantRoleRequest { user, role }).into()
+            }
+            AuthRequest::UserRevokeRole { user, role } => {
+                ask!(user_revoke_role, pb::AuthUserRevokeRoleRequest { name: user, role }).into()
+            }
+            AuthRequest::RoleAdd { role } => ask!(role_add, pb::AuthRoleAddRequest { name: role }).into(),
+            AuthRequest::RoleGet { role } => ask!(role_get, pb::AuthRoleGetRequest { role }).try_into()?,
+            AuthRequest::RoleList => ask!(role_list, pb::AuthRoleListRequest {}).into(),
+            AuthRequest::RoleDelete { role } => ask!(role_delete, pb::AuthRoleDeleteRequest { role }).into(),
+            AuthRequest::RoleGrantPermission { role, permission } => {
+                let perm = permission.map(Into::into);
+                ask!(role_grant_permission, pb::AuthRoleGrantPermissionRequest { name: role, perm }).into()
+            }
+            AuthRequest::RoleRevokePermission { role, range } => {
+                let (key, range_end) = (range.key, range.end);
+                let message = pb::AuthRoleRevokePermissionRequest { role, key, range_end };
+                ask!(role_revoke_permission, message).into()
+            }
+            // A member's own; there is no message for them.
+            AuthRequest::Password { .. } | AuthRequest::Admit { .. } => {
+                return Err(Failure::Status(Box::new(Status::permission_denied(
+                    Error::PermissionDenied.to_string(),
+                ))));
+            }
         })
     }
 }
@@ -202,6 +293,7 @@ impl<W: World> Endpoint for GrpcEndpoint<W> {
     fn watch(&self) -> GrpcWatch {
         let (asks, requests) = mpsc::unbounded();
         let mut client = WatchClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
+        let requests = self.signed(requests);
         let opening = async move { Ok(client.watch(requests).await?.into_inner()) };
         GrpcWatch { asks, state: WatchState::Opening(Box::pin(opening)) }
     }

@@ -1,7 +1,7 @@
 //! From an HTTP request to the service that answers it.
 
 use super::deadline::{DeadlineBody, exceeded, grpc_timeout};
-use super::grpc::{Grpc, Unopened};
+use super::grpc::Grpc;
 use super::http_face;
 use super::metrics::Metrics;
 use super::watch_face::WatchFace;
@@ -41,7 +41,7 @@ struct Inner<A: Ask> {
     lease: LeaseServer<Grpc<A>>,
     cluster: ClusterServer<Grpc<A>>,
     maintenance: MaintenanceServer<Grpc<A>>,
-    auth: AuthServer<Unopened<A>>,
+    auth: AuthServer<Grpc<A>>,
     watch: WatchServer<WatchFace<A>>,
     http: axum::Router,
     metrics: Arc<Metrics>,
@@ -63,10 +63,10 @@ impl<A: Ask> Dispatch<A> {
             kv: KvServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
             lease: LeaseServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
             cluster: ClusterServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
-            maintenance: MaintenanceServer::from_arc(grpc).max_decoding_message_size(limit),
-            auth: AuthServer::new(Unopened::new(service.clone())).max_decoding_message_size(limit),
+            maintenance: MaintenanceServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
+            auth: AuthServer::from_arc(grpc).max_decoding_message_size(limit),
             watch: WatchServer::new(watch).max_decoding_message_size(limit),
-            http: http_face::router(service, metrics.clone(), clock.clone(), options),
+            http: http_face::router(service.for_server(), metrics.clone(), clock.clone(), options),
             metrics,
             clock,
         };

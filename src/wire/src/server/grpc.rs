@@ -1,5 +1,6 @@
-//! The unary services: KV, Lease, Cluster, Maintenance, and what there is of Auth.
+//! The unary services: KV, Lease, Cluster, Maintenance.
 
+use super::auth::service_for;
 use crate::status::status_of_error;
 use futures::Stream;
 use seatrial_etcd::{Ask, EtcdService, SnapshotFile};
@@ -21,9 +22,13 @@ impl<A> Grpc<A> {
     pub(super) fn new(service: EtcdService<A>) -> Self {
         Self { service }
     }
+
+    pub(super) fn service(&self) -> &EtcdService<A> {
+        &self.service
+    }
 }
 
-fn refused(error: Error) -> Status {
+pub(super) fn refused(error: Error) -> Status {
     status_of_error(&error)
 }
 
@@ -40,7 +45,7 @@ macro_rules! unary {
             Self: 'b,
         {
             Box::pin(async move {
-                let $service = &self.service;
+                let $service = &service_for(&self.service, &request);
                 let $r = request.into_inner();
                 let answered: Result<_, Error> = $ask.await;
                 answered.map(|answer| Response::new(answer.into())).map_err(refused)
@@ -81,7 +86,7 @@ impl<A: Ask> pb::lease_server::Lease for Grpc<A> {
         &self,
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Answer<Self::LeaseKeepAliveStream> {
-        let state = (self.service.clone(), Some(request.into_inner()));
+        let state = (service_for(&self.service, &request), Some(request.into_inner()));
         // Ends with the client's stream, or with the first error, which is the stream's status then.
         let answers = futures::stream::unfold(state, |(service, asks)| async move {
             let mut asks = asks?;
@@ -129,6 +134,7 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answer<pb::AlarmResponse> {
         use pb::alarm_request::AlarmAction;
+        let service = service_for(&self.service, &request);
         let request = request.into_inner();
         let raise = match AlarmAction::try_from(request.action) {
             Ok(AlarmAction::Get) => None,
@@ -148,7 +154,7 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             let answer = self.service.alarm_change(change).await.map_err(refused)?;
             return Ok(Response::new(answer.into()));
         }
-        let mut answer = pb::AlarmResponse::from(self.service.alarm_list().await.map_err(refused)?);
+        let mut answer = pb::AlarmResponse::from(service.alarm_list().await.map_err(refused)?);
         if request.alarm != pb::AlarmType::None as i32 {
             answer.alarms.retain(|alarm| alarm.alarm == request.alarm);
         }
@@ -196,71 +202,5 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
 
     async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Answer<pb::DowngradeResponse> {
         Err(not_yet("a downgrade"))
-    }
-}
-
-/// Authentication, which is off: that much can be said truthfully.
-pub(super) struct Unopened<A> {
-    service: EtcdService<A>,
-}
-
-impl<A> Unopened<A> {
-    pub(super) fn new(service: EtcdService<A>) -> Self {
-        Self { service }
-    }
-}
-
-macro_rules! auth_not_yet {
-    ($($name:ident($message:ident) -> $answer:ident;)*) => {
-        $(fn $name<'a, 'b>(
-            &'a self,
-            _: Request<pb::$message>,
-        ) -> Pin<Box<dyn Future<Output = Answer<pb::$answer>> + Send + 'b>>
-        where
-            'a: 'b,
-            Self: 'b,
-        {
-            Box::pin(async { Err(not_yet("authentication")) })
-        })*
-    };
-}
-
-#[tonic::async_trait]
-impl<A: Ask> pb::auth_server::Auth for Unopened<A> {
-    auth_not_yet! {
-        auth_enable(AuthEnableRequest) -> AuthEnableResponse;
-        user_add(AuthUserAddRequest) -> AuthUserAddResponse;
-        user_get(AuthUserGetRequest) -> AuthUserGetResponse;
-        user_list(AuthUserListRequest) -> AuthUserListResponse;
-        user_delete(AuthUserDeleteRequest) -> AuthUserDeleteResponse;
-        user_change_password(AuthUserChangePasswordRequest) -> AuthUserChangePasswordResponse;
-        user_grant_role(AuthUserGrantRoleRequest) -> AuthUserGrantRoleResponse;
-        user_revoke_role(AuthUserRevokeRoleRequest) -> AuthUserRevokeRoleResponse;
-        role_add(AuthRoleAddRequest) -> AuthRoleAddResponse;
-        role_get(AuthRoleGetRequest) -> AuthRoleGetResponse;
-        role_list(AuthRoleListRequest) -> AuthRoleListResponse;
-        role_delete(AuthRoleDeleteRequest) -> AuthRoleDeleteResponse;
-        role_grant_permission(AuthRoleGrantPermissionRequest) -> AuthRoleGrantPermissionResponse;
-        role_revoke_permission(AuthRoleRevokePermissionRequest) -> AuthRoleRevokePermissionResponse;
-    }
-
-    async fn auth_status(&self, _: Request<pb::AuthStatusRequest>) -> Answer<pb::AuthStatusResponse> {
-        let header = self.service.status().await.map_err(refused)?.header;
-        // The auth store's own revision is 1 before anything was done to it.
-        Ok(Response::new(pb::AuthStatusResponse {
-            header: Some(header.into()),
-            enabled: false,
-            auth_revision: 1,
-        }))
-    }
-
-    async fn auth_disable(&self, _: Request<pb::AuthDisableRequest>) -> Answer<pb::AuthDisableResponse> {
-        let header = self.service.status().await.map_err(refused)?.header;
-        // It is off already.
-        Ok(Response::new(pb::AuthDisableResponse { header: Some(header.into()) }))
-    }
-
-    async fn authenticate(&self, _: Request<pb::AuthenticateRequest>) -> Answer<pb::AuthenticateResponse> {
-        Err(Status::failed_precondition("etcdserver: authentication is not enabled"))
     }
 }

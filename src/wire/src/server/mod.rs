@@ -1,5 +1,6 @@
 //! Accepting client connections: gRPC and HTTP/1.1 on one port.
 
+mod auth;
 mod deadline;
 mod dispatch;
 mod grpc;
@@ -11,11 +12,12 @@ mod watch_face;
 pub use metrics::Metrics;
 
 use crate::clock::Clock;
+use crate::outside;
 use dispatch::Dispatch;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use seatrial_etcd::{Ask, EtcdService, Limits};
+use seatrial_etcd::{Ask, AuthOptions, EtcdService, Limits};
 use seatrial_world::hyper_glue::{Executor, Timer};
 use seatrial_world::{Layered, Listener, Secure, World};
 use sniff::{Protocol, Rewound, sniff};
@@ -48,6 +50,8 @@ pub struct ServeOptions {
     pub layer: Option<Arc<dyn Secure>>,
     /// At shutdown, open requests have this time to end.
     pub grace: Duration,
+    /// Passwords and tokens.
+    pub auth: AuthOptions,
 }
 
 impl Default for ServeOptions {
@@ -61,6 +65,7 @@ impl Default for ServeOptions {
             health_timeout: Duration::from_secs(5),
             layer: None,
             grace: Duration::from_secs(2),
+            auth: AuthOptions::default(),
         }
     }
 }
@@ -126,7 +131,8 @@ pub fn serve_clients<W: World, A: Ask>(
     let metrics = Arc::new(Metrics::default());
     let clock = Clock::new(world.clone());
     let grace = options.grace;
-    let service = EtcdService::new(member, options.limits);
+    let outside = Arc::new(outside::Of(world.clone()));
+    let service = EtcdService::new(member, options.limits).with_auth(outside, &options.auth);
     let dispatch = Dispatch::new(service, metrics.clone(), clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }

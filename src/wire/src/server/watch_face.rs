@@ -1,5 +1,6 @@
 //! The watch service: one stream in each direction, many watches on it.
 
+use super::auth::service_for;
 use super::{Phase, reached};
 use crate::server::metrics::Metrics;
 use crate::status::status_of_error;
@@ -40,7 +41,8 @@ impl<A: Ask> pb::watch_server::Watch for WatchFace<A> {
         &self,
         request: Request<Streaming<pb::WatchRequest>>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let (asks, answers) = self.service.watch().await.map_err(|error| status_of_error(&error))?;
+        let service = service_for(&self.service, &request);
+        let (asks, answers) = service.watch().await.map_err(|error| status_of_error(&error))?;
         let stream = WatchStream {
             input: Some(request.into_inner()),
             asks,
