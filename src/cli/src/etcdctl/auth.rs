@@ -12,6 +12,9 @@ use seatrial_types::{Error, KeyRange, Request, Response};
 use std::fmt::Write;
 use std::io::IsTerminal;
 
+/// Whether an access is of one kind.
+type Kind = fn(Access) -> bool;
+
 /// Everything but NUL: the end of "all keys that follow".
 const OPEN: &[u8] = b"\0";
 
@@ -337,7 +340,7 @@ fn access_name(access: Access) -> &'static str {
 
 fn role_text(role: &str, permissions: &[Permission]) -> String {
     let mut out = format!("Role {role}\n");
-    let kinds: [(&str, fn(Access) -> bool); 2] = [("KV Read", Access::reads), ("KV Write", Access::writes)];
+    let kinds = [("KV Read", Access::reads as Kind), ("KV Write", Access::writes)];
     for (title, has) in kinds {
         let _ = writeln!(out, "{title}:");
         for permission in permissions.iter().filter(|permission| has(permission.access)) {
