@@ -227,9 +227,8 @@ async fn churn(sim: Sim) {
         for name in &gone {
             assert_eq!(ends.get(name), Some(&Ok(())), "{name} was removed and has not ended by itself");
         }
-        for (name, end) in ends.iter().filter(|(name, _)| !gone.contains(*name)) {
-            panic!("{name} ended: {end:?}");
-        }
+        let others: Vec<_> = ends.iter().filter(|(name, _)| !gone.contains(*name)).collect();
+        assert!(others.is_empty(), "members ended which nobody removed: {others:?}");
     }
     let everything = RangeRequest { range: KeyRange::prefix("w"), keys_only: true, ..Default::default() };
     let Ok(Response::Range(found)) = all.call(Request::Range(everything)).await else { panic!("no range") };

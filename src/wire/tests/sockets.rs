@@ -472,8 +472,6 @@ fn what_is_not_there_yet_says_so() {
         let mut auth = pb::auth_client::AuthClient::new(channel.clone());
         let status = auth.auth_status(pb::AuthStatusRequest {}).await.unwrap().into_inner();
         assert_eq!((status.enabled, status.header.unwrap().member_id), (false, 8));
-        let enable = auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap_err();
-        assert_eq!(enable.code(), tonic::Code::Unimplemented);
         let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
         let defragment = maintenance.defragment(pb::DefragmentRequest {}).await.unwrap_err();
         assert_eq!(defragment.code(), tonic::Code::Unimplemented);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use seatrial_etcd::{Ask, AskSend, AskWatch};
+use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision};
 use seatrial_types::request::*;
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{
@@ -60,6 +61,8 @@ impl Toy {
     }
 
     fn answer(&self, request: Request) -> Result<Response, Error> {
+        // Whoever asks is answered alike.
+        let request = request.inner().clone();
         let mut state = self.state.lock().unwrap();
         state.seen.push(request.clone());
         state.answer(request)
@@ -195,6 +198,12 @@ impl State {
                 header: self.header(),
                 alarms: vec![(change.member, change.kind)],
             }),
+            Request::Auth(AuthRequest::Status) => {
+                let body = AuthAnswer::Status { enabled: false, revision: AuthRevision(1) };
+                Response::Auth(AuthResponse { header: self.header(), body })
+            }
+            Request::Auth(_) => return Err(Error::AuthNotEnabled),
+            Request::As(_, request) => return self.answer(*request),
             Request::AlarmList => {
                 let on = self.values.contains_key(&b"alarm"[..]);
                 let alarms = if on { vec![(MemberId(8), AlarmKind::NoSpace)] } else { Vec::new() };
@@ -207,7 +216,8 @@ impl State {
         let header = self.header();
         let stream = &mut self.streams[stream];
         match request {
-            WatchRequest::Create(WatchCreate { range, start_revision, .. }) => {
+            WatchRequest::Create(WatchCreate { range, start_revision, .. })
+            | WatchRequest::CreateAs(_, WatchCreate { range, start_revision, .. }) => {
                 let id = stream.watches.len() as i64;
                 let created = WatchResponse { created: true, ..watch_answer(id, header.clone(), Vec::new()) };
                 let _ = stream.answers.unbounded_send(created);
