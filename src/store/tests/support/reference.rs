@@ -85,7 +85,7 @@ impl Reference {
 
     fn run(&mut self, command: &Command) -> Result<(Option<Response>, Vec<Event>), Error> {
         let mut work = self.work();
-        let response = match command {
+        let response = match command.inner() {
             Command::Put(request) => {
                 self.check_put(request)?;
                 Response::Put(put(&mut work, request))
@@ -124,6 +124,7 @@ impl Reference {
                 }
                 Response::LeaseRevoke(header(work.visible()))
             }
+            Command::Auth(_) | Command::As(..) => unreachable!("the reference has no users"),
             Command::Meta(_) => return Ok((None, Vec::new())),
         };
         Ok((Some(response), self.end(work)))
