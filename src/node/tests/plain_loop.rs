@@ -547,6 +547,9 @@ fn members_come_and_go_until_nobody_of_the_first_is_left() {
             world.run_until("it is removed", |world| {
                 world.leader().is_some_and(|leader| world.member(leader).cluster().removed.contains(&old))
             });
+            if through == old && removed.is_ok() {
+                assert!(world.removed.contains(&old), "seed {seed}: it applied its own removal and goes on");
+            }
             // Whoever was removed while it slept learns it from those it dials.
             if !world.removed.contains(&old) {
                 world.input(old, Input::Removed);
