@@ -151,7 +151,7 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
                 _ => return Err(Status::invalid_argument(format!("unknown alarm {}", request.alarm))),
             };
             let change = AlarmChangeRequest { raise, member: MemberId(request.member_id), kind };
-            let answer = self.service.alarm_change(change).await.map_err(refused)?;
+            let answer = service.alarm_change(change).await.map_err(refused)?;
             return Ok(Response::new(answer.into()));
         }
         let mut answer = pb::AlarmResponse::from(service.alarm_list().await.map_err(refused)?);
@@ -171,9 +171,10 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
 
     type SnapshotStream = Answers<pb::SnapshotResponse>;
 
-    async fn snapshot(&self, _: Request<pb::SnapshotRequest>) -> Answer<Self::SnapshotStream> {
-        let size = u64::try_from(self.service.status().await.map_err(refused)?.db_size).unwrap_or(0);
-        let state = Some((self.service.clone(), SnapshotReadRequest::default(), SnapshotFile::default()));
+    async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Answer<Self::SnapshotStream> {
+        let service = service_for(&self.service, &request);
+        let size = u64::try_from(service.status().await.map_err(refused)?.db_size).unwrap_or(0);
+        let state = Some((service, SnapshotReadRequest::default(), SnapshotFile::default()));
         let pieces = futures::stream::unfold(state, move |state| async move {
             let (service, mut ask, mut file) = state?;
             let piece = match service.snapshot_read(ask.clone()).await {
