@@ -4,7 +4,8 @@ use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = protox::compile(["proto/rpc.proto"], ["proto"])?;
+    let files =
+        protox::compile(["proto/rpc.proto", "proto/v3lock.proto", "proto/v3election.proto"], ["proto"])?;
     tonic_prost_build::configure()
         // Connections are made over a world's streams; tonic's own transport would ask tokio's runtime.
         .build_transport(false)

@@ -25,6 +25,18 @@ pub mod etcdserverpb {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
 }
 
+/// The lock service and its messages.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod v3lockpb {
+    include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
+}
+
+/// The election service and its messages.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod v3electionpb {
+    include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
+}
+
 mod convert {
     mod auth;
     mod cluster;
