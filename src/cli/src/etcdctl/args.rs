@@ -109,6 +109,8 @@ pub(super) fn root() -> Command {
         .arg(global(valued("keepalive-timeout", "6s", "Time for the probe's answer")))
         .arg(global(switch("debug", "Log what the client does")))
         .arg(global(switch("insecure-transport", "No TLS (there is none yet)").default_value("true")))
+        .arg(global(valued("user", "", "name[:password] of the user who gives the command")))
+        .arg(global(valued("password", "", "Password of --user, which then holds only the name")))
         .subcommand(get())
         .subcommand(put())
         .subcommand(del())
@@ -168,8 +170,72 @@ pub(super) fn root() -> Command {
                 .subcommand_required(true)
                 .subcommand(plain("list", "Lists all alarms", "etcdctl alarm list")),
         )
+        .subcommands(users())
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
+}
+
+/// auth, user and role.
+fn users() -> [Command; 3] {
+    let plain = |name, about, usage| command(name, about, usage).arg(rest());
+    let group =
+        |name, about, usage| command(name, about, usage).subcommand_required(true).infer_subcommands(true);
+    let interactive = || {
+        switch("interactive", "Ask for the password instead of reading a line of input").default_value("true")
+    };
+    let range = |command: Command| {
+        command
+            .arg(switch("prefix", "All keys with this prefix"))
+            .arg(switch("from-key", "The key and all that sort after it"))
+    };
+    [
+        group("auth", "Enable or disable authentication", "etcdctl auth <command>")
+            .subcommand(plain("enable", "Enables authentication", "etcdctl auth enable"))
+            .subcommand(plain("disable", "Disables authentication", "etcdctl auth disable"))
+            .subcommand(plain("status", "Says whether authentication is on", "etcdctl auth status")),
+        group("user", "User related commands", "etcdctl user <command>")
+            .subcommand(
+                plain("add", "Adds a new user", "etcdctl user add <name or name:password> [options]")
+                    .arg(interactive())
+                    .arg(valued("new-user-password", "", "Password of the new user"))
+                    .arg(switch("no-password", "A user that comes with a certificate only")),
+            )
+            .subcommand(plain("delete", "Deletes a user", "etcdctl user delete <name>"))
+            .subcommand(
+                plain("get", "Gets detailed information of a user", "etcdctl user get <name> [options]")
+                    .arg(switch("detail", "Show the permissions of the user's roles")),
+            )
+            .subcommand(plain("list", "Lists all users", "etcdctl user list"))
+            .subcommand(
+                plain("passwd", "Changes password of user", "etcdctl user passwd <name> [options]")
+                    .arg(interactive()),
+            )
+            .subcommand(plain(
+                "grant-role",
+                "Grants a role to a user",
+                "etcdctl user grant-role <user> <role>",
+            ))
+            .subcommand(plain(
+                "revoke-role",
+                "Revokes a role from a user",
+                "etcdctl user revoke-role <user> <role>",
+            )),
+        group("role", "Role related commands", "etcdctl role <command>")
+            .subcommand(plain("add", "Adds a new role", "etcdctl role add <role>"))
+            .subcommand(plain("delete", "Deletes a role", "etcdctl role delete <role>"))
+            .subcommand(plain("get", "Gets detailed information of a role", "etcdctl role get <role>"))
+            .subcommand(plain("list", "Lists all roles", "etcdctl role list"))
+            .subcommand(range(plain(
+                "grant-permission",
+                "Grants a key to a role",
+                "etcdctl role grant-permission [options] <role> <permission> <key> [endkey]",
+            )))
+            .subcommand(range(plain(
+                "revoke-permission",
+                "Revokes a key from a role",
+                "etcdctl role revoke-permission <role> <key> [endkey]",
+            ))),
+    ]
 }
 
 /// Reads a command line; the error has etcdctl's text and code where there is one.
@@ -253,10 +319,12 @@ pub(super) struct Globals {
     pub(super) command_timeout: Duration,
     pub(super) keepalive_time: Duration,
     pub(super) keepalive_timeout: Duration,
+    pub(super) user: Option<String>,
+    pub(super) password: Option<String>,
 }
 
 /// The flags that may also come from the environment, as `ETCDCTL_` and their name in capitals.
-const FROM_ENVIRONMENT: [&str; 7] = [
+const FROM_ENVIRONMENT: [&str; 9] = [
     "endpoints",
     "write-out",
     "hex",
@@ -264,6 +332,8 @@ const FROM_ENVIRONMENT: [&str; 7] = [
     "command-timeout",
     "keepalive-time",
     "keepalive-timeout",
+    "user",
+    "password",
 ];
 
 impl Globals {
@@ -286,8 +356,8 @@ impl Globals {
             }
             values.push(value);
         }
-        let [endpoints, format, hex, dial, command, keepalive, probe] =
-            <[Option<String>; 7]>::try_from(values).unwrap_or_default();
+        let [endpoints, format, hex, dial, command, keepalive, probe, user, password] =
+            <[Option<String>; 9]>::try_from(values).unwrap_or_default();
         let flag = |from: Option<String>, name: &str| from.unwrap_or_else(|| value(matches, name).to_owned());
         let duration = |from: Option<String>, name: &str| {
             let text = flag(from, name);
@@ -318,6 +388,8 @@ impl Globals {
             command_timeout: duration(command, "command-timeout")?,
             keepalive_time: duration(keepalive, "keepalive-time")?,
             keepalive_timeout: duration(probe, "keepalive-timeout")?,
+            user: Some(flag(user, "user")).filter(|user| !user.is_empty()),
+            password: Some(flag(password, "password")).filter(|password| !password.is_empty()),
         })
     }
 }

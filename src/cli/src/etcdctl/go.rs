@@ -23,7 +23,7 @@ pub(super) fn parse_hex_id(text: &str) -> Result<u64, String> {
 }
 
 /// `time.ParseDuration` for durations that are not negative.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
     if text == "0" {
         return Ok(Duration::ZERO);

@@ -3,6 +3,7 @@
 use super::cluster::{EndpointHash, EndpointHealth, EndpointStatus};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use seatrial_types::auth::{Access, AuthAnswer, AuthResponse, Permission};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
     LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberListResponse, PutResponse, RangeResponse,
@@ -252,4 +253,38 @@ pub(super) fn hashes(all: &[EndpointHash]) -> String {
         Object::default().raw("Endpoint", string(&h.endpoint)).raw("HashKV", hash).done()
     };
     list(&all.iter().map(one).collect::<Vec<_>>())
+}
+
+/// An answer about users that holds no list.
+pub(super) fn auth(r: &AuthResponse) -> String {
+    let object = with_head(&r.header);
+    match &r.body {
+        AuthAnswer::Status { enabled, revision } => {
+            object.flag("enabled", *enabled).number("authRevision", revision.0).done()
+        }
+        _ => object.done(),
+    }
+}
+
+/// Names of users or roles.
+pub(super) fn auth_names(r: &AuthResponse, field: &str) -> String {
+    let names = if let AuthAnswer::Names(names) = &r.body { names.as_slice() } else { &[] };
+    with_head(&r.header).list(field, names.iter().map(|name| string(name)).collect()).done()
+}
+
+/// The permissions of a role.
+pub(super) fn permissions(header: &Header, permissions: &[Permission]) -> String {
+    let permission = |p: &Permission| {
+        let kind = match p.access {
+            Access::Read => 0,
+            Access::Write => 1,
+            Access::ReadWrite => 2,
+        };
+        Object::default()
+            .number("permType", kind)
+            .bytes("key", &p.range.key)
+            .bytes("range_end", &p.range.end)
+            .done()
+    };
+    with_head(header).list("perm", permissions.iter().map(permission).collect()).done()
 }

@@ -103,6 +103,8 @@ struct Session<'a> {
     globals: Globals,
     environment: &'a dyn Fn(&str) -> Option<String>,
     io: Io,
+    /// Says who gives the commands, once a password was shown.
+    token: Option<String>,
 }
 
 impl Session<'_> {
@@ -111,6 +113,7 @@ impl Session<'_> {
             connect_timeout: self.globals.dial_timeout,
             keepalive_interval: Some(self.globals.keepalive_time).filter(|time| !time.is_zero()),
             keepalive_timeout: self.globals.keepalive_timeout,
+            token: self.token.clone(),
             ..ChannelOptions::default()
         };
         let options = ClientOptions {
@@ -171,6 +174,9 @@ impl Session<'_> {
 
     async fn run(&mut self, matches: &clap::ArgMatches) -> Result<(), Fail> {
         let Some((name, matches)) = matches.subcommand() else { return Err(Fail::silent(code::ERROR)) };
+        if name != "version" {
+            self.log_in().await?;
+        }
         let nested = matches.subcommand();
         match (name, nested) {
             ("get", _) => self.get(matches).await,
@@ -190,6 +196,22 @@ impl Session<'_> {
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,
             ("alarm", Some(("list", _))) => self.alarm_list().await,
             ("move-leader", _) => self.move_leader(matches).await,
+            ("auth", Some(("enable", matches))) => self.auth_enable(matches).await,
+            ("auth", Some(("disable", matches))) => self.auth_disable(matches).await,
+            ("auth", Some(("status", matches))) => self.auth_status(matches).await,
+            ("user", Some(("add", matches))) => self.user_add(matches).await,
+            ("user", Some(("delete", matches))) => self.user_delete(matches).await,
+            ("user", Some(("get", matches))) => self.user_get(matches).await,
+            ("user", Some(("list", matches))) => self.user_list(matches).await,
+            ("user", Some(("passwd", matches))) => self.user_passwd(matches).await,
+            ("user", Some(("grant-role", matches))) => self.user_grant_role(matches).await,
+            ("user", Some(("revoke-role", matches))) => self.user_revoke_role(matches).await,
+            ("role", Some(("add", matches))) => self.role_add(matches).await,
+            ("role", Some(("delete", matches))) => self.role_delete(matches).await,
+            ("role", Some(("get", matches))) => self.role_get(matches).await,
+            ("role", Some(("list", matches))) => self.role_list(matches).await,
+            ("role", Some(("grant-permission", matches))) => self.role_grant_permission(matches).await,
+            ("role", Some(("revoke-permission", matches))) => self.role_revoke_permission(matches).await,
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),
             (name, _) => Err(Fail::new(code::ERROR, format!("command {name:?} is not wired up"))),
         }
@@ -225,7 +247,7 @@ fn run_with(args: Vec<OsString>, environment: &dyn Fn(&str) -> Option<String>, m
         }
     };
     let world = RealWorld::on(runtime.handle().clone());
-    let mut session = Session { world, globals, environment, io };
+    let mut session = Session { world, globals, environment, io, token: None };
     match runtime.block_on(session.run(&matches)) {
         Ok(()) => code::OK,
         Err(fail) => end(&fail, &mut session.io),

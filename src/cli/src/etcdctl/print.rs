@@ -428,7 +428,7 @@ impl Printer {
     }
 }
 
-fn fields_header(h: &Header) -> String {
+pub(super) fn fields_header(h: &Header) -> String {
     format!(
         "\"ClusterID\" : {}\n\"MemberID\" : {}\n\"Revision\" : {}\n\"RaftTerm\" : {}\n",
         h.cluster_id, h.member_id, h.revision, h.raft_term
