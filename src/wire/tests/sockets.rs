@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use seatrial_client::{Client, ClientOptions, Endpoint, Store, WatchChannel, Watching};
+use seatrial_types::auth::Caller;
 use seatrial_types::request::{PutRequest, RangeRequest};
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest};
 use seatrial_types::{Code, Error, Event, EventKind, KeyRange, KeyValue, Request, Response, Revision};
@@ -469,14 +470,26 @@ fn what_is_not_there_yet_says_so() {
         let serving = serve(&world, &toy).await;
         let channel =
             seatrial_wire::Channel::new(world.clone(), serving.address(), ChannelOptions::default());
-        let mut auth = pb::auth_client::AuthClient::new(channel.clone());
-        let status = auth.auth_status(pb::AuthStatusRequest {}).await.unwrap().into_inner();
-        assert_eq!((status.enabled, status.header.unwrap().member_id), (false, 8));
-        let enable = auth.auth_enable(pb::AuthEnableRequest {}).await.unwrap_err();
-        assert_eq!(enable.code(), tonic::Code::Unimplemented);
         let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
         let snapshot = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap_err();
         assert_eq!(snapshot.code(), tonic::Code::Unimplemented);
+    });
+}
+
+#[test]
+fn a_token_that_is_shown_comes_to_the_member_with_the_request_and_with_the_watch() {
+    run(async |world| {
+        let toy = Toy::default();
+        let serving = serve(&world, &toy).await;
+        let channel = ChannelOptions { token: Some("abc.7".to_owned()), ..ChannelOptions::default() };
+        let client = connect(&world, &[serving.address()], &channel, ClientOptions::default()).unwrap();
+        client.call(get("k")).await.unwrap();
+        let caller = Caller::Token("abc.7".to_owned());
+        assert_eq!(toy.seen(), [Request::As(caller.clone(), Box::new(get("k")))]);
+        let mut watcher =
+            client.watch(WatchCreate { range: KeyRange::single("k"), ..WatchCreate::default() });
+        watcher.next().await.unwrap().unwrap();
+        assert_eq!(toy.watchers(), [Some(caller)]);
     });
 }
 

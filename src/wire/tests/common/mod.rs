@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use seatrial_etcd::{Ask, AskSend, AskWatch};
+use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision, Caller};
 use seatrial_types::request::*;
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{
@@ -31,6 +32,8 @@ struct State {
     events: Vec<Event>,
     values: BTreeMap<Bytes, KeyValue>,
     streams: Vec<Stream>,
+    /// Who asked for each watch.
+    watchers: Vec<Option<Caller>>,
     opened: usize,
     closed: usize,
 }
@@ -43,6 +46,11 @@ struct Stream {
 impl Toy {
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Who asked for each watch so far.
+    pub(crate) fn watchers(&self) -> Vec<Option<Caller>> {
+        self.state.lock().unwrap().watchers.clone()
     }
 
     /// Watch streams opened and closed so far.
@@ -190,14 +198,27 @@ impl State {
                 let alarms = if on { vec![(MemberId(8), AlarmKind::NoSpace)] } else { Vec::new() };
                 Response::AlarmList(AlarmListResponse { header: self.header(), alarms })
             }
+            Request::Auth(AuthRequest::Status) => {
+                let revision = AuthRevision(4);
+                let body = AuthAnswer::Status { enabled: false, revision };
+                Response::Auth(AuthResponse { header: self.header(), body })
+            }
+            Request::Auth(_) => return Err(Error::AuthNotEnabled),
+            Request::As(_, request) => return self.answer(*request),
         })
     }
 
     fn watch(&mut self, stream: usize, request: WatchRequest) {
         let header = self.header();
+        match &request {
+            WatchRequest::Create(_) => self.watchers.push(None),
+            WatchRequest::CreateAs(caller, _) => self.watchers.push(Some(caller.clone())),
+            _ => {}
+        }
         let stream = &mut self.streams[stream];
         match request {
-            WatchRequest::Create(WatchCreate { range, start_revision, .. }) => {
+            WatchRequest::Create(WatchCreate { range, start_revision, .. })
+            | WatchRequest::CreateAs(_, WatchCreate { range, start_revision, .. }) => {
                 let id = stream.watches.len() as i64;
                 let created = WatchResponse { created: true, ..watch_answer(id, header.clone(), Vec::new()) };
                 let _ = stream.answers.unbounded_send(created);
@@ -338,6 +359,7 @@ pub(crate) fn every_request() -> Vec<Request> {
         Request::HashKv { revision: Revision(3) },
         Request::MoveLeader(MemberId(9)),
         Request::AlarmList,
+        Request::Auth(AuthRequest::Status),
     ]
 }
 
