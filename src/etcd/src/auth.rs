@@ -177,6 +177,3 @@ impl Desk {
 
 #[cfg(test)]
 mod tests;
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,7 @@
 
 use super::*;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 
 /// Made for these tests and used nowhere else.
 const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -33,6 +34,14 @@ impl Outside for Still {
     fn work(&self, job: Job) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         job();
         Box::pin(std::future::ready(()))
+    }
+}
+
+fn now<F: Future>(future: F) -> F::Output {
+    let mut future = std::pin::pin!(future);
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(out) => out,
+        Poll::Pending => panic!("the future is not ready at once"),
     }
 }
 
@@ -106,7 +115,7 @@ fn a_flag_that_makes_no_sense_is_refused_with_a_sentence() {
 fn a_password_becomes_a_hash_of_its_own_salt_that_fits_it_alone() {
     let desk = desk("simple", 0);
     let hash = |password: &str| {
-        let hashed = futures::executor::block_on(desk.hashed(Secret::Plain(password.to_owned())));
+        let hashed = now(desk.hashed(Secret::Plain(password.to_owned())));
         let Ok(Secret::Hash(hash)) = hashed else { panic!("{hashed:?}") };
         hash
     };
