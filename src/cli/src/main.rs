@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run one member of a cluster, with etcd's flags.
-    Server(server::ServerArgs),
+    Server(Box<server::ServerArgs>),
     /// Start a cluster on this machine, as child processes.
     Up(local::UpArgs),
     /// Stop the cluster that `up` started.
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Server(args) => server::run(args),
+        Command::Server(args) => server::run(*args),
         Command::Up(args) => local::up(&args),
         Command::Down(args) => local::down(&args),
         Command::Status(args) => local::status(&args),

@@ -332,10 +332,11 @@ fn access_name(access: Access) -> &'static str {
 
 fn role_text(role: &str, permissions: &[Permission]) -> String {
     let mut out = format!("Role {role}\n");
-    let kinds: [(&str, fn(Access) -> bool); 2] = [("KV Read", Access::reads), ("KV Write", Access::writes)];
-    for (title, has) in kinds {
+    for (title, wanted) in [("KV Read", Access::Read), ("KV Write", Access::Write)] {
         let _ = writeln!(out, "{title}:");
-        for permission in permissions.iter().filter(|permission| has(permission.access)) {
+        for permission in
+            permissions.iter().filter(|permission| [wanted, Access::ReadWrite].contains(&permission.access))
+        {
             let range = &permission.range;
             let (key, end) = (text(&range.key), text(&range.end));
             let _ = if range.end.is_empty() {
