@@ -1,32 +1,49 @@
-//! Users and roles on three real members, through etcd's own client where it is installed and through ours.
+//! Users and permissions on a real cluster of processes: at the leader and at followers, and after a restart. Driven by
+//! etcd's own client where it is installed (Debian package `etcd-client`) and always by ours.
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
 
+/// Three members made by `seatrial up`, stopped when they go out of scope.
 struct Cluster {
     dir: tempfile::TempDir,
     port: u16,
+    flags: Vec<String>,
+}
+
+/// A port whose neighbours, as `up` uses them, are free too.
+fn free_port(from: u16) -> u16 {
+    let first = from + std::process::id() as u16 % 100 * 3;
+    let free = |port: &u16| {
+        (0..3).all(|i| {
+            TcpListener::bind(("127.0.0.1", port + i * 100)).is_ok()
+                && TcpListener::bind(("127.0.0.1", port + i * 100 + 1)).is_ok()
+        })
+    };
+    (first..).step_by(3).find(free).unwrap()
+}
+
+fn expect_success(what: &str, output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{what}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Cluster {
-    fn start() -> Self {
-        let mut port = 31_000 + std::process::id() as u16 % 500;
-        let free = |port: u16| {
-            (0..3).all(|i| {
-                TcpListener::bind(("127.0.0.1", port + i * 100)).is_ok()
-                    && TcpListener::bind(("127.0.0.1", port + i * 100 + 1)).is_ok()
-            })
-        };
-        while !free(port) {
-            port += 2;
-        }
-        let cluster = Self { dir: tempfile::tempdir().unwrap(), port };
+    fn start(from: u16, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let cluster = Self { dir: tempfile::tempdir().unwrap(), port: free_port(from), flags };
         cluster.up();
         cluster
     }
@@ -35,103 +52,144 @@ impl Cluster {
         let output = Command::new(SEATRIAL)
             .args(["up", "--members", "3", "--port", &self.port.to_string(), "--dir"])
             .arg(self.dir.path())
-            .args(["--", "--bcrypt-cost", "4"])
+            .arg("--")
+            .args(&self.flags)
             .output()
             .unwrap();
-        assert!(output.status.success(), "up: {output:?}");
+        expect_success("up", &output);
     }
 
     fn down(&self) {
-        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
+        let output = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output().unwrap();
+        expect_success("down", &output);
     }
 
-    fn at(&self, member: u16) -> String {
+    fn endpoint(&self, member: u16) -> String {
         format!("127.0.0.1:{}", self.port + member * 100)
     }
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        self.down();
+        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
     }
 }
 
-fn both(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+/// A client, asking one member only.
+struct Client<'a> {
+    program: &'a [&'a str],
+    endpoint: String,
+}
+
+impl Client<'_> {
+    fn output(&self, args: &[&str]) -> Output {
+        Command::new(self.program[0])
+            .args(&self.program[1..])
+            .args(["--endpoints", &self.endpoint])
+            .args(args)
+            .env("ETCDCTL_API", "3")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        expect_success(&args.join(" "), &self.output(args))
+    }
+
+    fn refused(&self, args: &[&str], why: &str) {
+        let output = self.output(args);
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(!output.status.success() && text.contains(why), "{}: {text}", args.join(" "));
+    }
+}
+
+fn clients() -> Vec<&'static [&'static str]> {
+    let mut clients: Vec<&'static [&'static str]> = vec![&[SEATRIAL, "etcdctl"]];
+    if Path::new("/usr/bin/etcdctl").exists() {
+        clients.push(&["/usr/bin/etcdctl"]);
+    } else {
+        eprintln!(
+            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
+        );
+    }
+    clients
+}
+
+const DENIED: &str = "etcdserver: permission denied";
+
+/// Root, and a user `ann` who reads and writes below `app/`.
+fn enable(client: &Client) {
+    client.done(&["user", "add", "root:rootpw"]);
+    client.done(&["user", "add", "ann:annpw"]);
+    client.done(&["role", "add", "dev"]);
+    client.done(&["role", "grant-permission", "dev", "readwrite", "app/", "--prefix"]);
+    client.done(&["user", "grant-role", "ann", "dev"]);
+    assert_eq!(client.done(&["auth", "enable"]), "Authentication Enabled\n");
+}
+
+/// What must hold once [`enable`] was done, asked of one member.
+fn expect_rights(client: &Client) {
+    let ann = ["--user", "ann:annpw"];
+    let with = |args: &[&'static str]| [args, &ann[..]].concat();
+    assert_eq!(client.done(&with(&["put", "app/1", "x"])), "OK\n");
+    assert_eq!(client.done(&with(&["get", "app/", "--prefix"])), "app/1\nx\n");
+    client.refused(&with(&["put", "other", "x"]), DENIED);
+    client.refused(&with(&["get", "app/", "--from-key"]), DENIED);
+    client.refused(&with(&["del", "a", "z"]), DENIED);
+    client.refused(&with(&["watch", "other"]), DENIED);
+    client.refused(&with(&["user", "list"]), DENIED);
+    client.refused(&["put", "app/1", "x"], "etcdserver: user name is empty");
+    client.refused(&["get", "app/1"], "etcdserver: user name is empty");
+    client.refused(&["get", "app/1", "--user", "ann:other"], "authentication failed");
+    assert_eq!(client.done(&["user", "list", "--user", "root:rootpw"]), "ann\nroot\n");
 }
 
 #[test]
-fn a_user_reads_and_writes_what_its_role_allows_through_every_member() {
-    let mut clients = vec![(SEATRIAL, vec!["etcdctl"])];
-    if Path::new("/usr/bin/etcdctl").exists() {
-        clients.push(("/usr/bin/etcdctl", vec![]));
-    } else {
-        eprintln!("SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client)");
-    }
-    for (program, leading) in clients {
-        let cluster = Cluster::start();
-        let run = |member: u16, args: &[&str]| {
-            Command::new(program)
-                .env("ETCDCTL_API", "3")
-                .args(&leading)
-                .args(["--endpoints", &cluster.at(member)])
-                .args(args)
-                .output()
-                .unwrap()
-        };
-        let done = |member: u16, args: &[&str], says: &str| {
-            let output = run(member, args);
-            assert!(output.status.success(), "{program} {args:?}: {}", both(&output));
-            assert_eq!(String::from_utf8_lossy(&output.stdout), says, "{program} {args:?}");
-        };
-        let refused = |member: u16, args: &[&str], why: &str| {
-            let output = run(member, args);
-            assert!(!output.status.success(), "{program} {args:?} went through");
-            assert!(both(&output).contains(why), "{program} {args:?}: {}", both(&output));
-        };
-        refused(0, &["auth", "enable"], "etcdserver: root user does not exist");
-        done(0, &["user", "add", "root:secret"], "User root created\n");
-        done(0, &["user", "add", "alice:wonder"], "User alice created\n");
-        refused(1, &["user", "add", "alice:again"], "etcdserver: user name already exists");
-        done(1, &["role", "add", "garden"], "Role garden created\n");
-        done(
-            2,
-            &["role", "grant-permission", "garden", "readwrite", "garden/", "--prefix"],
-            "Role garden updated\n",
-        );
-        done(0, &["user", "grant-role", "alice", "garden"], "Role garden is granted to user alice\n");
-        refused(0, &["user", "grant-role", "alice", "nothing"], "etcdserver: role name not found");
-        done(1, &["put", "castle/door", "shut"], "OK\n");
-        done(0, &["user", "grant-role", "root", "root"], "Role root is granted to user root\n");
-        done(0, &["auth", "enable"], "Authentication Enabled\n");
+fn permissions_hold_at_every_member_and_after_a_restart() {
+    for (number, program) in clients().into_iter().enumerate() {
+        let cluster = Cluster::start(21_000 + number as u16 * 1_000, &["--bcrypt-cost", "4"]);
+        let clients: Vec<_> =
+            (0..3).map(|member| Client { program, endpoint: cluster.endpoint(member) }).collect();
+        enable(&clients[0]);
+        clients.iter().for_each(expect_rights);
 
-        for member in 0..3 {
-            refused(member, &["get", "garden/rose"], "etcdserver: user name is empty");
-            refused(member, &["--user", "alice:wrong", "get", "garden/rose"], "authentication failed");
-            done(member, &["--user", "alice:wonder", "put", "garden/rose", "red"], "OK\n");
-            done(member, &["--user", "alice:wonder", "get", "garden/rose"], "garden/rose\nred\n");
-            refused(
-                member,
-                &["--user", "alice:wonder", "get", "castle/door"],
-                "etcdserver: permission denied",
-            );
-            refused(member, &["--user", "alice:wonder", "put", "castle/door", "open"], "permission denied");
-            refused(member, &["--user", "alice:wonder", "get", "--prefix", ""], "permission denied");
-            refused(member, &["--user", "alice:wonder", "user", "list"], "permission denied");
-            done(member, &["--user", "root:secret", "get", "castle/door"], "castle/door\nshut\n");
-        }
-        // It is all on disk.
+        // A lease goes with keys that only some may write.
+        let granted = clients[1].done(&["lease", "grant", "600", "--user", "root:rootpw"]);
+        let lease = granted.split_whitespace().nth(1).unwrap();
+        clients[1].done(&["put", "secret", "x", "--lease", lease, "--user", "root:rootpw"]);
+        clients[2].refused(&["lease", "revoke", lease, "--user", "ann:annpw"], DENIED);
+        clients[2].refused(&["lease", "timetolive", lease, "--keys", "--user", "ann:annpw"], DENIED);
+        clients[2].done(&["lease", "timetolive", lease, "--user", "ann:annpw"]);
+
         cluster.down();
         cluster.up();
-        refused(0, &["get", "garden/rose"], "etcdserver: user name is empty");
-        done(1, &["--user", "alice:wonder", "get", "garden/rose"], "garden/rose\nred\n");
-        done(
-            2,
-            &["--user", "root:secret", "user", "revoke-role", "alice", "garden"],
-            "Role garden is revoked from user alice\n",
+        clients.iter().for_each(expect_rights);
+
+        // Taken back at one member, gone at all.
+        clients[0].done(&["user", "revoke-role", "ann", "dev", "--user", "root:rootpw"]);
+        for client in &clients {
+            client.refused(&["put", "app/1", "x", "--user", "ann:annpw"], DENIED);
+        }
+        assert_eq!(
+            clients[0].done(&["auth", "disable", "--user", "root:rootpw"]),
+            "Authentication Disabled\n"
         );
-        refused(1, &["--user", "alice:wonder", "get", "garden/rose"], "permission denied");
-        done(0, &["--user", "root:secret", "auth", "disable"], "Authentication Disabled\n");
-        done(1, &["get", "garden/rose"], "garden/rose\nred\n");
+        assert_eq!(clients[2].done(&["put", "other", "x"]), "OK\n");
     }
+}
+
+#[test]
+fn signed_tokens_serve_as_well_as_those_that_members_remember() {
+    let keys = tempfile::tempdir().unwrap();
+    let secret = keys.path().join("secret");
+    std::fs::write(&secret, "a secret of some length").unwrap();
+    let flag = format!("jwt,priv-key={},sign-method=HS256,ttl=1m", secret.display());
+    let cluster = Cluster::start(24_000, &["--bcrypt-cost", "4", "--auth-token", &flag]);
+    let program: &[&str] = &[SEATRIAL, "etcdctl"];
+    let clients: Vec<_> =
+        (0..3).map(|member| Client { program, endpoint: cluster.endpoint(member) }).collect();
+    enable(&clients[0]);
+    clients.iter().for_each(expect_rights);
 }

@@ -5,6 +5,7 @@ mod common;
 
 use common::*;
 use seatrial_client::{Client, ClientOptions, Endpoint, Store, WatchChannel, Watching};
+use seatrial_types::auth::Caller;
 use seatrial_types::request::{PutRequest, RangeRequest};
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest};
 use seatrial_types::{Code, Error, Event, EventKind, KeyRange, KeyValue, Request, Response, Revision};
@@ -498,6 +499,23 @@ fn a_snapshot_comes_as_a_stream_that_ends_with_its_sum() {
         assert_eq!(remaining, 0);
         assert_eq!(&file[..13], b"0123456789end");
         assert_eq!(file.len() % 512, 32, "not what etcd's client takes for a whole file");
+    });
+}
+
+#[test]
+fn a_token_that_is_shown_comes_to_the_member_with_the_request_and_with_the_watch() {
+    run(async |world| {
+        let toy = Toy::default();
+        let serving = serve(&world, &toy).await;
+        let channel = ChannelOptions { token: Some("abc.7".to_owned()), ..ChannelOptions::default() };
+        let client = connect(&world, &[serving.address()], &channel, ClientOptions::default()).unwrap();
+        client.call(get("k")).await.unwrap();
+        let caller = Caller::Token("abc.7".to_owned());
+        assert_eq!(toy.seen(), [Request::As(caller.clone(), Box::new(get("k")))]);
+        let mut watcher =
+            client.watch(WatchCreate { range: KeyRange::single("k"), ..WatchCreate::default() });
+        watcher.next().await.unwrap().unwrap();
+        assert_eq!(toy.watchers(), [Some(caller)]);
     });
 }
 

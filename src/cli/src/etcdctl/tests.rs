@@ -220,6 +220,96 @@ fn keys_are_printed_as_by_the_real_one() {
 }
 
 #[test]
+fn users_and_roles_are_managed_and_printed_as_by_the_real_one() {
+    compare(&[
+        ("auth enable", ""),
+        ("auth enable extra", ""),
+        ("user add", ""),
+        ("user add :x", ""),
+        ("user add root:rootpw", ""),
+        ("user add root:rootpw", ""),
+        ("user add piped --interactive=false", "secret\n"),
+        ("user add nopw --no-password -w json", ""),
+        ("user add ann:annpw -w fields", ""),
+        ("user passwd piped --interactive=false", "other\n"),
+        ("user list", ""),
+        ("user list -w json", ""),
+        ("user list -w fields", ""),
+        ("user list x", ""),
+        ("user get root", ""),
+        ("user get nobody", ""),
+        ("role add", ""),
+        ("role add dev", ""),
+        ("role add dev", ""),
+        ("role grant-permission dev readwrite app/ --prefix", ""),
+        ("role grant-permission dev read k", ""),
+        ("role grant-permission dev WRITE a c", ""),
+        ("role grant-permission dev read z --from-key", ""),
+        ("role grant-permission dev odd z", ""),
+        ("role grant-permission dev read", ""),
+        ("role grant-permission dev read k --prefix --from-key", ""),
+        ("role grant-permission dev read k l --prefix", ""),
+        ("role grant-permission none read k", ""),
+        ("role get dev", ""),
+        ("role get dev -w json", ""),
+        ("role get dev -w fields", ""),
+        ("role list -w json", ""),
+        ("role list -w fields", ""),
+        ("role list -w table", ""),
+        ("role revoke-permission dev k", ""),
+        ("role revoke-permission dev k", ""),
+        ("role revoke-permission dev a c", ""),
+        ("role revoke-permission dev z --from-key", ""),
+        ("role revoke-permission dev", ""),
+        ("user grant-role ann dev", ""),
+        ("user grant-role ann none", ""),
+        ("user grant-role ann", ""),
+        ("user get ann -w json", ""),
+        ("user get ann --detail", ""),
+        ("user revoke-role ann none", ""),
+        ("user revoke-role ann", ""),
+    ]);
+}
+
+#[test]
+fn who_gives_a_command_is_said_and_refused_as_by_the_real_one() {
+    let (Some(left), Some(right)) = (Etcd::start(), Etcd::start()) else { return };
+    for line in [
+        // Nobody is asked who they are yet.
+        "put k v --user nobody:pw",
+        "user add root:rootpw",
+        "user add ann:annpw",
+        "user add nopw --no-password",
+        "role add dev",
+        "role grant-permission dev readwrite app/ --prefix",
+        "user grant-role ann dev",
+        "auth enable",
+        "auth enable",
+        "put app/1 x",
+        "put app/1 x --user ann:wrong",
+        "put app/1 x --user ann:annpw",
+        "put app/2 x --user ann --password annpw",
+        "put other x --user ann:annpw",
+        "get app/ --prefix --user ann:annpw",
+        "get a --user ann:annpw",
+        "get x --user nobody:pw",
+        "get x --user nopw:pw",
+        "watch other --user ann:annpw",
+        "user get ann --user ann:annpw",
+        "user get root --user ann:annpw",
+        "user delete root --user root:rootpw",
+        "role get root --user root:rootpw",
+        "auth disable",
+        "auth disable --user root:rootpw",
+        "put x y",
+    ] {
+        let args: Vec<&str> = line.split(' ').collect();
+        let (real, ours) = (left.real(&args, ""), right.ours(&args, ""));
+        assert_eq!(ours, real, "ours against the real one: etcdctl {line}");
+    }
+}
+
+#[test]
 fn transactions_are_read_and_printed_as_by_the_real_one() {
     let first = "ver(\"x\") = \"0\"\n\nput x 1\nget x\ndel nokey\n\nget x\n\n";
     let second = "val(\"x\") = \"1\"\nmod(\"x\") > \"0\"\nc(\"x\") < \"100\"\n\nget x --prefix\nput y \"a b\"\n\

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use seatrial_etcd::{Ask, AskSend, AskWatch};
-use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision};
+use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision, Caller};
 use seatrial_types::request::*;
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{
@@ -32,6 +32,8 @@ struct State {
     events: Vec<Event>,
     values: BTreeMap<Bytes, KeyValue>,
     streams: Vec<Stream>,
+    /// Who asked for each watch.
+    watchers: Vec<Option<Caller>>,
     opened: usize,
     closed: usize,
 }
@@ -44,6 +46,11 @@ struct Stream {
 impl Toy {
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.state.lock().unwrap().seen.clone()
+    }
+
+    /// Who asked for each watch so far.
+    pub(crate) fn watchers(&self) -> Vec<Option<Caller>> {
+        self.state.lock().unwrap().watchers.clone()
     }
 
     /// Watch streams opened and closed so far.
@@ -62,7 +69,7 @@ impl Toy {
 
     fn answer(&self, request: Request) -> Result<Response, Error> {
         // Whoever asks is answered alike.
-        let request = request.inner().clone();
+        let request = request.clone();
         let mut state = self.state.lock().unwrap();
         state.seen.push(request.clone());
         state.answer(request)
@@ -214,6 +221,11 @@ impl State {
 
     fn watch(&mut self, stream: usize, request: WatchRequest) {
         let header = self.header();
+        match &request {
+            WatchRequest::Create(_) => self.watchers.push(None),
+            WatchRequest::CreateAs(caller, _) => self.watchers.push(Some(caller.clone())),
+            _ => {}
+        }
         let stream = &mut self.streams[stream];
         match request {
             WatchRequest::Create(WatchCreate { range, start_revision, .. })
@@ -368,6 +380,7 @@ pub(crate) fn every_request() -> Vec<Request> {
             member: MemberId(9),
             kind: AlarmKind::Corrupt,
         }),
+        Request::Auth(AuthRequest::Status),
     ]
 }
 
