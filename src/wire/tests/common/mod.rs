@@ -69,7 +69,6 @@ impl Toy {
 
     fn answer(&self, request: Request) -> Result<Response, Error> {
         // Whoever asks is answered alike.
-        let request = request.clone();
         let mut state = self.state.lock().unwrap();
         state.seen.push(request.clone());
         state.answer(request)
