@@ -163,6 +163,17 @@ fn permissions_hold_at_every_member_and_after_a_restart() {
         clients[2].refused(&["lease", "timetolive", lease, "--keys", "--user", "ann:annpw"], DENIED);
         clients[2].done(&["lease", "timetolive", lease, "--user", "ann:annpw"]);
 
+        // What concerns a whole member is for root, and root is known there too.
+        let root = ["--user", "root:rootpw"];
+        let file = cluster.dir.path().join("saved.db");
+        let file = file.to_str().unwrap();
+        clients[2].refused(&["snapshot", "save", file], "etcdserver: user name is empty");
+        clients[2].refused(&["snapshot", "save", file, "--user", "ann:annpw"], DENIED);
+        clients[2].done(&[&["snapshot", "save", file], &root[..]].concat());
+        assert!(std::fs::metadata(file).unwrap().len() > 0);
+        clients[1].refused(&["alarm", "disarm", "--user", "ann:annpw"], DENIED);
+        clients[1].done(&[&["alarm", "disarm"], &root[..]].concat());
+
         cluster.down();
         cluster.up();
         clients.iter().for_each(expect_rights);

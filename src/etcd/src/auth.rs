@@ -22,9 +22,6 @@ const TOKEN_LETTERS: usize = 16;
 /// After so many changes of users and roles between looking at a password and giving a token, the client is told.
 const ATTEMPTS_MAX: usize = 10;
 
-/// As in etcd, which has no code for it.
-const NO_PASSWORD: &str = "auth: authentication failed, password was given for no password user";
-
 /// A piece of slow work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -153,7 +150,7 @@ impl Desk {
         };
         let hash = match secret {
             Secret::Hash(hash) => hash,
-            Secret::Nothing => return Err(Error::Other(Code::Unknown, NO_PASSWORD.to_owned())),
+            Secret::Nothing => return Err(Error::NoPasswordUser),
             Secret::Plain(_) => return Err(Error::AuthFailed),
         };
         let password = password.to_owned();

@@ -20,4 +20,14 @@ fn an_election_request_has_its_bytes() {
     assert_eq!(leader.encode_to_vec(), b"\x0a\x01n\x12\x01k\x18\x07\x20\x05");
     let request = election::ProclaimRequest { leader: None, value: "v".into() };
     assert_eq!(request.encode_to_vec(), b"\x12\x01v");
+    let leader = Some(leader);
+    let answer = election::CampaignResponse { header: None, leader: leader.clone() };
+    let inside = b"\x12\x0a\x0a\x01n\x12\x01k\x18\x07\x20\x05";
+    assert_eq!(answer.encode_to_vec(), inside);
+    let request = election::ResignRequest { leader };
+    assert_eq!(request.encode_to_vec()[1..], inside[1..]);
+    assert_eq!(request.encode_to_vec()[0], 0x0a);
+    let found = seatrial_proto::mvccpb::KeyValue { version: 3, ..Default::default() };
+    let answer = election::LeaderResponse { header: None, kv: Some(found) };
+    assert_eq!(answer.encode_to_vec(), b"\x12\x02\x20\x03");
 }

@@ -69,7 +69,7 @@ impl<W: World> GrpcEndpoint<W> {
     pub async fn snapshot(&self) -> Result<Streaming<pb::SnapshotResponse>, Error> {
         let mut client =
             MaintenanceClient::new(self.channel.clone()).max_decoding_message_size(RESPONSE_BYTES_MAX);
-        let answer = client.snapshot(pb::SnapshotRequest {}).await;
+        let answer = client.snapshot(self.signed(pb::SnapshotRequest {})).await;
         answer.map(tonic::Response::into_inner).map_err(|status| error_of_status(&status))
     }
 
