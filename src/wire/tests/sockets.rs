@@ -520,6 +520,31 @@ fn a_token_that_is_shown_comes_to_the_member_with_the_request_and_with_the_watch
 }
 
 #[test]
+fn every_request_comes_in_the_name_of_its_caller() {
+    run(async |world| {
+        let toy = Toy::default();
+        let serving = serve(&world, &toy).await;
+        let channel = ChannelOptions { token: Some("abc.7".to_owned()), ..ChannelOptions::default() };
+        let client = connect(&world, &[serving.address()], &channel, ClientOptions::default()).unwrap();
+        let caller = Caller::Token("abc.7".to_owned());
+        for request in every_request() {
+            let before = toy.seen().len();
+            // What the toy answers is of no interest here.
+            let _ = client.call(request.clone()).await;
+            let seen = toy.seen().split_off(before);
+            assert!(!seen.is_empty(), "{request:?} did not arrive");
+            for seen in seen {
+                assert!(matches!(&seen, Request::As(by, _) if *by == caller), "{seen:?}");
+            }
+        }
+        let mut pieces = client.endpoints()[0].snapshot().await.unwrap();
+        while pieces.message().await.unwrap().is_some() {}
+        let last = toy.seen().pop().unwrap();
+        assert!(matches!(&last, Request::As(by, _) if *by == caller), "{last:?}");
+    });
+}
+
+#[test]
 fn an_answer_of_the_wrong_kind_is_no_answer() {
     run(async |world| {
         let toy = Toy::default();
