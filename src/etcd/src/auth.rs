@@ -22,6 +22,9 @@ const TOKEN_LETTERS: usize = 16;
 /// After so many changes of users and roles between looking at a password and giving a token, the client is told.
 const ATTEMPTS_MAX: usize = 10;
 
+/// Not among the errors by name, for clients of etcd do not know this one: they show it with its code, as any other text.
+const NO_PASSWORD: &str = "auth: authentication failed, password was given for no password user";
+
 /// A piece of slow work.
 pub type Job = Box<dyn FnOnce() + Send>;
 
@@ -150,7 +153,7 @@ impl Desk {
         };
         let hash = match secret {
             Secret::Hash(hash) => hash,
-            Secret::Nothing => return Err(Error::NoPasswordUser),
+            Secret::Nothing => return Err(Error::Other(Code::Unknown, NO_PASSWORD.to_owned())),
             Secret::Plain(_) => return Err(Error::AuthFailed),
         };
         let password = password.to_owned();

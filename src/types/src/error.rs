@@ -106,7 +106,6 @@ errors! {
     InvalidAuthToken: Unauthenticated, "etcdserver: invalid auth token";
     InvalidAuthManagement: InvalidArgument, "etcdserver: invalid auth management";
     AuthOldRevision: InvalidArgument, "etcdserver: revision of auth store is old";
-    NoPasswordUser: Unknown, "auth: authentication failed, password was given for no password user";
 }
 
 impl Error {
