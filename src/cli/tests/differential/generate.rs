@@ -1,0 +1,334 @@
+//! Requests by chance. One number makes one request, so that a list of numbers is a whole test and can be shortened.
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{RngCore, SeedableRng};
+use seatrial_proto::etcdserverpb as pb;
+
+use pb::range_request::{SortOrder, SortTarget};
+
+/// One thing to do at both servers.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Range(pb::RangeRequest),
+    Put(pb::PutRequest),
+    Delete(pb::DeleteRangeRequest),
+    Txn(pb::TxnRequest),
+    Compact(pb::CompactionRequest),
+    Grant(pb::LeaseGrantRequest),
+    /// A lease whose id the server chooses; it is revoked at once.
+    GrantAny(pb::LeaseGrantRequest),
+    Revoke(pb::LeaseRevokeRequest),
+    KeepAlive(pb::LeaseKeepAliveRequest),
+    TimeToLive(pb::LeaseTimeToLiveRequest),
+    Leases,
+    /// Only whether it is answered: the sums are of different formats.
+    HashKv(pb::HashKvRequest),
+    Watch(usize, pb::WatchCreateRequest),
+    WatchCancel(usize, i64),
+    WatchProgress(usize),
+    /// Both sides have delivered the same events.
+    WatchCheck,
+}
+
+impl Step {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Range(_) => "Range",
+            Self::Put(_) => "Put",
+            Self::Delete(_) => "DeleteRange",
+            Self::Txn(_) => "Txn",
+            Self::Compact(_) => "Compact",
+            Self::Grant(_) | Self::GrantAny(_) => "LeaseGrant",
+            Self::Revoke(_) => "LeaseRevoke",
+            Self::KeepAlive(_) => "LeaseKeepAlive",
+            Self::TimeToLive(_) => "LeaseTimeToLive",
+            Self::Leases => "LeaseLeases",
+            Self::HashKv(_) => "HashKV",
+            Self::Watch(..) => "Watch create",
+            Self::WatchCancel(..) => "Watch cancel",
+            Self::WatchProgress(_) => "Watch progress",
+            Self::WatchCheck => "Watch check",
+        }
+    }
+}
+
+/// Where the servers are; requests are made around it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Now {
+    pub(crate) revision: i64,
+    pub(crate) compacted: i64,
+}
+
+/// Watch streams beside each other.
+pub(crate) const STREAMS: usize = 2;
+
+pub(crate) fn step(seed: u64, now: Now) -> Step {
+    let mut dice = Dice { rng: ChaCha8Rng::seed_from_u64(seed), now };
+    match dice.below(1000) {
+        0..280 => Step::Range(dice.range()),
+        280..500 => Step::Put(dice.put()),
+        500..600 => Step::Delete(dice.delete()),
+        600..850 => Step::Txn(dice.txn(2)),
+        850..856 => Step::Compact(dice.compact()),
+        856..876 => Step::Grant(dice.grant()),
+        876..882 => Step::GrantAny(dice.grant_any()),
+        882..896 => Step::Revoke(pb::LeaseRevokeRequest { id: dice.lease() }),
+        896..910 => Step::KeepAlive(pb::LeaseKeepAliveRequest { id: dice.lease() }),
+        910..930 => Step::TimeToLive(pb::LeaseTimeToLiveRequest { id: dice.lease(), keys: dice.chance(70) }),
+        930..936 => Step::Leases,
+        936..942 => Step::HashKv(pb::HashKvRequest { revision: dice.revision() }),
+        942..962 => Step::Watch(dice.stream(), dice.watch()),
+        962..974 => Step::WatchCancel(dice.stream(), dice.watch_id()),
+        974..980 => Step::WatchProgress(dice.stream()),
+        _ => Step::WatchCheck,
+    }
+}
+
+struct Dice {
+    rng: ChaCha8Rng,
+    now: Now,
+}
+
+impl Dice {
+    fn below(&mut self, end: u64) -> u64 {
+        self.rng.next_u64() % end
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        let index = self.below(from.len() as u64) as usize;
+        from[index].clone()
+    }
+
+    fn stream(&mut self) -> usize {
+        self.below(STREAMS as u64) as usize
+    }
+
+    /// Few keys, so that requests meet.
+    fn key(&mut self) -> Bytes {
+        if self.chance(1) {
+            return Bytes::new();
+        }
+        let keys: [&[u8]; 12] =
+            [b"a", b"a", b"a/1", b"a/2", b"a\0", b"b", b"b", b"c", b"c", b"d", b"\0", b"\xff\xff"];
+        Bytes::from_static(self.pick(&keys))
+    }
+
+    fn value(&mut self) -> Bytes {
+        let values: [&[u8]; 5] = [b"", b"1", b"2", b"22", b"\xff\0"];
+        Bytes::from_static(self.pick(&values))
+    }
+
+    /// A key and a range's end: one key, a prefix, everything from there, between two, or turned round.
+    fn range_of(&mut self) -> (Bytes, Bytes) {
+        let key = self.key();
+        let end = match self.below(10) {
+            0..4 => Bytes::new(),
+            4..6 => Bytes::from_static(b"\0"),
+            6..8 => {
+                // As clients make the end of a prefix.
+                let mut end = key.to_vec();
+                while end.last() == Some(&0xff) {
+                    end.pop();
+                }
+                match end.last_mut() {
+                    Some(last) => *last += 1,
+                    None => end.push(0),
+                }
+                end.into()
+            }
+            _ => self.key(),
+        };
+        (key, end)
+    }
+
+    /// Zero, here, a little before, at the compaction, in the future, nonsense.
+    fn revision(&mut self) -> i64 {
+        let Now { revision, compacted } = self.now;
+        match self.below(20) {
+            0..6 => 0,
+            6..8 => revision,
+            8..15 => revision - self.below(25) as i64,
+            15 => compacted,
+            16 => compacted + 1,
+            17 => compacted - 1,
+            18 => revision + 1 + self.below(3) as i64,
+            _ => self.pick(&[-1, 1, i64::MAX, i64::MIN]),
+        }
+    }
+
+    fn bound(&mut self) -> i64 {
+        if self.chance(80) { 0 } else { self.revision() }
+    }
+
+    fn range(&mut self) -> pb::RangeRequest {
+        let (key, range_end) = self.range_of();
+        let order = [SortOrder::None, SortOrder::None, SortOrder::Ascend, SortOrder::Descend];
+        let target = [
+            SortTarget::Key,
+            SortTarget::Key,
+            SortTarget::Version,
+            SortTarget::Create,
+            SortTarget::Mod,
+            SortTarget::Value,
+        ];
+        pb::RangeRequest {
+            key,
+            range_end,
+            limit: self.pick(&[0, 0, 0, 1, 2, 3, 5, -1]),
+            revision: if self.chance(60) { 0 } else { self.revision() },
+            sort_order: self.pick(&order) as i32,
+            sort_target: self.pick(&target) as i32,
+            serializable: self.chance(30),
+            keys_only: self.chance(15),
+            count_only: self.chance(15),
+            min_mod_revision: self.bound(),
+            max_mod_revision: self.bound(),
+            min_create_revision: self.bound(),
+            max_create_revision: self.bound(),
+        }
+    }
+
+    fn put(&mut self) -> pb::PutRequest {
+        let ignore_value = self.chance(8);
+        let ignore_lease = self.chance(8);
+        pb::PutRequest {
+            key: self.key(),
+            value: if ignore_value && self.chance(80) { Bytes::new() } else { self.value() },
+            lease: if self.chance(if ignore_lease { 5 } else { 25 }) { self.lease() } else { 0 },
+            prev_kv: self.chance(40),
+            ignore_value,
+            ignore_lease,
+        }
+    }
+
+    fn delete(&mut self) -> pb::DeleteRangeRequest {
+        let (key, range_end) = self.range_of();
+        pb::DeleteRangeRequest { key, range_end, prev_kv: self.chance(50) }
+    }
+
+    fn compact(&mut self) -> pb::CompactionRequest {
+        // The newest state is rarely thrown away: requests about the past are to find something.
+        let revision =
+            if self.chance(60) { self.now.revision - self.below(120) as i64 } else { self.revision() };
+        pb::CompactionRequest { revision, physical: self.chance(50) }
+    }
+
+    fn lease(&mut self) -> i64 {
+        self.pick(&[1, 2, 3, 4, 5, 6, 7, 0x7fff_ffff_ffff_ffff, -5, 99])
+    }
+
+    fn grant(&mut self) -> pb::LeaseGrantRequest {
+        // Long enough that none ends by itself.
+        pb::LeaseGrantRequest {
+            ttl: self.pick(&[5_000, 70_000, 9_000_000_000, 9_000_000_001]),
+            id: self.pick(&[1, 2, 3, 4, 5, 6, 7, 0x7fff_ffff_ffff_ffff, -5]),
+        }
+    }
+
+    fn grant_any(&mut self) -> pb::LeaseGrantRequest {
+        pb::LeaseGrantRequest { ttl: self.pick(&[0, -1, 1, 2, 3, 600, i64::MIN, i64::MAX]), id: 0 }
+    }
+
+    fn txn(&mut self, depth: u32) -> pb::TxnRequest {
+        let compares = self.pick(&[0, 0, 1, 1, 1, 2, 3]);
+        let successes = self.pick(&[0, 1, 1, 2, 2, 3, 4]);
+        let failures = self.pick(&[0, 1, 1, 2, 3]);
+        pb::TxnRequest {
+            compare: (0..compares).map(|_| self.compare()).collect(),
+            success: (0..successes).map(|_| self.op(depth)).collect(),
+            failure: (0..failures).map(|_| self.op(depth)).collect(),
+        }
+    }
+
+    fn compare(&mut self) -> pb::Compare {
+        use pb::compare::TargetUnion;
+        let (key, range_end) = self.range_of();
+        // Now and then too many by itself.
+        let union = match self.below(6) {
+            0 => TargetUnion::Version(self.below(5) as i64),
+            1 => TargetUnion::CreateRevision(self.revision()),
+            2 => TargetUnion::ModRevision(self.revision()),
+            3 => TargetUnion::Value(self.value()),
+            4 => TargetUnion::Lease(if self.chance(50) { 0 } else { self.lease() }),
+            _ => TargetUnion::CreateRevision(0),
+        };
+        let target = match &union {
+            TargetUnion::Version(_) => 0,
+            TargetUnion::CreateRevision(_) => 1,
+            TargetUnion::ModRevision(_) => 2,
+            TargetUnion::Value(_) => 3,
+            TargetUnion::Lease(_) => 4,
+        };
+        // A zero of the right kind may be left out.
+        let absent = self.chance(5);
+        pb::Compare {
+            result: self.below(4) as i32,
+            target,
+            key,
+            range_end: if self.chance(60) { Bytes::new() } else { range_end },
+            target_union: (!absent).then_some(union),
+        }
+    }
+
+    fn op(&mut self, depth: u32) -> pb::RequestOp {
+        use pb::request_op::Request;
+        let request = match self.below(if depth > 0 { 20 } else { 16 }) {
+            0..5 => {
+                let mut range = self.range();
+                if self.chance(70) {
+                    range.revision = 0;
+                }
+                Request::RequestRange(range)
+            }
+            5..13 => {
+                let mut put = self.put();
+                if self.chance(60) {
+                    // Else hardly any transaction would do anything: a lease that is not there fails it whole.
+                    (put.lease, put.ignore_value, put.ignore_lease) = (0, false, false);
+                }
+                Request::RequestPut(put)
+            }
+            13..16 => Request::RequestDeleteRange(self.delete()),
+            _ => {
+                if self.chance(1) {
+                    // More than may be in one.
+                    let many = 130;
+                    let put = pb::RequestOp { request: Some(Request::RequestPut(self.put())) };
+                    let txn = pb::TxnRequest { success: vec![put; many], ..pb::TxnRequest::default() };
+                    return pb::RequestOp { request: Some(Request::RequestTxn(txn)) };
+                }
+                Request::RequestTxn(self.txn(depth - 1))
+            }
+        };
+        pb::RequestOp { request: Some(request) }
+    }
+
+    fn watch_id(&mut self) -> i64 {
+        self.pick(&[0, 1, 2, 3, 4, 5, 70, -1])
+    }
+
+    fn watch(&mut self) -> pb::WatchCreateRequest {
+        let (key, range_end) = self.range_of();
+        let filters = match self.below(10) {
+            0 => vec![0],
+            1 => vec![1],
+            2 => vec![0, 1],
+            _ => Vec::new(),
+        };
+        pb::WatchCreateRequest {
+            key,
+            range_end,
+            start_revision: self.revision(),
+            progress_notify: self.chance(20),
+            filters,
+            prev_kv: self.chance(50),
+            watch_id: if self.chance(80) { 0 } else { self.watch_id() },
+            fragment: self.chance(20),
+        }
+    }
+}
