@@ -148,8 +148,12 @@ struct Writes<'a> {
 }
 
 impl Writes<'_> {
+    /// As etcd sees it: an end of `\0` is no end without limit here, so that what deletes everything from a key on
+    /// meets no put.
     fn deletes_key(&self, key: &[u8]) -> bool {
-        self.deletes.iter().any(|range| range.contains(key))
+        self.deletes.iter().any(|range| {
+            if range.end.is_empty() { range.key == key } else { *range.key <= *key && *key < *range.end }
+        })
     }
 }
 

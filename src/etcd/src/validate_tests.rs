@@ -80,6 +80,8 @@ fn a_branch_puts_no_key_twice_nor_one_that_it_deletes() {
     assert_eq!(txn(vec![del("a", "c"), put("b")]), duplicate);
     assert_eq!(txn(vec![del("a", "c"), put("c")]), Ok(()));
     assert_eq!(txn(vec![del("a", "c"), del("b", "d")]), Ok(()));
+    // "Everything from here on" is an empty range to this check, as in etcd.
+    assert_eq!(txn(vec![del("a", "\0"), put("b"), del("b", "\0")]), Ok(()));
     // Nested: against the level around it, and against its siblings.
     assert_eq!(txn(vec![put("a"), nested(vec![put("a")], vec![])]), duplicate);
     assert_eq!(txn(vec![put("a"), nested(vec![], vec![put("a")])]), duplicate);

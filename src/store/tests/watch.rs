@@ -46,7 +46,7 @@ impl Clients {
                     assert_eq!(response.watch_id, WatchId::INVALID);
                     continue;
                 }
-                let from = if create.start_revision.0 <= 0 { revision + 1 } else { create.start_revision.0 };
+                let from = if create.start_revision.0 == 0 { revision + 1 } else { create.start_revision.0 };
                 let client =
                     Client { create, from, got: Vec::new(), promised: 0, fragments: false, ended: None };
                 let old = self.watches.insert((stream, response.watch_id), client);

@@ -8,9 +8,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// How long events may be under way.
-const DELIVERY: Duration = Duration::from_secs(10);
-
 /// etcd brings watches of the past level every 100 ms.
 const CATCHING_UP: Duration = Duration::from_millis(130);
 
@@ -89,24 +86,25 @@ impl fmt::Display for Tally {
 }
 
 struct Episode<'a> {
-    version: &'a str,
     theirs: Side,
     ours: Side,
     now: Now,
     /// A watch of the past may still be on its way to the present.
     catching_up: bool,
+    /// How long events may be under way.
+    delivery: Duration,
     tally: &'a mut Tally,
 }
 
 /// Carries out the requests of these numbers, from nothing.
 pub(crate) async fn run(
     pair: &Pair,
-    version: &str,
     seeds: &[u64],
+    delivery: Duration,
     tally: &mut Tally,
 ) -> Result<(), Difference> {
     let (theirs, ours) = tokio::join!(Side::connect(&pair.theirs), Side::connect(&pair.ours));
-    let mut episode = Episode { version, theirs, ours, now: Now::default(), catching_up: false, tally };
+    let mut episode = Episode { theirs, ours, now: Now::default(), catching_up: false, delivery, tally };
     let mut done = Vec::new();
     let result = async {
         episode.wipe().await.map_err(|parted| (0, "wipe".to_owned(), parted))?;
@@ -121,7 +119,7 @@ pub(crate) async fn run(
     };
     result.await.map_err(|(step, what, (theirs, ours))| {
         done.pop();
-        let before = done.split_off(done.len().saturating_sub(30));
+        let before = done.split_off(done.len().saturating_sub(6));
         Difference { step, what, theirs, ours, before }
     })
 }
@@ -161,7 +159,7 @@ impl Episode<'_> {
     async fn call(&mut self, step: Step) -> Result<(), Parted> {
         let (theirs, ours) = tokio::join!(self.theirs.call(step.clone()), self.ours.call(step.clone()));
         if theirs.text != ours.text {
-            match explained(self.version, &step, &theirs.text, &ours.text) {
+            match explained(&step, &theirs.text, &ours.text) {
                 Some(reason) => *self.tally.explained.entry(reason).or_default() += 1,
                 None => return Err((theirs.text, ours.text)),
             }
@@ -294,7 +292,7 @@ impl Episode<'_> {
     async fn wait(&self, holds: impl Fn(&Self) -> bool) {
         let begun = std::time::Instant::now();
         let mut pause = Duration::from_micros(200);
-        while !holds(self) && begun.elapsed() < DELIVERY {
+        while !holds(self) && begun.elapsed() < self.delivery {
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(20));
         }

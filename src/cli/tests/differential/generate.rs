@@ -66,7 +66,7 @@ pub(crate) const STREAMS: usize = 2;
 pub(crate) fn step(seed: u64, now: Now) -> Step {
     let mut dice = Dice { rng: ChaCha8Rng::seed_from_u64(seed), now };
     match dice.below(1000) {
-        0..280 => Step::Range(dice.range()),
+        0..280 => Step::Range(dice.outer_range()),
         280..500 => Step::Put(dice.put()),
         500..600 => Step::Delete(dice.delete()),
         600..850 => Step::Txn(dice.txn(2)),
@@ -193,6 +193,16 @@ impl Dice {
         }
     }
 
+    /// Rarely with an order that means nothing. Not inside a transaction: refused or not, that changes what follows.
+    fn outer_range(&mut self) -> pb::RangeRequest {
+        let mut range = self.range();
+        if self.below(100) == 0 {
+            // A target that means nothing would end the etcd of 3.4.23 and 3.5.1.
+            range.sort_order = self.pick(&[-1, 3]);
+        }
+        range
+    }
+
     fn put(&mut self) -> pb::PutRequest {
         let ignore_value = self.chance(8);
         let ignore_lease = self.chance(8);
@@ -235,6 +245,13 @@ impl Dice {
     }
 
     fn txn(&mut self, depth: u32) -> pb::TxnRequest {
+        if self.below(300) == 0 {
+            // Alone: which of two errors is named is not the question.
+            return pb::TxnRequest {
+                success: vec![pb::RequestOp { request: None }],
+                ..pb::TxnRequest::default()
+            };
+        }
         let compares = self.pick(&[0, 0, 1, 1, 1, 2, 3]);
         let successes = self.pick(&[0, 1, 1, 2, 2, 3, 4]);
         let failures = self.pick(&[0, 1, 1, 2, 3]);
@@ -327,7 +344,8 @@ impl Dice {
             progress_notify: self.chance(20),
             filters,
             prev_kv: self.chance(50),
-            watch_id: if self.chance(80) { 0 } else { self.watch_id() },
+            // -1 is how etcd says "no watch".
+            watch_id: if self.chance(80) { 0 } else { self.watch_id().max(0) },
             fragment: self.chance(20),
         }
     }

@@ -20,6 +20,7 @@ mod watches;
 
 use episode::{Difference, Tally};
 use servers::Pair;
+use std::time::Duration;
 
 /// Requests of one episode. Each begins with nothing but revisions, so that it can be repeated alone.
 const EPISODE: u64 = 2_000;
@@ -52,7 +53,7 @@ fn the_real_etcd_and_ours_answer_alike() {
             // Far apart, so that two seeds share no episode.
             let first = seed * 1_000_000_000_000 + index * 1_000_000;
             let seeds: Vec<u64> = (first..first + EPISODE.min(requests)).collect();
-            let found = runtime.block_on(episode::run(&pair, &version, &seeds, &mut tally));
+            let found = runtime.block_on(episode::run(&pair, &seeds, Duration::from_secs(10), &mut tally));
             if let Err(difference) = found {
                 drop(pair);
                 report(&runtime, &program, &version, &seeds, &difference);
@@ -79,7 +80,7 @@ fn report(
     difference: &Difference,
 ) -> ! {
     eprintln!("{version} and Seatrial differ; looking for the shortest way there\n{difference}");
-    let (steps, shortest) = shrink::shrink(runtime, program, version, &seeds[..=difference.step]);
+    let (steps, shortest) = shrink::shrink(runtime, program, &seeds[..=difference.step]);
     if let Some(shortest) = shortest {
         panic!("{} requests show it (their seeds: {steps:?})\n{shortest}", steps.len());
     }

@@ -1,6 +1,8 @@
 //! One real etcd and one member of ours, as processes on loopback.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command};
+use std::sync::Mutex;
 
 const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
 
@@ -20,6 +22,18 @@ pub(crate) fn etcds() -> Vec<String> {
 
 fn runs(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
+}
+
+/// A port of loopback which nobody else in this process is given: the kernel hands a closed one out again at once.
+fn port() -> String {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        if GIVEN.lock().unwrap().insert(port) {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }
 
 /// As the program calls itself: `etcd 3.4.23`.
@@ -50,10 +64,6 @@ pub(crate) struct Server {
 impl Server {
     fn start(program: &str, first: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let port = || {
-            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            format!("127.0.0.1:{}", listener.local_addr().unwrap().port())
-        };
         let (address, peer) = (port(), format!("http://{}", port()));
         let url = format!("http://{address}");
         let log = std::fs::File::create(data.path().join("log")).unwrap();

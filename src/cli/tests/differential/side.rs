@@ -87,7 +87,9 @@ fn plain_ops(ops: &mut [pb::ResponseOp]) {
 impl Side {
     pub(crate) async fn connect(server: &Server) -> Self {
         let runtime = tokio::runtime::Handle::current();
-        let channel = Channel::new(RealWorld::on(runtime), &server.address, ChannelOptions::default());
+        // etcd closes connections that ping more often than every 5 s.
+        let options = ChannelOptions { keepalive_interval: None, ..ChannelOptions::default() };
+        let channel = Channel::new(RealWorld::on(runtime), &server.address, options);
         let size = 64 << 20;
         let mut kv = KvClient::new(channel.clone()).max_decoding_message_size(size);
         // Until it is up.
@@ -182,6 +184,8 @@ impl Side {
             }
             Step::HashKv(r) => answer(patiently(self.maintenance.hash_kv(r)).await, |m| {
                 m.hash = 0;
+                // New in 3.6.
+                m.hash_revision = 0;
                 &mut m.header
             }),
             Step::Watch(..) | Step::WatchCancel(..) | Step::WatchProgress(_) | Step::WatchCheck => {

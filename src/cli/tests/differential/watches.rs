@@ -133,12 +133,19 @@ impl Heard {
         let lines = self.said.entry(answer.watch_id).or_default();
         // An answer may carry the last events and the end.
         let (created, canceled) = (answer.created, answer.canceled);
-        let end = format!("at {revision}, compacted {}: {}", answer.compact_revision, answer.cancel_reason);
+        // Of a watch that was overtaken by compaction, etcd tells neither revision nor reason, and we do.
+        let (revision, reason) = match answer.compact_revision {
+            0 => (revision, answer.cancel_reason),
+            _ => (0, String::new()),
+        };
+        let end = format!("at {revision}, compacted {}: {}", answer.compact_revision, reason);
         if created {
             lines.push(format!("created, canceled {canceled}, {end}"));
         }
         lines.extend(answer.events.iter().map(|event| format!("{event:?}")));
-        if canceled && !created {
+        // What compaction has ended can be canceled again there, and is answered again.
+        let is_over = lines.last().is_some_and(|line| line.starts_with("canceled"));
+        if canceled && !created && !is_over {
             lines.push(format!("canceled {end}"));
         }
     }

@@ -251,6 +251,8 @@ impl<B: Backend> Mvcc<B> {
         request: &PutRequest,
         leases: &mut Leases,
     ) -> Result<(PutResponse, Vec<Event>), Failure> {
+        // Where both are wrong, etcd names the lease here and the key in a transaction.
+        Self::check_lease(request, leases)?;
         self.check_put(request, leases)?;
         let mut writing = self.writing();
         let response = self.put_in(&mut writing, request, leases)?;
@@ -306,6 +308,10 @@ impl<B: Backend> Mvcc<B> {
         {
             return Err(Error::KeyNotFound.into());
         }
+        Self::check_lease(request, leases)
+    }
+
+    fn check_lease(request: &PutRequest, leases: &Leases) -> Result<(), Failure> {
         if request.lease != LeaseId::NONE && !leases.contains(request.lease) {
             return Err(Error::LeaseNotFound.into());
         }

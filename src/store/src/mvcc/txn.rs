@@ -10,6 +10,8 @@ use seatrial_types::request::{
 use seatrial_types::{Error, KeyValue};
 use std::cmp::Ordering;
 
+const NESTED: &str = "the path has a part for each nested transaction";
+
 /// Which branches are taken: of the transaction, then of the nested ones in the branch taken, in order.
 pub(super) struct Path {
     succeeded: bool,
@@ -46,7 +48,7 @@ impl<B: Backend> Mvcc<B> {
             responses.push(match op {
                 TxnOp::Range(range) => TxnOpResponse::Range(self.range(range)?),
                 TxnOp::Txn(inner) => {
-                    let path = nested.next().expect("the path has a part for each nested transaction");
+                    let path = nested.next().expect(NESTED);
                     TxnOpResponse::Txn(self.read_txn_in(inner, path)?)
                 }
                 TxnOp::Put(_) | TxnOp::DeleteRange(_) => unreachable!("the transaction is read-only"),
@@ -82,13 +84,33 @@ impl<B: Backend> Mvcc<B> {
         Ok(!is_empty || (!is_value && matches(&KeyValue::default(), compare)))
     }
 
-    /// `leases` is `None` where nothing can be written.
+    /// Whether anything in the branches taken must be refused: all puts first, then all ranges, as in etcd, where both
+    /// would be. `leases` is `None` where nothing can be written.
     pub(super) fn check_txn(
         &self,
         request: &TxnRequest,
         path: &Path,
         leases: Option<&Leases>,
     ) -> Result<(), Failure> {
+        if let Some(leases) = leases {
+            self.check_puts(request, path, leases)?;
+        }
+        self.check_ranges(request, path)
+    }
+
+    fn check_puts(&self, request: &TxnRequest, path: &Path, leases: &Leases) -> Result<(), Failure> {
+        let mut nested = path.nested.iter();
+        for op in path.branch(request) {
+            match op {
+                TxnOp::Put(put) => self.check_put(put, leases)?,
+                TxnOp::Txn(inner) => self.check_puts(inner, nested.next().expect(NESTED), leases)?,
+                TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self, request: &TxnRequest, path: &Path) -> Result<(), Failure> {
         let mut nested = path.nested.iter();
         for op in path.branch(request) {
             match op {
@@ -98,14 +120,8 @@ impl<B: Backend> Mvcc<B> {
                 TxnOp::Range(range) if range.revision.0 != 0 && range.revision < self.compacted => {
                     return Err(Error::Compacted.into());
                 }
-                TxnOp::Range(_) | TxnOp::DeleteRange(_) => {}
-                TxnOp::Put(put) => {
-                    self.check_put(put, leases.expect("a transaction with a put is not read-only"))?;
-                }
-                TxnOp::Txn(inner) => {
-                    let path = nested.next().expect("the path has a part for each nested transaction");
-                    self.check_txn(inner, path, leases)?;
-                }
+                TxnOp::Txn(inner) => self.check_ranges(inner, nested.next().expect(NESTED))?,
+                TxnOp::Range(_) | TxnOp::Put(_) | TxnOp::DeleteRange(_) => {}
             }
         }
         Ok(())
@@ -130,7 +146,7 @@ impl<B: Backend> Mvcc<B> {
                     TxnOpResponse::DeleteRange(self.delete_in(writing, delete, leases)?)
                 }
                 TxnOp::Txn(inner) => {
-                    let path = nested.next().expect("the path has a part for each nested transaction");
+                    let path = nested.next().expect(NESTED);
                     TxnOpResponse::Txn(self.txn_in(writing, inner, path, leases)?)
                 }
             });

@@ -126,6 +126,10 @@ struct Before<'a, B> {
 
 impl<B: Backend> Before<'_, B> {
     fn attach(&mut self, position: usize, event: &Event) -> Result<Event, BackendError> {
+        // What creates a key has nothing before it, though its own transaction may have deleted the key first.
+        if event.kind == EventKind::Put && event.kv.create_revision == event.kv.mod_revision {
+            return Ok(event.clone());
+        }
         let prev_kv = match self.known.get(&position) {
             Some(known) => known.clone(),
             None => {
@@ -270,7 +274,8 @@ impl WatchHub {
             found.next_id += 1;
             WatchId(found.next_id - 1)
         };
-        let is_from_now = create.start_revision.0 <= 0;
+        // What lies before the first revision is history too, as in etcd: gone once anything was compacted.
+        let is_from_now = create.start_revision.0 == 0;
         let next = if is_from_now { revision.next() } else { create.start_revision };
         let watcher = Watcher {
             range,

@@ -87,6 +87,7 @@ impl Reference {
         let mut work = self.work();
         let response = match command.inner() {
             Command::Put(request) => {
+                self.check_lease(request)?;
                 self.check_put(request)?;
                 Response::Put(put(&mut work, request))
             }
@@ -134,6 +135,10 @@ impl Reference {
         if (request.ignore_value || request.ignore_lease) && !self.newest().contains_key(&request.key) {
             return Err(Error::KeyNotFound);
         }
+        self.check_lease(request)
+    }
+
+    fn check_lease(&self, request: &PutRequest) -> Result<(), Error> {
         if request.lease != LeaseId::NONE && !self.leases.contains_key(&request.lease) {
             return Err(Error::LeaseNotFound);
         }
@@ -145,7 +150,24 @@ impl Reference {
         (succeeded, if succeeded { &request.success } else { &request.failure })
     }
 
+    /// All puts, then all ranges.
     fn check_txn(&self, request: &TxnRequest) -> Result<(), Error> {
+        self.check_puts(request)?;
+        self.check_ranges(request)
+    }
+
+    fn check_puts(&self, request: &TxnRequest) -> Result<(), Error> {
+        for op in self.branch(request).1 {
+            match op {
+                TxnOp::Put(put) => self.check_put(put)?,
+                TxnOp::Txn(inner) => self.check_puts(inner)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn check_ranges(&self, request: &TxnRequest) -> Result<(), Error> {
         for op in self.branch(request).1 {
             match op {
                 TxnOp::Range(range) if range.revision.0 > self.revision() => {
@@ -154,8 +176,7 @@ impl Reference {
                 TxnOp::Range(range) if range.revision.0 != 0 && range.revision.0 < self.compacted => {
                     return Err(Error::Compacted);
                 }
-                TxnOp::Put(put) => self.check_put(put)?,
-                TxnOp::Txn(inner) => self.check_txn(inner)?,
+                TxnOp::Txn(inner) => self.check_ranges(inner)?,
                 _ => {}
             }
         }
