@@ -86,13 +86,13 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        if std::thread::panicking() {
+        if std::thread::panicking() || std::env::var_os("SEATRIAL_DIFF_LOGS").is_some() {
             let log = std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             eprintln!(
                 "--- log of {} (end)\n{}",
                 self.address,
-                lines[lines.len().saturating_sub(5)..].join("\n")
+                lines[lines.len().saturating_sub(30)..].join("\n")
             );
         }
     }
