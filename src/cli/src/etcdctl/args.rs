@@ -222,6 +222,26 @@ pub(super) fn root() -> Command {
                 )),
         )
         .subcommands(users())
+        .subcommand(
+            plain(
+                "lock",
+                "Acquires a named lock",
+                "etcdctl lock <lockname> [options] [-- command arg1 arg2 ...]",
+            )
+            .arg(valued(
+                "ttl",
+                "10",
+                "Seconds after which the lock of a holder that is gone is free",
+            )),
+        )
+        .subcommand(
+            plain(
+                "elect",
+                "Observes and participates in leader election",
+                "etcdctl elect <election-name> [proposal]",
+            )
+            .arg(switch("listen", "Print the leaders instead of standing for election").short('l')),
+        )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
 }

@@ -7,6 +7,7 @@ mod cluster;
 pub(crate) mod go;
 mod json;
 mod keys;
+mod locks;
 mod members;
 mod print;
 mod snapshots;
@@ -233,6 +234,8 @@ impl Session<'_> {
             ("role", Some(("list", matches))) => self.role_list(matches).await,
             ("role", Some(("grant-permission", matches))) => self.role_grant_permission(matches).await,
             ("role", Some(("revoke-permission", matches))) => self.role_revoke_permission(matches).await,
+            ("lock", _) => self.lock(matches).await,
+            ("elect", _) => self.elect(matches).await,
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),
             (name, _) => Err(Fail::new(code::ERROR, format!("command {name:?} is not wired up"))),
         }
