@@ -69,6 +69,13 @@ impl Watching for Stream {
     fn request_progress(&mut self) {}
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // A wait that ends too early would look like one that ends in time.
+        assert!(self.0.is_empty() || std::thread::panicking(), "left unheard: {:?}", self.0);
+    }
+}
+
 fn text(range: &KeyRange) -> String {
     let end = String::from_utf8_lossy(&range.end);
     let key = String::from_utf8_lossy(&range.key);

@@ -559,24 +559,29 @@ fn an_answer_of_the_wrong_kind_is_no_answer() {
 fn locks_and_elections_are_asked_for_in_the_name_of_their_caller() {
     use seatrial_proto::v3electionpb as election;
     use seatrial_proto::v3lockpb as lock;
+    fn shown<T>(message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("token", "abc.7".parse().unwrap());
+        request
+    }
     run(async |world| {
         let toy = Toy::default();
         let serving = serve(&world, &toy).await;
-        let options = ChannelOptions { token: Some("abc.7".to_owned()), ..ChannelOptions::default() };
-        let channel = Channel::new(world.clone(), serving.address(), options);
+        let channel = Channel::new(world.clone(), serving.address(), ChannelOptions::default());
         let mut locks = lock::lock_client::LockClient::new(channel.clone());
         let mut elections = election::election_client::ElectionClient::new(channel);
         let key = || Some(election::LeaderKey { key: "e/1".into(), rev: 3, ..Default::default() });
         let name = || election::LeaderRequest { name: "e".into() };
-        // What the toy answers is of no interest here.
-        let _ = locks.lock(lock::LockRequest { name: "l".into(), lease: 0 }).await;
-        let _ = locks.unlock(lock::UnlockRequest { key: "l/1".into() }).await;
         let campaign = election::CampaignRequest { name: "e".into(), lease: 5, value: "v".into() };
-        let _ = elections.campaign(campaign).await;
-        let _ = elections.proclaim(election::ProclaimRequest { leader: key(), value: "v".into() }).await;
-        let _ = elections.resign(election::ResignRequest { leader: key() }).await;
-        let _ = elections.leader(name()).await;
-        let mut news = elections.observe(name()).await.unwrap().into_inner();
+        // What the toy answers is of no interest here.
+        let _ = locks.lock(shown(lock::LockRequest { name: "l".into(), lease: 0 })).await;
+        let _ = locks.unlock(shown(lock::UnlockRequest { key: "l/1".into() })).await;
+        let _ = elections.campaign(shown(campaign)).await;
+        let proclaim = election::ProclaimRequest { leader: key(), value: "v".into() };
+        let _ = elections.proclaim(shown(proclaim)).await;
+        let _ = elections.resign(shown(election::ResignRequest { leader: key() })).await;
+        let _ = elections.leader(shown(name())).await;
+        let mut news = elections.observe(shown(name())).await.unwrap().into_inner();
         let _ = tokio::time::timeout(SECOND / 5, news.message()).await;
         let caller = Caller::Token("abc.7".to_owned());
         let seen = toy.seen();
