@@ -1,5 +1,6 @@
 //! The store as a Rust trait, and a client that keeps its word about it: choice of endpoints, retries that
-//! never repeat a write which may have happened, watches that survive their connection, leases kept alive.
+//! never repeat a write which may have happened, watches that survive their connection, leases kept alive,
+//! locks and elections among clients.
 //!
 //! Knows nothing of wire formats: an [`Endpoint`] is whatever can carry one request to one member. It never
 //! hides an unknown outcome: [`ClientError::ambiguous`] says whether the request may have taken effect.
@@ -7,15 +8,21 @@
 //! Read first: [`Store`], [`Client`], [`ClientError`].
 
 mod balance;
+mod election;
 mod endpoint;
 mod error;
 mod lease;
+mod mutex;
+mod queue;
 mod store;
 mod watcher;
 
 pub use balance::{Client, ClientOptions};
+pub use election::{Election, Observer};
 pub use endpoint::{Endpoint, WatchChannel};
 pub use error::{ClientError, has_effect};
 pub use lease::keep_alive;
+pub use mutex::Mutex;
+pub use queue::{LockError, Place};
 pub use store::{Store, Watching};
 pub use watcher::Watcher;

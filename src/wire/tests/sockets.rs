@@ -9,7 +9,7 @@ use seatrial_types::auth::Caller;
 use seatrial_types::request::{PutRequest, RangeRequest};
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest};
 use seatrial_types::{Code, Error, Event, EventKind, KeyRange, KeyValue, Request, Response, Revision};
-use seatrial_wire::{ChannelOptions, GrpcEndpoint, ServeOptions, Serving, connect, serve_clients};
+use seatrial_wire::{Channel, ChannelOptions, GrpcEndpoint, ServeOptions, Serving, connect, serve_clients};
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 use std::future::Future;
@@ -552,5 +552,45 @@ fn an_answer_of_the_wrong_kind_is_no_answer() {
         let client = client(&world, &[serving.address()]);
         let Response::Range(answer) = client.call(get("nothing")).await.unwrap() else { panic!("no range") };
         assert_eq!(answer.count, 0);
+    });
+}
+
+#[test]
+fn locks_and_elections_are_asked_for_in_the_name_of_their_caller() {
+    use seatrial_proto::v3electionpb as election;
+    use seatrial_proto::v3lockpb as lock;
+    fn shown<T>(message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.metadata_mut().insert("token", "abc.7".parse().unwrap());
+        request
+    }
+    run(async |world| {
+        let toy = Toy::default();
+        let serving = serve(&world, &toy).await;
+        let channel = Channel::new(world.clone(), serving.address(), ChannelOptions::default());
+        let mut locks = lock::lock_client::LockClient::new(channel.clone());
+        let mut elections = election::election_client::ElectionClient::new(channel);
+        let key = || Some(election::LeaderKey { key: "e/1".into(), rev: 3, ..Default::default() });
+        let name = || election::LeaderRequest { name: "e".into() };
+        let campaign = election::CampaignRequest { name: "e".into(), lease: 5, value: "v".into() };
+        // What the toy answers is of no interest here.
+        let _ = locks.lock(shown(lock::LockRequest { name: "l".into(), lease: 0 })).await;
+        let _ = locks.unlock(shown(lock::UnlockRequest { key: "l/1".into() })).await;
+        let _ = elections.campaign(shown(campaign)).await;
+        let proclaim = election::ProclaimRequest { leader: key(), value: "v".into() };
+        let _ = elections.proclaim(shown(proclaim)).await;
+        let _ = elections.resign(shown(election::ResignRequest { leader: key() })).await;
+        let _ = elections.leader(shown(name())).await;
+        let mut news = elections.observe(shown(name())).await.unwrap().into_inner();
+        let _ = tokio::time::timeout(SECOND / 5, news.message()).await;
+        let caller = Caller::Token("abc.7".to_owned());
+        let seen = toy.seen();
+        assert!(seen.len() >= 8, "{seen:?}");
+        for seen in seen {
+            assert!(matches!(&seen, Request::As(by, _) if *by == caller), "{seen:?}");
+        }
+        assert_eq!(toy.watchers(), [Some(caller)]);
+        assert_eq!(serving.metrics().started("/v3lockpb.Lock/Lock"), 1);
+        assert_eq!(serving.metrics().started("/v3electionpb.Election/Observe"), 1);
     });
 }

@@ -222,6 +222,43 @@ pub(super) fn root() -> Command {
                 )),
         )
         .subcommands(users())
+        .subcommand(
+            plain(
+                "make-mirror",
+                "Makes a mirror at the destination etcd cluster",
+                "etcdctl make-mirror [options] <destination>",
+            )
+            .arg(valued("prefix", "", "Mirror the keys with this prefix; all without it"))
+            .arg(valued("dest-prefix", "", "Prefix that takes the place of --prefix in the destination"))
+            .arg(switch("no-dest-prefix", "Mirror to the root of the destination"))
+            .arg(valued("dest-cert", "", "Our certificate for the destination, in PEM form"))
+            .arg(valued("dest-key", "", "The key of --dest-cert, in PEM form"))
+            .arg(valued("dest-cacert", "", "Authorities that the destination is trusted by, in PEM form"))
+            .arg(
+                switch("dest-insecure-transport", "Speak plain text to an http destination")
+                    .default_value("true"),
+            ),
+        )
+        .subcommand(
+            plain(
+                "lock",
+                "Acquires a named lock",
+                "etcdctl lock <lockname> [options] [-- command arg1 arg2 ...]",
+            )
+            .arg(valued(
+                "ttl",
+                "10",
+                "Seconds after which the lock of a holder that is gone is free",
+            )),
+        )
+        .subcommand(
+            plain(
+                "elect",
+                "Observes and participates in leader election",
+                "etcdctl elect <election-name> [proposal]",
+            )
+            .arg(switch("listen", "Print the leaders instead of standing for election").short('l')),
+        )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
 }

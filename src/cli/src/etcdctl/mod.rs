@@ -7,7 +7,9 @@ mod cluster;
 pub(crate) mod go;
 mod json;
 mod keys;
+mod locks;
 mod members;
+mod mirror;
 mod print;
 mod snapshots;
 #[cfg(test)]
@@ -114,10 +116,19 @@ struct Session<'a> {
 
 impl Session<'_> {
     fn client_at(&self, endpoints: &[String]) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Fail> {
+        self.client_with(endpoints, self.globals.tls.clone(), self.token.clone())
+    }
+
+    fn client_with(
+        &self,
+        endpoints: &[String],
+        tls: TlsFiles,
+        token: Option<String>,
+    ) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Fail> {
         // As the real one: an endpoint without a scheme is https where there are settings for TLS.
-        let secure = self.globals.tls != TlsFiles::default();
+        let secure = tls != TlsFiles::default();
         let layer = if secure || endpoints.iter().any(|endpoint| seatrial_wire::is_https(endpoint)) {
-            let tls = Tls::client(self.globals.tls.clone(), crate::tls::reader()).map_err(Fail::args)?;
+            let tls = Tls::client(tls, crate::tls::reader()).map_err(Fail::args)?;
             Some(Arc::new(tls) as Arc<dyn Secure>)
         } else {
             None
@@ -127,7 +138,7 @@ impl Session<'_> {
             connect_timeout: self.globals.dial_timeout,
             keepalive_interval: Some(self.globals.keepalive_time).filter(|time| !time.is_zero()),
             keepalive_timeout: self.globals.keepalive_timeout,
-            token: self.token.clone(),
+            token,
             ..ChannelOptions::default()
         };
         let options = ClientOptions {
@@ -233,6 +244,9 @@ impl Session<'_> {
             ("role", Some(("list", matches))) => self.role_list(matches).await,
             ("role", Some(("grant-permission", matches))) => self.role_grant_permission(matches).await,
             ("role", Some(("revoke-permission", matches))) => self.role_revoke_permission(matches).await,
+            ("make-mirror", _) => self.make_mirror(matches).await,
+            ("lock", _) => self.lock(matches).await,
+            ("elect", _) => self.elect(matches).await,
             ("version", _) => self.out(b"etcdctl version: 3.4.23\nAPI version: 3.4\n"),
             (name, _) => Err(Fail::new(code::ERROR, format!("command {name:?} is not wired up"))),
         }

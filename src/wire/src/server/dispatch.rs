@@ -3,6 +3,7 @@
 use super::deadline::{DeadlineBody, exceeded, grpc_timeout};
 use super::grpc::Grpc;
 use super::http_face;
+use super::lock::Queues;
 use super::metrics::Metrics;
 use super::watch_face::WatchFace;
 use super::{Phase, ServeOptions};
@@ -24,6 +25,8 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
+use seatrial_proto::v3electionpb::election_server::ElectionServer;
+use seatrial_proto::v3lockpb::lock_server::LockServer;
 
 /// All services of one server. Cheap to clone.
 pub(super) struct Dispatch<A: Ask> {
@@ -43,6 +46,8 @@ struct Inner<A: Ask> {
     maintenance: MaintenanceServer<Grpc<A>>,
     auth: AuthServer<Grpc<A>>,
     watch: WatchServer<WatchFace<A>>,
+    lock: LockServer<Queues<A>>,
+    election: ElectionServer<Queues<A>>,
     http: axum::Router,
     metrics: Arc<Metrics>,
     clock: Clock,
@@ -51,6 +56,7 @@ struct Inner<A: Ask> {
 impl<A: Ask> Dispatch<A> {
     pub(super) fn new(
         service: EtcdService<A>,
+        queues: Queues<A>,
         metrics: Arc<Metrics>,
         clock: Clock,
         phases: watch::Receiver<Phase>,
@@ -59,6 +65,7 @@ impl<A: Ask> Dispatch<A> {
         let limit = options.limits.request_bytes_max + seatrial_etcd::validate::OVERHEAD_BYTES;
         let grpc = Arc::new(Grpc::new(service.clone()));
         let watch = WatchFace::new(service.clone(), metrics.clone(), phases);
+        let queues = Arc::new(queues);
         let inner = Inner {
             kv: KvServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
             lease: LeaseServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
@@ -66,6 +73,8 @@ impl<A: Ask> Dispatch<A> {
             maintenance: MaintenanceServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
             auth: AuthServer::from_arc(grpc).max_decoding_message_size(limit),
             watch: WatchServer::new(watch).max_decoding_message_size(limit),
+            lock: LockServer::from_arc(queues.clone()).max_decoding_message_size(limit),
+            election: ElectionServer::from_arc(queues).max_decoding_message_size(limit),
             http: http_face::router(service.for_server(), metrics.clone(), clock.clone(), options),
             metrics,
             clock,
@@ -112,6 +121,8 @@ impl<A: Ask> Dispatch<A> {
             Some("etcdserverpb.Cluster") => inner.cluster.clone().oneshot(request).await,
             Some("etcdserverpb.Maintenance") => inner.maintenance.clone().oneshot(request).await,
             Some("etcdserverpb.Auth") => inner.auth.clone().oneshot(request).await,
+            Some("v3lockpb.Lock") => inner.lock.clone().oneshot(request).await,
+            Some("v3electionpb.Election") => inner.election.clone().oneshot(request).await,
             Some(unknown) => {
                 let status = Status::unimplemented(format!("unknown service {unknown}"));
                 return status.into_http();

@@ -1,10 +1,14 @@
 //! Accepting client connections: gRPC and HTTP/1.1 on one port.
 
 mod auth;
+mod background;
 mod deadline;
 mod dispatch;
+mod election;
 mod grpc;
 mod http_face;
+mod in_process;
+mod lock;
 mod metrics;
 mod sniff;
 mod watch_face;
@@ -13,6 +17,7 @@ pub use metrics::Metrics;
 
 use crate::clock::Clock;
 use crate::outside;
+use background::Background;
 use dispatch::Dispatch;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -133,7 +138,8 @@ pub fn serve_clients<W: World, A: Ask>(
     let grace = options.grace;
     let outside = Arc::new(outside::Of(world.clone()));
     let service = EtcdService::new(member, options.limits).with_auth(outside, &options.auth);
-    let dispatch = Dispatch::new(service, metrics.clone(), clock.clone(), phases.clone(), &options);
+    let queues = lock::Queues::new(service.clone(), Background::new(world.clone()), phases.clone());
+    let dispatch = Dispatch::new(service, queues, metrics.clone(), clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }
