@@ -194,6 +194,14 @@ impl<T: Theatre> Actor<T> {
                     }
                     Input::Txn(Txn { compare: Vec::new(), then, otherwise: Vec::new() })
                 }
+                OpKind::Past => {
+                    // Just where compactions happen: some of these are refused, and then on every member.
+                    let revision = (newest - i64::from(self.plan.spec.compact_behind)).max(0);
+                    let before = Get { key: key.clone().into(), revision, ..Get::default() };
+                    let put = Put { key: key.clone().into(), value: self.value().into() };
+                    let then = vec![Action::Get(before), Action::Put(put)];
+                    Input::Txn(Txn { compare: Vec::new(), then, otherwise: Vec::new() })
+                }
                 OpKind::Compact => unreachable!("done above"),
             };
             let Some((revision, answer)) = self.ask(step.member, input).await else { continue };

@@ -124,6 +124,12 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::W01, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
     Hunt { bug: Planted::W03, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
     Hunt { bug: Planted::W06, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
+    Hunt {
+        bug: Planted::D11,
+        scenarios: &["reads-behind-compaction"],
+        oracles: &["hash-kv", "linearizable", "serializable", "durability", "watch", "convergence"],
+    },
+    Hunt { bug: Planted::L03, scenarios: &["overloaded-leases"], oracles: &["lease"] },
 ];
 
 /// The row of a bug.

@@ -49,6 +49,12 @@ pub struct Knobs {
     pub watch_window: u64,
     #[serde(default = "usual_watch_progress")]
     pub watch_progress: Duration,
+    #[serde(default = "usual_uncommitted_bytes")]
+    pub uncommitted_bytes: u64,
+}
+
+fn usual_uncommitted_bytes() -> u64 {
+    1 << 30
 }
 
 fn usual_watch_window() -> u64 {
@@ -249,6 +255,7 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         sync_latency: chance.pick(&choices.sync_latency),
         watch_window: chance.pick(&choices.watch_window),
         watch_progress: chance.pick(&choices.watch_progress),
+        uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
     }
 }
 
@@ -274,8 +281,9 @@ fn swarm_mix(mix: &[(OpKind, u32)], chance: &mut Chance) -> Vec<(OpKind, u32)> {
     let mut mix = mix.to_vec();
     for at in 0..mix.len() {
         let writes = |list: &[(OpKind, u32)]| {
-            list.iter()
-                .any(|(op, weight)| matches!(op, OpKind::Put | OpKind::Cas | OpKind::Pair) && *weight > 0)
+            list.iter().any(|(op, weight)| {
+                matches!(op, OpKind::Put | OpKind::Cas | OpKind::Pair | OpKind::Past) && *weight > 0
+            })
         };
         let dropped = chance.one_in(5);
         let weight = std::mem::take(&mut mix[at].1);

@@ -62,6 +62,8 @@ planted! {
     D04 = "a failed sync of the write-ahead log is tried again, and the second one's success believed";
     D07 = "the applied index becomes durable before what it covers";
     D09 = "a member that starts again has forgotten up to where revisions were compacted";
+    D11 = "what a transaction may read of the past depends on how far the member has come with removing it";
+    L03 = "a lease whose end could not be proposed is never ended";
     W01 = "a watcher that is behind is told the newest revision as its progress";
     W03 = "events for a watcher that reads slowly are dropped";
     W06 = "each change is told in an answer of its own, also where one revision made several";

@@ -27,6 +27,7 @@ const KNOB_KEYS: &[&str] = &[
     "sync_latency",
     "watch_window",
     "watch_progress",
+    "uncommitted",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "verdict", "oracle"];
@@ -444,6 +445,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let segment_bytes = sizes("segment", usual.segment_bytes);
     let append_bytes = sizes("append", usual.append_bytes);
     let chunk_bytes = sizes("chunk", usual.chunk_bytes);
+    let uncommitted_bytes = sizes("uncommitted", usual.uncommitted_bytes);
     let mut counts = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| knobs.integer_value(key, value, 1..=1_000_000))
     };
@@ -475,6 +477,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         sync_latency,
         watch_window,
         watch_progress,
+        uncommitted_bytes,
     }
 }
 

@@ -70,6 +70,8 @@ named! {
         Compact = "compact",
         /// Writes two keys in one transaction.
         Pair = "pair",
+        /// Writes a key and reads it as it was a while ago, in one transaction.
+        Past = "past",
     }
 }
 
@@ -305,6 +307,9 @@ pub struct KnobChoices {
     /// Between progress notifications.
     #[serde(default = "usual_watch_progress")]
     pub watch_progress: Vec<Duration>,
+    /// Bytes of proposals a leader has on their way before it refuses more.
+    #[serde(default = "usual_uncommitted_bytes")]
+    pub uncommitted_bytes: Vec<u64>,
 }
 
 fn usual_watch_window() -> Vec<u64> {
@@ -313,6 +318,10 @@ fn usual_watch_window() -> Vec<u64> {
 
 fn usual_watch_progress() -> Vec<Duration> {
     vec![Duration::from_secs(600)]
+}
+
+fn usual_uncommitted_bytes() -> Vec<u64> {
+    vec![1 << 30]
 }
 
 impl Default for KnobChoices {
@@ -336,6 +345,7 @@ impl Default for KnobChoices {
             ],
             watch_window: usual_watch_window(),
             watch_progress: usual_watch_progress(),
+            uncommitted_bytes: usual_uncommitted_bytes(),
         }
     }
 }
