@@ -412,7 +412,8 @@ impl<B: Backend> Member<B> {
     /// Gives the leases their time once this leader has applied everything older leaders committed, and
     /// arms the timer for the next that runs out.
     fn lead_leases(&mut self) {
-        if !self.is_leader() && !(is_planted(Planted::L01) && self.leases_led) {
+        let goes_on = is_planted(Planted::L01) && self.leases_led;
+        if !self.is_leader() && !goes_on {
             return;
         }
         if !self.leases_led {
