@@ -317,6 +317,39 @@ mod tests {
         assert!(violated(&found(&log)).contains("in two parts"));
     }
 
+    /// The same run, whose history tells of the three changes: the rules that need a replay can judge.
+    fn explained(batches: &[&[i64]]) -> RunLog {
+        let mut log = watched(batches);
+        for revision in 2..=4_i64 {
+            let at = 2 * revision.unsigned_abs();
+            super::super::testing::put(&mut log, (at, at + 1), "k1", &revision.to_string(), revision);
+        }
+        assert!(Judged::new(&log).explained.is_ok(), "the history explains itself");
+        log
+    }
+
+    #[test]
+    fn progress_that_runs_ahead_is_a_violation_and_progress_in_step_is_none() {
+        let mut log = explained(&[&[2], &[], &[3, 4]]);
+        log.watches[0].batches[1].header_revision = 2;
+        assert_eq!(found(&log), Finding::Ok);
+        log.watches[0].batches[1].header_revision = 4;
+        assert!(violated(&found(&log)).contains("had not come"));
+    }
+
+    #[test]
+    fn a_wrong_version_before_and_an_unwanted_change_are_violations() {
+        let mut log = explained(&[&[2], &[3]]);
+        log.watches[0].prev_kv = true;
+        assert!(violated(&found(&log)).contains("before it"), "the version before is missing");
+        log.watches[0].batches[1].events[0].prev_kv = Some(change(2).kv);
+        assert_eq!(found(&log), Finding::Ok);
+        log.watches[0].without = Without::Puts;
+        assert!(
+            violated(&found(&log)).contains("left out") || violated(&found(&log)).contains("never happened")
+        );
+    }
+
     #[test]
     fn a_stream_that_stays_silent_to_the_end_is_a_violation() {
         let mut log = watched(&[&[2]]);
