@@ -84,4 +84,8 @@ impl Watch for SimWatch {
         }
         self.stream.next().await.ok()
     }
+
+    fn ask_progress(&mut self) {
+        self.stream.send(WatchRequest::Progress);
+    }
 }

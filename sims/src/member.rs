@@ -147,6 +147,9 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.raft.append_bytes_max = size(knobs.append_bytes);
     options.raft.inflight_max = size(knobs.inflight);
     options.raft.chunk_bytes = size(knobs.chunk_bytes);
+    options.raft.uncommitted_bytes_max = size(knobs.uncommitted_bytes);
+    options.watch_window = size(knobs.watch_window);
+    options.watch_progress_interval = knobs.watch_progress;
     options.compact_entries = knobs.snapshot_entries;
     options.catch_up_entries = knobs.keep_entries;
     NodeOptions {

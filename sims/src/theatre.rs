@@ -186,12 +186,15 @@ impl Theatre for SimTheatre {
             return Ok(());
         }
         let disk = self.sim.disk(node);
-        if before.sync_fails && !fault.sync_fails {
+        if (before.sync_fails && !fault.sync_fails) || (before.log_sync_fails && !fault.log_sync_fails) {
             // It may not have bitten.
             disk.repair();
         }
         if fault.sync_fails && !before.sync_fails {
             disk.fail_sync("", Times::Once);
+        }
+        if fault.log_sync_fails && !before.log_sync_fails {
+            disk.fail_sync(".wal", Times::Once);
         }
         disk.lie_about_syncs(fault.sync_lies);
         self.set_latency(node, fault);

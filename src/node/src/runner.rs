@@ -10,6 +10,7 @@ use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk};
 use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
@@ -265,6 +266,16 @@ async fn write_backend<W: World>(
     inbox: mpsc::UnboundedSender<Call>,
 ) {
     while let Some(batch) = work.recv().await {
+        if is_planted(Planted::D07) && batch.replace.is_none() {
+            let state = batch.clone();
+            let (back, _) = world
+                .work(DiskWork::Sync, move || {
+                    let result = committer.commit_state_ahead(&state);
+                    (committer, result)
+                })
+                .await;
+            committer = back;
+        }
         let (back, result) = world
             .work(DiskWork::Sync, move || {
                 let result = committer.commit(&batch);

@@ -2,7 +2,7 @@
 
 use crate::error::ReadError;
 use crate::message::{Body, ReadId};
-use crate::quorum::joint_value;
+use crate::quorum::{VoteResult, joint_value, joint_vote};
 use crate::raft::Raft;
 use crate::ready::{ReadReady, Role};
 use seatrial_types::planted::{Planted, is_planted};
@@ -102,11 +102,24 @@ impl Raft {
             self.answer_read(from, id, index);
             return;
         }
+        if is_planted(Planted::R30) && self.was_answered_lately() {
+            self.answer_read(from, id, index);
+            return;
+        }
         // All reads until the next `ready` share one round.
-        let round = self.reads.round + 1;
+        let round = self.reads.round + u64::from(!is_planted(Planted::R26));
         self.reads.asking.push_back(Asking { from, id, index, round });
         self.confirm_reads();
         self.reads.round_wanted |= !self.reads.asking.is_empty();
+    }
+
+    /// Whether a quorum has answered since the last quorum check. No proof that nobody else leads now: this member
+    /// may have stood still since.
+    fn was_answered_lately(&self) -> bool {
+        let id = self.options.id;
+        let active =
+            |member| Some(member == id || self.progress.get(&member).is_some_and(|progress| progress.active));
+        joint_vote(self.log.config(), active) == VoteResult::Won
     }
 
     /// The leader committed in its term: now it knows the index of those that waited for it.

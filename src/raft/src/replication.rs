@@ -208,7 +208,7 @@ impl Raft {
         let prev_index = progress.next.prev();
         let Some(prev_term) = self.log.term(prev_index) else {
             // Nobody takes a snapshot for a member that does not answer: it would only grow old.
-            if progress.active {
+            if progress.active && !is_planted(Planted::R34) {
                 progress.become_snapshot();
                 progress.beats = 0;
                 self.want_chunk(to, 0, None);

@@ -1,18 +1,18 @@
 //! What clients do during the storm: each step of a client's plan asks one member, once, and writes down
 //! what came back and when.
 
-use crate::format::spec::{OpKind, WorkloadKind};
+use crate::format::spec::{OpKind, Without, WorkloadKind};
 use crate::plan::{ClientPlan, Step, StepKind};
-use crate::record::{LeaseRecord, Notebook, Sighting, WatchRecord};
+use crate::record::{LeaseRecord, MemberHash, Notebook, Sighting, WatchRecord};
 use crate::theatre::{CallError, Client, Theatre, Watch};
 use futures::future::{Either, select};
-use seatrial_history::{Answer, Blob, Get, Input, Outcome};
+use seatrial_history::{Action, Answer, Blob, Get, Input, Outcome, Put, Txn};
 use seatrial_types::kv::KeyRange;
 use seatrial_types::request::{
     CompactRequest, LeaseGrantRequest, LeaseTimeToLiveRequest, PutRequest, Request, Response,
 };
 use seatrial_types::watch::WatchCreate;
-use seatrial_types::{LeaseId, MemberId, Revision};
+use seatrial_types::{EventKind, LeaseId, MemberId, Revision};
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
@@ -85,6 +85,7 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Kv => actor.kv().await,
         WorkloadKind::Watch => actor.watch(&curtain).await,
         WorkloadKind::Lease => actor.lease().await,
+        WorkloadKind::Hash => actor.hash().await,
     }
     curtain.leave(actor.plan.spec.kind);
 }
@@ -159,10 +160,11 @@ impl<T: Theatre> Actor<T> {
         while let Some(step) = self.next_step(at).await {
             at += 1;
             let StepKind::Kv { op, key, serializable } = step.what else { continue };
-            let key = format!("{KV_PREFIX}{key:02}");
+            let number = key;
+            let key = format!("{KV_PREFIX}{number:02}");
             if op == OpKind::Compact {
-                // Well behind what this client saw, so that watchers lose their place only now and then.
-                let revision = Revision(newest - 100);
+                // Behind what this client saw, usually so far that watchers lose their place only now and then.
+                let revision = Revision(newest - i64::from(self.plan.spec.compact_behind));
                 if revision.0 > 1 {
                     let request = Request::Compact(CompactRequest { revision, physical: false });
                     let _ = self.client.call(step.member, request, self.plan.spec.timeout).await;
@@ -182,6 +184,23 @@ impl<T: Theatre> Actor<T> {
                     let expected = self.seen.get(&key).copied().unwrap_or(0);
                     let value = self.value();
                     Input::cas_revision(key.clone(), expected, value)
+                }
+                OpKind::Pair => {
+                    let other = format!("{KV_PREFIX}{:02}", (number + 1) % self.plan.spec.keys);
+                    let mut then =
+                        vec![Action::Put(Put { key: key.clone().into(), value: self.value().into() })];
+                    if other != key {
+                        then.push(Action::Put(Put { key: other.into(), value: self.value().into() }));
+                    }
+                    Input::Txn(Txn { compare: Vec::new(), then, otherwise: Vec::new() })
+                }
+                OpKind::Past => {
+                    // Just where compactions happen: some of these are refused, and then on every member.
+                    let revision = (newest - i64::from(self.plan.spec.compact_behind)).max(0);
+                    let before = Get { key: key.clone().into(), revision, ..Get::default() };
+                    let put = Put { key: key.clone().into(), value: self.value().into() };
+                    let then = vec![Action::Get(before), Action::Put(put)];
+                    Input::Txn(Txn { compare: Vec::new(), then, otherwise: Vec::new() })
                 }
                 OpKind::Compact => unreachable!("done above"),
             };
@@ -218,6 +237,10 @@ impl<T: Theatre> Actor<T> {
     /// Watches until the curtain falls: the streams must deliver what the storm held back.
     async fn watch(&mut self, curtain: &Curtain) {
         const LOOK: Duration = Duration::from_millis(250);
+        // Of so many answers and pauses, after one progress is asked for.
+        const ASK: u32 = 3;
+        let spec = self.plan.spec.watch.clone();
+        let mut since_asked = 0;
         let mut steps = self.plan.steps.clone().into_iter().peekable();
         let Some(first) = steps.next() else { return };
         self.theatre.sleep_until(first.at).await;
@@ -229,6 +252,13 @@ impl<T: Theatre> Actor<T> {
             let create = WatchCreate {
                 range: KeyRange::prefix(KV_PREFIX),
                 start_revision: Revision(next_revision),
+                progress_notify: spec.progress,
+                prev_kv: spec.prev_kv,
+                filters: match spec.without {
+                    Without::Nothing => Vec::new(),
+                    Without::Puts => vec![EventKind::Put],
+                    Without::Deletes => vec![EventKind::Delete],
+                },
                 ..WatchCreate::default()
             };
             let opened = self.theatre.now();
@@ -246,6 +276,8 @@ impl<T: Theatre> Actor<T> {
                 created_revision: None,
                 created_at: None,
                 cancelled: None,
+                prev_kv: spec.prev_kv,
+                without: spec.without,
                 batches: Vec::new(),
             });
             resumes = true;
@@ -256,6 +288,11 @@ impl<T: Theatre> Actor<T> {
                 }
                 if curtain.has_fallen() {
                     return;
+                }
+                since_asked += 1;
+                if spec.progress && since_asked >= ASK {
+                    since_asked = 0;
+                    stream.ask_progress();
                 }
                 let nap = self.theatre.sleep_until(self.theatre.now() + LOOK);
                 let said = match select(pin!(stream.next()), pin!(nap)).await {
@@ -278,12 +315,45 @@ impl<T: Theatre> Actor<T> {
                 let over = said.canceled.then_some(said.compact_revision.0);
                 let now = self.theatre.now();
                 self.notebook.watch_said(place, now, said);
+                if !spec.read_every.is_zero() && now < self.until {
+                    self.theatre.sleep_until(now + spec.read_every).await;
+                }
                 if let Some(compacted) = over {
                     next_revision = next_revision.max(compacted + 1);
                     self.theatre.sleep_until(self.theatre.now() + LOOK).await;
                     break;
                 }
             }
+        }
+    }
+
+    /// Asks one member for the hash at its newest revision, and the others for theirs at the same.
+    async fn hash(&mut self) {
+        let mut at = 0;
+        while let Some(step) = self.next_step(at).await {
+            at += 1;
+            let Some(revision) = self.hash_of(step.member, Revision(0)).await else { continue };
+            for other in (1..=self.members).map(MemberId).filter(|other| *other != step.member) {
+                self.hash_of(other, revision).await;
+            }
+        }
+    }
+
+    async fn hash_of(&mut self, member: MemberId, revision: Revision) -> Option<Revision> {
+        let timeout = self.plan.spec.timeout;
+        match self.client.call(member, Request::HashKv { revision }, timeout).await {
+            Ok(Response::HashKv(answer)) => {
+                let hash = MemberHash {
+                    member,
+                    revision: answer.hash_revision.0,
+                    compacted: answer.compact_revision.0,
+                    hash: answer.hash,
+                };
+                self.notebook.hashed(self.theatre.now(), hash);
+                Some(answer.hash_revision)
+            }
+            // It may be down, lag behind that revision, or have compacted it.
+            _ => None,
         }
     }
 

@@ -69,6 +69,9 @@ pub struct DiskFault {
     pub sync_jitter: Duration,
     /// The next sync fails.
     pub sync_fails: bool,
+    /// The next sync of the write-ahead log fails.
+    #[serde(default)]
+    pub log_sync_fails: bool,
     /// Syncs answer well and make nothing durable.
     pub sync_lies: bool,
 }
@@ -81,6 +84,7 @@ impl DiskFault {
             sync_latency: self.sync_latency.max(other.sync_latency),
             sync_jitter: self.sync_jitter.max(other.sync_jitter),
             sync_fails: self.sync_fails || other.sync_fails,
+            log_sync_fails: self.log_sync_fails || other.log_sync_fails,
             sync_lies: self.sync_lies || other.sync_lies,
         }
     }

@@ -61,6 +61,75 @@ pub const HUNTS: &[Hunt] = &[
         scenarios: &["rotten-log", "wal-damage"],
         oracles: &["durability", "leader-completeness", "state-machine-safety", "linearizable", "no-panic"],
     },
+    Hunt {
+        bug: Planted::R26,
+        scenarios: &["old-leader-reads", "leader-cut-off"],
+        oracles: &["linearizable"],
+    },
+    Hunt {
+        bug: Planted::R30,
+        scenarios: &["stalled-leader-reads", "old-leader-reads"],
+        oracles: &["linearizable"],
+    },
+    Hunt {
+        bug: Planted::R32,
+        scenarios: &["snapshot-then-power-loss"],
+        oracles: &["boots", "no-panic", "convergence"],
+    },
+    Hunt {
+        bug: Planted::R34,
+        scenarios: &["lagging-member", "snapshot-then-power-loss"],
+        oracles: &["convergence"],
+    },
+    Hunt {
+        bug: Planted::R36,
+        scenarios: &["slow-disk-on-leader", "leader-cut-off", "storm"],
+        oracles: &["linearizable", "serializable"],
+    },
+    Hunt {
+        bug: Planted::D04,
+        scenarios: &["sync-error-then-power-loss"],
+        oracles: &[
+            "durability",
+            "leader-completeness",
+            "state-machine-safety",
+            "linearizable",
+            "boots",
+            "no-panic",
+            "convergence",
+        ],
+    },
+    Hunt {
+        bug: Planted::D07,
+        scenarios: &["slow-disk-on-leader", "storm"],
+        oracles: &[
+            "no-panic",
+            "hash-kv",
+            "boots",
+            "durability",
+            "linearizable",
+            "serializable",
+            "watch",
+            "convergence",
+        ],
+    },
+    Hunt {
+        bug: Planted::D09,
+        scenarios: &["restart-after-compaction"],
+        oracles: &["serializable", "hash-kv", "convergence"],
+    },
+    Hunt { bug: Planted::W02, scenarios: &["lagging-member", "watch-slow-readers"], oracles: &["watch"] },
+    Hunt { bug: Planted::L01, scenarios: &["leases-and-leaders"], oracles: &["lease"] },
+    Hunt { bug: Planted::L05, scenarios: &["leases-and-leaders", "storm"], oracles: &["lease"] },
+    Hunt { bug: Planted::W01, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
+    Hunt { bug: Planted::W03, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
+    Hunt { bug: Planted::W06, scenarios: &["watch-slow-readers"], oracles: &["watch"] },
+    Hunt {
+        bug: Planted::D11,
+        scenarios: &["reads-behind-compaction"],
+        oracles: &["hash-kv", "linearizable", "serializable", "durability", "watch", "convergence"],
+    },
+    Hunt { bug: Planted::L03, scenarios: &["overloaded-leases"], oracles: &["lease"] },
 ];
 
 /// The row of a bug.

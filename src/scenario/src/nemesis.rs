@@ -1,7 +1,7 @@
 //! Carries out planned faults: resolves whom they hit, keeps track of what overlaps, and undoes it all.
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
-use crate::format::spec::{DamagePlace, LinkDown, NemesisKind, Shape, Target};
+use crate::format::spec::{DamagePlace, Files, LinkDown, NemesisKind, Shape, Target};
 use crate::plan::{Plan, PlannedFault};
 use crate::record::{FaultRecord, Notebook};
 use crate::theatre::{Theatre, TheatreError};
@@ -198,9 +198,14 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 )
             }
             NemesisKind::SyncError => {
-                let fails = DiskFault { sync_fails: true, ..DiskFault::default() };
+                let (fails, whose) = match fault.files {
+                    Files::Any => (DiskFault { sync_fails: true, ..DiskFault::default() }, "a sync"),
+                    Files::Log => {
+                        (DiskFault { log_sync_fails: true, ..DiskFault::default() }, "a sync of the log")
+                    }
+                };
                 active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
-                format!("a sync of {} fails", names(&active.targets))
+                format!("{whose} of {} fails", names(&active.targets))
             }
             NemesisKind::LyingSync => {
                 let lies = DiskFault { sync_lies: true, ..DiskFault::default() };

@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::format::spec::{
-    DamagePlace, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
+    DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
     WorkloadSpec,
 };
 use seatrial_types::MemberId;
@@ -45,6 +45,24 @@ pub struct Knobs {
     pub chunk_bytes: u64,
     pub net_latency: Duration,
     pub sync_latency: Duration,
+    #[serde(default = "usual_watch_window")]
+    pub watch_window: u64,
+    #[serde(default = "usual_watch_progress")]
+    pub watch_progress: Duration,
+    #[serde(default = "usual_uncommitted_bytes")]
+    pub uncommitted_bytes: u64,
+}
+
+fn usual_uncommitted_bytes() -> u64 {
+    1 << 30
+}
+
+fn usual_watch_window() -> u64 {
+    64
+}
+
+fn usual_watch_progress() -> Duration {
+    Duration::from_secs(600)
 }
 
 /// What one client does.
@@ -89,6 +107,8 @@ pub enum StepKind {
         /// How many times.
         keepalives: u32,
     },
+    /// Compare this member's hash with those of the others.
+    Hash,
 }
 
 /// One fault, with everything drawn but who leads at the time.
@@ -130,6 +150,9 @@ pub struct PlannedFault {
     pub place: DamagePlace,
     /// Log damage in the middle.
     pub place_permille: u32,
+    /// Failing syncs.
+    #[serde(default)]
+    pub files: Files,
 }
 
 /// Clients begin once a cluster can have a leader.
@@ -230,6 +253,9 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         chunk_bytes: chance.pick(&choices.chunk_bytes),
         net_latency: chance.pick(&choices.net_latency),
         sync_latency: chance.pick(&choices.sync_latency),
+        watch_window: chance.pick(&choices.watch_window),
+        watch_progress: chance.pick(&choices.watch_progress),
+        uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
     }
 }
 
@@ -255,7 +281,9 @@ fn swarm_mix(mix: &[(OpKind, u32)], chance: &mut Chance) -> Vec<(OpKind, u32)> {
     let mut mix = mix.to_vec();
     for at in 0..mix.len() {
         let writes = |list: &[(OpKind, u32)]| {
-            list.iter().any(|(op, weight)| matches!(op, OpKind::Put | OpKind::Cas) && *weight > 0)
+            list.iter().any(|(op, weight)| {
+                matches!(op, OpKind::Put | OpKind::Cas | OpKind::Pair | OpKind::Past) && *weight > 0
+            })
         };
         let dropped = chance.one_in(5);
         let weight = std::mem::take(&mut mix[at].1);
@@ -281,6 +309,7 @@ fn draw_steps(spec: &WorkloadSpec, members: &[MemberId], time: Duration, chance:
                 (StepKind::Kv { op, key, serializable }, chance.around(spec.think))
             }
             WorkloadKind::Watch => (StepKind::Watch, chance.around(spec.reopen)),
+            WorkloadKind::Hash => (StepKind::Hash, chance.around(spec.think)),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))
@@ -327,6 +356,7 @@ fn draw_faults(
             drift_ppm,
             wall_step_ms,
             place: nemesis.place,
+            files: nemesis.files,
             place_permille: u32::try_from(chance.below(1000)).expect("below 1000"),
         });
         at = ends + chance.around(nemesis.every.saturating_sub(nemesis.lasts));

@@ -1,6 +1,7 @@
 //! Everything one run left behind, for the oracles: what clients did and saw, what members told, what the
 //! nemeses did, how the healing went.
 
+use crate::format::spec::Without;
 use crate::observation::{Observation, Observed};
 use crate::plan::Plan;
 use seatrial_history::{History, Input, Outcome, Recorder};
@@ -29,6 +30,12 @@ pub struct WatchRecord {
     pub created_at: Option<Duration>,
     /// The server ended it: the compacted revision (0 where it was for another reason).
     pub cancelled: Option<i64>,
+    /// The version before each change was asked for.
+    #[serde(default)]
+    pub prev_kv: bool,
+    /// What was to be left out.
+    #[serde(default)]
+    pub without: Without,
     /// What came, in order.
     pub batches: Vec<WatchBatch>,
 }
@@ -172,6 +179,9 @@ pub struct RunLog {
     pub watches: Vec<WatchRecord>,
     /// What happened to leases.
     pub leases: Vec<LeaseRecord>,
+    /// Members' hashes during the storm, and when they were told.
+    #[serde(default)]
+    pub hashes: Vec<(Duration, MemberHash)>,
     /// What members told.
     pub observed: Vec<Observed>,
     /// What the nemeses did.
@@ -207,6 +217,7 @@ impl RunLog {
             history: History::default(),
             watches: Vec::new(),
             leases: Vec::new(),
+            hashes: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
@@ -322,6 +333,10 @@ impl Notebook {
 
     pub(crate) fn lease(&self, place: usize, change: impl FnOnce(&mut LeaseRecord)) {
         change(&mut self.pages().log.leases[place]);
+    }
+
+    pub(crate) fn hashed(&self, at: Duration, hash: MemberHash) {
+        self.pages().log.hashes.push((at, hash));
     }
 
     pub(crate) fn fault_began(&self, record: FaultRecord) {

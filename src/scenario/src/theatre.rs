@@ -58,6 +58,9 @@ pub trait Watch: Send + 'static {
     /// The next answer; `None` once the stream has ended, for whatever reason. Must be safe to drop and
     /// call again.
     fn next(&mut self) -> impl Future<Output = Option<WatchResponse>> + Send;
+
+    /// Asks how far the stream is; the answer comes among the others.
+    fn ask_progress(&mut self);
 }
 
 /// A world with a cluster in it. Cheap to clone.

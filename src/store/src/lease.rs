@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 use seatrial_types::LeaseId;
+use seatrial_types::planted::{Planted, is_planted};
 use std::time::Duration;
 
 /// The longest time to live, in seconds (etcd's limit).
@@ -91,7 +92,7 @@ impl Leases {
         }
         self.leases.insert(id, Lease { ttl_seconds, keys: OrdSet::new(), deadline: None });
         if self.primary {
-            self.start(id, now);
+            self.start(id, now, false);
         }
         true
     }
@@ -139,7 +140,7 @@ impl Leases {
         self.demote();
         self.primary = true;
         for id in self.ids().collect::<Vec<_>>() {
-            self.start(id, now);
+            self.start(id, now, is_planted(Planted::L05));
         }
     }
 
@@ -166,16 +167,18 @@ impl Leases {
         if lease.deadline? <= now {
             return None;
         }
-        self.start(id, now);
+        self.start(id, now, false);
         Some(ttl_seconds)
     }
 
-    fn start(&mut self, id: LeaseId, now: Duration) {
+    /// `without_time`: only with a planted bug.
+    fn start(&mut self, id: LeaseId, now: Duration, without_time: bool) {
         let lease = self.leases.get_mut(&id).expect("only leases that exist are started");
         if let Some(old) = lease.deadline {
             self.deadlines.remove(&(old, id));
         }
-        let deadline = now.saturating_add(seconds(lease.ttl_seconds));
+        let ttl = seconds(lease.ttl_seconds);
+        let deadline = if without_time { now } else { now.saturating_add(ttl) };
         lease.deadline = Some(deadline);
         self.deadlines.insert((deadline, id));
     }

@@ -449,6 +449,30 @@ fn a_failed_sync_makes_the_log_unusable_for_good() {
 }
 
 #[test]
+fn a_log_whose_sync_failed_is_durable_once_it_is_open_again() {
+    let disk = FaultDisk::new();
+    let (mut wal, _) = open(&disk);
+    wal.append(&[entry(1, 1, 600)]).unwrap();
+    wal.sync().unwrap();
+    wal.append(&[entry(2, 1, 600)]).unwrap();
+    disk.fail_syncs(true);
+    wal.sync().unwrap_err();
+    disk.fail_syncs(false);
+    // The process starts anew on the same machine: the page cache shows what the disk does not have.
+    let disk = disk.kill();
+    let (mut wal, recovered) = open(&disk);
+    assert_eq!(recovered.last_index(), LogIndex(2));
+    for seed in 0..8 {
+        let (_, recovered) = open(&disk.power_loss(&mut Rng(seed)));
+        assert_eq!(recovered.last_index(), LogIndex(2), "seed {seed}");
+    }
+    wal.append(&[entry(3, 1, 600)]).unwrap();
+    wal.sync().unwrap();
+    let (_, recovered) = open(&disk.power_loss(&mut Rng(1)));
+    assert_eq!((recovered.last_index(), recovered.lost_up_to), (LogIndex(3), None));
+}
+
+#[test]
 fn without_space_for_a_segment_nothing_changes_and_the_log_goes_on_later() {
     let disk = FaultDisk::new();
     let (mut wal, _) = open(&disk);

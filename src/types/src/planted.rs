@@ -54,6 +54,22 @@ planted! {
     R27 = "a leader answers reads without asking a quorum whether it still leads";
     D01 = "a torn record at the end of the write-ahead log refuses to boot";
     D02 = "damage in the middle of the write-ahead log is cut off silently";
+    R26 = "answers to heartbeats sent before a read arrived count for it";
+    R30 = "a leader that a quorum answered lately answers reads at once, also after it stood still";
+    R32 = "a member goes on from a received snapshot before that is durable";
+    R34 = "a leader whose log no longer reaches back to a follower keeps probing and sends no snapshot";
+    R36 = "a proposal without an answer is proposed again, and may be applied twice";
+    D04 = "a failed sync of the write-ahead log is tried again, and the second one's success believed";
+    D07 = "the applied index becomes durable before what it covers";
+    D09 = "a member that starts again has forgotten up to where revisions were compacted";
+    D11 = "what a transaction may read of the past depends on how far the member has come with removing it";
+    L03 = "a lease whose end could not be proposed is never ended";
+    W01 = "a watcher that is behind is told the newest revision as its progress";
+    W03 = "events for a watcher that reads slowly are dropped";
+    W06 = "each change is told in an answer of its own, also where one revision made several";
+    W02 = "a watch that begins in a member's future is told what lies before its beginning";
+    L01 = "a leader that steps down goes on to end leases by its own clock";
+    L05 = "a new leader gives leases no time of their own";
 }
 
 /// The name is not the id of a planted bug.

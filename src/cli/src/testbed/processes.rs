@@ -249,6 +249,10 @@ impl Watch for RealWatch {
     async fn next(&mut self) -> Option<WatchResponse> {
         WatchChannel::next(&mut self.0).await.ok()
     }
+
+    fn ask_progress(&mut self) {
+        WatchChannel::send(&mut self.0, WatchRequest::Progress);
+    }
 }
 
 impl Theatre for Cast {

@@ -83,7 +83,7 @@ impl<B: Backend> Member<B> {
         log: Durable,
         accept_loss: bool,
     ) -> Result<Self, BootError> {
-        let hub = HubOptions { credit: crate::WATCH_WINDOW as u32, ..HubOptions::default() };
+        let hub = HubOptions { credit: options.watch_window.max(1) as u32, ..HubOptions::default() };
         let store = Store::open(backend, hub)?;
         let cluster = match store.meta(CLUSTER_KEY)? {
             None => bootstrap,

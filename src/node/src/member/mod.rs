@@ -33,6 +33,7 @@ use crate::proposal::RequestId;
 use bytes::Bytes;
 use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerRequest};
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
 use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -394,7 +395,7 @@ impl<B: Backend> Member<B> {
         let led = self.is_leader();
         self.soft = soft;
         self.observe(Observation::Role { role: soft.role, term: soft.term, leader: soft.leader });
-        if led && !self.is_leader() {
+        if led && !self.is_leader() && !is_planted(Planted::L01) {
             self.leases_led = false;
             self.revoking.clear();
             self.store.leases_mut().demote();
@@ -411,7 +412,8 @@ impl<B: Backend> Member<B> {
     /// Gives the leases their time once this leader has applied everything older leaders committed, and
     /// arms the timer for the next that runs out.
     fn lead_leases(&mut self) {
-        if !self.is_leader() {
+        let goes_on = is_planted(Planted::L01) && self.leases_led;
+        if !self.is_leader() && !goes_on {
             return;
         }
         if !self.leases_led {

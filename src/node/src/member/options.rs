@@ -29,6 +29,8 @@ pub struct MemberOptions {
     pub retry_interval: Duration,
     /// Between reports to idle watchers that asked for them.
     pub watch_progress_interval: Duration,
+    /// Answers on one watch stream that may wait to be read; at least 1.
+    pub watch_window: usize,
     /// How much history is kept by itself; all of it where there is none.
     pub auto_compaction: Option<super::AutoCompaction>,
     /// Bytes the backend's file may take before writes are refused; 0 is no limit.
@@ -55,6 +57,7 @@ impl MemberOptions {
             request_timeout: Duration::from_secs(7),
             retry_interval: Duration::from_millis(500),
             watch_progress_interval: Duration::from_secs(600),
+            watch_window: crate::WATCH_WINDOW,
             auto_compaction: None,
             quota_bytes: 2 << 30,
             waiting_max: 100_000,

@@ -9,6 +9,7 @@ use crate::proposal::{Action, Proposal, RequestId};
 use seatrial_raft::{ProposeError, Role};
 use seatrial_store::{Backend, Command, Failure, Store};
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse,
     StatusResponse,
@@ -117,6 +118,9 @@ impl<B: Backend> Member<B> {
         match way(&request) {
             // What goes through the log into the store is checked there, by the state at its place in the log.
             Way::Propose(Action::Store(command)) => {
+                if is_planted(Planted::R36) {
+                    self.keep(id, request);
+                }
                 let command = self.signed(&who, command);
                 self.propose(id, Action::Store(command));
             }
@@ -256,6 +260,7 @@ impl<B: Backend> Member<B> {
             || !self.forwards.is_empty()
             || !self.leaderless.is_empty()
             || !self.proposals.is_empty()
+            || (is_planted(Planted::R36) && self.waiting.values().any(|waiting| waiting.proposed))
             || self.published != Published::Yes
     }
 
@@ -263,12 +268,27 @@ impl<B: Backend> Member<B> {
     /// asked twice. Proposals are never sent again: they might be applied twice.
     pub(super) fn retry(&mut self) {
         self.reads.overdue(self.now);
+        if is_planted(Planted::R36) {
+            self.propose_again();
+        }
         let again: Vec<RequestId> = std::mem::take(&mut self.forwards)
             .into_values()
             .chain(std::mem::take(&mut self.leaderless))
             .collect();
         for id in again {
             self.ask_leader(id);
+        }
+    }
+
+    /// Only with a planted bug: nobody would know whether the first proposal is on its way still.
+    fn propose_again(&mut self) {
+        let again = self.waiting.iter().filter(|(_, waiting)| waiting.proposed);
+        let again: Vec<(RequestId, Request)> =
+            again.filter_map(|(id, waiting)| Some((*id, waiting.request.clone()?))).collect();
+        for (id, request) in again {
+            if let Way::Propose(action) = way(&request) {
+                self.propose(id, action);
+            }
         }
     }
 
@@ -394,13 +414,13 @@ impl<B: Backend> Member<B> {
 
     /// Proposes the end of the leases that ran out. Proposed again where it was lost.
     pub(super) fn expire_leases(&mut self) {
-        if !self.is_leader() || !self.leases_led {
+        if (!self.is_leader() && !is_planted(Planted::L01)) || !self.leases_led {
             return;
         }
         // A proposal of a member that is deposed by now would be forwarded to the new leader and end a lease
         // which that one has just renewed (etcd#15247): so ask Raft itself, and queue nothing.
         self.submit_proposals();
-        if self.raft.role() != Role::Leader {
+        if self.raft.role() != Role::Leader && !is_planted(Planted::L01) {
             return;
         }
         let now = self.now;
@@ -417,7 +437,10 @@ impl<B: Backend> Member<B> {
         }
         if !data.is_empty() {
             // Refused (too much is uncommitted): `revoking` brings it back.
-            let _ = self.raft.propose(data);
+            let refused = self.raft.propose(data).is_err();
+            if refused && is_planted(Planted::L03) {
+                self.revoking.values_mut().for_each(|again| *again = std::time::Duration::MAX);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use crate::observation::Observation;
 use seatrial_raft::{ChunkReceived, ChunkWanted, SnapshotMeta};
 use seatrial_store::{Backend, BatchId, SnapshotError, SnapshotReader};
 use seatrial_types::MemberId;
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::BTreeMap;
 
 /// What is under way: `V` is the pinned state being sent, `I` the one being put together.
@@ -100,8 +101,12 @@ impl<B: Backend> Member<B> {
                     };
                     self.applied_unsealed = 0;
                     self.sealed.push_back((batch.id, self.store.applied()));
-                    self.snapshots.installing = Some((batch.id, meta));
+                    let id = batch.id;
+                    self.snapshots.installing = Some((id, meta));
                     self.output(Output::Commit(batch));
+                    if is_planted(Planted::R32) {
+                        self.finish_install(id);
+                    }
                 }
             },
         }

@@ -2,8 +2,8 @@
 
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, Expect, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape,
-    Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario,
+    Shape, Target, VerdictKind, WatchSpec, Without, WorkloadKind, WorkloadSpec, usual_compact_behind,
 };
 use super::units::{self, UnitError};
 use crate::oracles;
@@ -25,6 +25,9 @@ const KNOB_KEYS: &[&str] = &[
     "chunk",
     "net_latency",
     "sync_latency",
+    "watch_window",
+    "watch_progress",
+    "uncommitted",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "verdict", "oracle"];
@@ -423,6 +426,8 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let heartbeat = durations("heartbeat", usual.heartbeat, &long);
     let net_latency = durations("net_latency", usual.net_latency, &short);
     let sync_latency = durations("sync_latency", usual.sync_latency, &short);
+    let watch_progress =
+        durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
             let bytes = knobs.unit(key, value, "\"16KiB\"", units::bytes)?;
@@ -440,12 +445,14 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let segment_bytes = sizes("segment", usual.segment_bytes);
     let append_bytes = sizes("append", usual.append_bytes);
     let chunk_bytes = sizes("chunk", usual.chunk_bytes);
+    let uncommitted_bytes = sizes("uncommitted", usual.uncommitted_bytes);
     let mut counts = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| knobs.integer_value(key, value, 1..=1_000_000))
     };
     let snapshot_entries = counts("snapshot_entries", usual.snapshot_entries);
     let keep_entries = counts("keep_entries", usual.keep_entries);
     let inflight = counts("inflight", usual.inflight);
+    let watch_window = counts("watch_window", usual.watch_window);
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
     {
@@ -468,6 +475,9 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         chunk_bytes,
         net_latency,
         sync_latency,
+        watch_window,
+        watch_progress,
+        uncommitted_bytes,
     }
 }
 
@@ -497,17 +507,33 @@ fn read_workload(
 ) -> Option<WorkloadSpec> {
     let kind = read_kind(table, &span, "workload", WorkloadKind::NAMES, complaints, WorkloadKind::from_name)?;
     let keys: &[&str] = match kind {
-        WorkloadKind::Kv => {
-            &["name", "clients", "think", "rate", "keys", "value", "mix", "serializable", "timeout"]
+        WorkloadKind::Kv => &[
+            "name",
+            "clients",
+            "think",
+            "rate",
+            "keys",
+            "value",
+            "mix",
+            "serializable",
+            "timeout",
+            "compact_behind",
+        ],
+        WorkloadKind::Watch => {
+            &["name", "clients", "reopen", "timeout", "read_every", "progress", "prev_kv", "without"]
         }
-        WorkloadKind::Watch => &["name", "clients", "reopen", "timeout"],
+        WorkloadKind::Hash => &["name", "clients", "think", "timeout"],
         WorkloadKind::Lease => &["name", "clients", "think", "ttl", "keepalives", "timeout"],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let clients = section.integer("clients", 1..=1000, 4) as u32;
     let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), {
-        if kind == WorkloadKind::Lease { seconds(1) } else { Duration::from_millis(200) }
+        if matches!(kind, WorkloadKind::Lease | WorkloadKind::Hash) {
+            seconds(1)
+        } else {
+            Duration::from_millis(200)
+        }
     });
     if let Some(value) = section.get("rate") {
         if section.get("think").is_some() {
@@ -544,6 +570,21 @@ fn read_workload(
     let reopen = section.duration("reopen", Duration::from_millis(100)..=seconds(600), seconds(4));
     // Shorter than the runner's last wait, so that no client outstays the play.
     let timeout = section.duration("timeout", Duration::from_millis(10)..=seconds(8), seconds(3));
+    let behind = u64::from(usual_compact_behind());
+    #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
+    let compact_behind = section.integer("compact_behind", 0..=1_000_000, behind) as u32;
+    let watch = WatchSpec {
+        read_every: section.duration("read_every", Duration::ZERO..=seconds(10), Duration::ZERO),
+        progress: section.boolean("progress", false),
+        prev_kv: section.boolean("prev_kv", false),
+        without: section.name(
+            "without",
+            "kind of change",
+            Without::NAMES,
+            Without::Nothing,
+            Without::from_name,
+        ),
+    };
     Some(WorkloadSpec {
         kind,
         clients,
@@ -556,6 +597,8 @@ fn read_workload(
         keepalives,
         reopen,
         timeout,
+        compact_behind,
+        watch,
     })
 }
 
@@ -600,11 +643,10 @@ fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
         NemesisKind::Partition => &["shape", "target", "clients"],
         NemesisKind::Flapping => &["target", "period", "how"],
         NemesisKind::RollingRestart => &["target", "period"],
-        NemesisKind::Kill
-        | NemesisKind::PowerLoss
-        | NemesisKind::Pause
-        | NemesisKind::SyncError
-        | NemesisKind::LyingSync => &["target"],
+        NemesisKind::Kill | NemesisKind::PowerLoss | NemesisKind::Pause | NemesisKind::LyingSync => {
+            &["target"]
+        }
+        NemesisKind::SyncError => &["target", "files"],
         NemesisKind::Loss => &["target", "rate"],
         NemesisKind::Latency => &["target", "delay", "jitter"],
         NemesisKind::SlowDisk => &["target", "delay", "jitter"],
@@ -709,6 +751,7 @@ fn read_nemesis(
         DamagePlace::Tail,
         DamagePlace::from_name,
     );
+    let files = section.name("files", "kind of files", Files::NAMES, Files::Any, Files::from_name);
     Some(NemesisSpec {
         kind,
         start,
@@ -727,6 +770,7 @@ fn read_nemesis(
         drift_ppm,
         step,
         place,
+        files,
     })
 }
 

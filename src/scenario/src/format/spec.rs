@@ -48,6 +48,8 @@ named! {
         Watch = "watch",
         /// Leases that are kept alive for a while and then left alone.
         Lease = "lease",
+        /// Compares the members' hashes of keys and values.
+        Hash = "hash",
     }
 }
 
@@ -66,6 +68,10 @@ named! {
         Cas = "cas",
         /// Forgets old versions.
         Compact = "compact",
+        /// Writes two keys in one transaction.
+        Pair = "pair",
+        /// Writes a key and reads it as it was a while ago, in one transaction.
+        Past = "past",
     }
 }
 
@@ -128,6 +134,32 @@ named! {
         Cut = "cut",
         /// They break their connection; the link itself is up again at once.
         Reset = "reset",
+    }
+}
+
+named! {
+    /// What a watcher does not want to hear of.
+    #[derive(Default)]
+    Without {
+        /// It wants everything.
+        #[default]
+        Nothing = "nothing",
+        /// No puts.
+        Puts = "puts",
+        /// No deletes.
+        Deletes = "deletes",
+    }
+}
+
+named! {
+    /// Whose syncs fail.
+    #[derive(Default)]
+    Files {
+        /// Whichever is synced first.
+        #[default]
+        Any = "any",
+        /// The write-ahead log's.
+        Log = "log",
     }
 }
 
@@ -269,6 +301,27 @@ pub struct KnobChoices {
     pub net_latency: Vec<Duration>,
     /// Time of an ordinary sync.
     pub sync_latency: Vec<Duration>,
+    /// Answers on a watch stream that may wait to be read.
+    #[serde(default = "usual_watch_window")]
+    pub watch_window: Vec<u64>,
+    /// Between progress notifications.
+    #[serde(default = "usual_watch_progress")]
+    pub watch_progress: Vec<Duration>,
+    /// Bytes of proposals a leader has on their way before it refuses more.
+    #[serde(default = "usual_uncommitted_bytes")]
+    pub uncommitted_bytes: Vec<u64>,
+}
+
+fn usual_watch_window() -> Vec<u64> {
+    vec![64]
+}
+
+fn usual_watch_progress() -> Vec<Duration> {
+    vec![Duration::from_secs(600)]
+}
+
+fn usual_uncommitted_bytes() -> Vec<u64> {
+    vec![1 << 30]
 }
 
 impl Default for KnobChoices {
@@ -290,6 +343,9 @@ impl Default for KnobChoices {
                 Duration::from_millis(2),
                 Duration::from_millis(10),
             ],
+            watch_window: usual_watch_window(),
+            watch_progress: usual_watch_progress(),
+            uncommitted_bytes: usual_uncommitted_bytes(),
         }
     }
 }
@@ -319,6 +375,30 @@ pub struct WorkloadSpec {
     pub reopen: Duration,
     /// How long a client waits for an answer.
     pub timeout: Duration,
+    /// How far behind the newest revision a client compacts (workload `kv`).
+    #[serde(default = "usual_compact_behind")]
+    pub compact_behind: u32,
+    /// What a watcher asks for, and how fast it reads (workload `watch`).
+    #[serde(default)]
+    pub watch: WatchSpec,
+}
+
+/// See [`WorkloadSpec::compact_behind`].
+pub(super) fn usual_compact_behind() -> u32 {
+    100
+}
+
+/// What a watcher asks for, and how fast it reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchSpec {
+    /// A pause after each answer, while the storm lasts.
+    pub read_every: Duration,
+    /// Progress notifications, and now and then progress asked for.
+    pub progress: bool,
+    /// The version before each change.
+    pub prev_kv: bool,
+    /// What is to be left out.
+    pub without: Without,
 }
 
 /// One `[[nemesis]]`.
@@ -358,6 +438,9 @@ pub struct NemesisSpec {
     pub step: Duration,
     /// Where (wal-damage).
     pub place: DamagePlace,
+    /// Which files (sync-error).
+    #[serde(default)]
+    pub files: Files,
 }
 
 /// The `[expect]` table.

@@ -10,7 +10,9 @@
 
 use super::{Finding, Judged, Violation, from_history};
 use crate::record::RunLog;
-use seatrial_history::{Budget, Final, History, Input, Rule, Verdict, search};
+use seatrial_history::{
+    Action, Answer, Budget, Final, History, Input, Operation, Outcome, Rule, Verdict, search,
+};
 
 /// The second opinion's budget: bounded, so that a batch stays within its time.
 const SEARCH: Budget = Budget { steps: 100_000, memo_bytes: 32 << 20 };
@@ -44,7 +46,7 @@ fn second_opinion(log: &RunLog) -> Verdict {
         .collect();
     let history = History {
         initial: log.history.initial.clone(),
-        operations: kept.iter().map(|place| log.history.operations[*place].clone()).collect(),
+        operations: kept.iter().map(|place| in_the_present(&log.history.operations[*place])).collect(),
     };
     match search::check_values(&history, &Final::default(), SEARCH) {
         Verdict::Violation(mut violation) => {
@@ -55,11 +57,27 @@ fn second_opinion(log: &RunLog) -> Verdict {
     }
 }
 
+/// The operation without what a transaction read at an older revision: a search that knows nothing of revisions cannot
+/// judge that, and the first opinion has.
+fn in_the_present(operation: &Operation) -> Operation {
+    let mut operation = operation.clone();
+    let Input::Txn(txn) = &mut operation.input else { return operation };
+    let is_past = |action: &Action| matches!(action, Action::Get(get) if get.revision > 0);
+    if let Outcome::Ok { result: Answer::Txn { succeeded, results }, .. } = &mut operation.outcome {
+        let branch = if *succeeded { &txn.then } else { &txn.otherwise };
+        let mut told = branch.iter();
+        results.retain(|_| !told.next().is_some_and(is_past));
+    }
+    txn.then.retain(|action| !is_past(action));
+    txn.otherwise.retain(|action| !is_past(action));
+    operation
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{ends_with, event, put, quiet, violated};
     use super::*;
-    use seatrial_history::{Answer, Found, Kv, Operation, Outcome};
+    use seatrial_history::{Found, Get, Kv, Put, Txn};
     use seatrial_types::EventKind;
 
     fn two_writes_and_a_read(call_ms: u64, value: &str, mod_revision: i64, revision: i64) -> RunLog {
@@ -93,6 +111,30 @@ mod tests {
         violated(&check(&Judged::new(&log)));
         let Verdict::Violation(second) = second_opinion(&log) else { panic!("the search saw nothing") };
         assert!(second.operations.contains(&2), "{second:?}");
+    }
+
+    #[test]
+    fn what_a_transaction_reads_of_the_past_is_not_held_against_the_present() {
+        let mut log = quiet();
+        put(&mut log, (1, 2), "a", "1", 2);
+        put(&mut log, (10, 20), "a", "2", 3);
+        let past = Action::Get(Get { key: "a".into(), revision: 2, ..Get::default() });
+        let write = Action::Put(Put { key: "a".into(), value: "3".into() });
+        let old = Kv { key: "a".into(), value: "1".into(), mod_revision: 2, ..Kv::default() };
+        let results = vec![Answer::Get(Found { kvs: vec![old], count: Some(1) }), Answer::Put];
+        log.history.operations.push(Operation {
+            client: 9,
+            member: None,
+            call: 30_000_000,
+            ret: Some(31_000_000),
+            input: Input::Txn(Txn { compare: Vec::new(), then: vec![past, write], otherwise: Vec::new() }),
+            outcome: Outcome::Ok { revision: 4, result: Answer::Txn { succeeded: true, results } },
+        });
+        let ledger = [("1", 2, 1), ("2", 3, 2), ("3", 4, 3)];
+        let ledger =
+            ledger.map(|(value, revision, version)| event(EventKind::Put, "a", value, revision, version));
+        ends_with(&mut log, ledger.to_vec());
+        assert_eq!(check(&Judged::new(&log)), Finding::Ok);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What watchers saw is what happened (etcd: API guarantees, watch): ordered, unique, atomic, reliable,
-//! resumable, with the right contents.
+//! resumable, bookmarkable, with the right contents and without what was to be left out.
 //!
 //! Each stream is compared with the ledger, which a watch over everything tells after the storm, and with
 //! itself. A watcher's last stream, left open until the very end, must have delivered all there was when
@@ -8,10 +8,13 @@
 //! Does not see a mistake that the ledger shares; the ledger itself is compared with what clients did by
 //! `durability` and `linearizable`.
 
-use super::{Finding, Judged, Violation};
+use super::{Finding, Judged, Violation, from_history};
 use crate::clients::KV_PREFIX;
-use crate::record::{FinalState, RunLog, WatchRecord};
-use seatrial_types::Event;
+use crate::format::spec::Without;
+use crate::record::{FinalState, RunLog, WatchRecord, nanos};
+use seatrial_history::watch::{Delivery, WatchEvent, Watched, bookmarkable, content, filter};
+use seatrial_history::{Blob, Replay};
+use seatrial_types::{Event, EventKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -33,7 +36,72 @@ pub(super) fn check(judged: &Judged<'_>) -> Finding {
             return Finding::Violation(violation);
         }
     }
+    if let Ok(explained) = &judged.explained {
+        for watch in &log.watches {
+            if let Some(finding) = against_replay(watch, &explained.replay) {
+                return finding;
+            }
+        }
+    }
     last_streams(log, &ledger)
+}
+
+/// What the history's rules for watches see: filters, versions before a change, progress.
+fn against_replay(watch: &WatchRecord, replay: &Replay) -> Option<Finding> {
+    let watched = watched(watch)?;
+    let rules = filter(&watched)
+        .and_then(|()| content(&watched, replay))
+        .and_then(|()| bookmarkable(&watched, replay));
+    rules.err().map(|violation| {
+        let Finding::Violation(found) = from_history(&violation) else { unreachable!("it is a violation") };
+        Finding::Violation(Violation { member: Some(watch.member), ..found })
+    })
+}
+
+/// In the history's words. `None` where the watch was never answered.
+fn watched(watch: &WatchRecord) -> Option<Watched> {
+    let start_revision = match (watch.start_revision, watch.created_revision) {
+        (_, None) => return None,
+        (0, Some(created)) => created + 1,
+        (start, _) => start,
+    };
+    let key = Blob::from(KV_PREFIX);
+    let deliveries = watch.batches.iter().map(|batch| Delivery {
+        at: nanos(batch.at),
+        progress: batch.events.is_empty(),
+        revision: batch.header_revision,
+        fragment: batch.fragment,
+        events: batch.events.iter().map(told).collect(),
+    });
+    Some(Watched {
+        name: format!("the watch of client {} at member {}", watch.client, watch.member),
+        end: Some(key.prefix_end()),
+        key,
+        start_revision,
+        no_put: watch.without == Without::Puts,
+        no_delete: watch.without == Without::Deletes,
+        prev_kv: watch.prev_kv,
+        complete_to: 0,
+        deliveries: deliveries.collect(),
+    })
+}
+
+fn told(event: &Event) -> WatchEvent {
+    WatchEvent {
+        key: Blob(event.kv.key.clone()),
+        revision: event.kv.mod_revision.0,
+        kv: (event.kind == EventKind::Put).then(|| (&event.kv).into()),
+        prev: event.prev_kv.as_ref().map(Into::into),
+    }
+}
+
+/// Whether the watch asked to hear of this.
+fn is_wanted(watch: &WatchRecord, event: &Event) -> bool {
+    match watch.without {
+        Without::Nothing => true,
+        Without::Puts => event.kind != EventKind::Put,
+        Without::Deletes => event.kind != EventKind::Delete,
+    }
 }
 
 fn wrong(watch: &WatchRecord, at: Duration, what: String) -> Violation {
@@ -101,7 +169,7 @@ fn against_ledger(watch: &WatchRecord, last: &FinalState, ledger: &[&Event]) -> 
     let mut known = BTreeSet::new();
     for event in ledger {
         let revision = event.kv.mod_revision.0;
-        if revision < from.max(last.ledger_from) || revision > until {
+        if revision < from.max(last.ledger_from) || revision > until || !is_wanted(watch, event) {
             continue;
         }
         let key = String::from_utf8_lossy(&event.kv.key).into_owned();
@@ -166,7 +234,7 @@ fn last_streams(log: &RunLog, ledger: &[&Event]) -> Finding {
         let until = until.unwrap_or(0);
         let left_out = ledger.iter().find(|event| {
             let revision = event.kv.mod_revision.0;
-            revision >= from && revision > until && revision <= settled
+            revision >= from && revision > until && revision <= settled && is_wanted(watch, event)
         });
         if let Some(event) = left_out {
             let what = format!(
@@ -185,7 +253,7 @@ mod tests {
     use super::super::testing::{at, ends_with, event, quiet, violated};
     use super::*;
     use crate::record::WatchBatch;
-    use seatrial_types::{EventKind, MemberId};
+    use seatrial_types::MemberId;
 
     fn change(revision: i64) -> Event {
         event(EventKind::Put, "k1", &revision.to_string(), revision, revision - 1)
@@ -204,6 +272,8 @@ mod tests {
             created_revision: Some(1),
             created_at: Some(at(2)),
             cancelled: None,
+            prev_kv: false,
+            without: Without::Nothing,
             batches: batches
                 .iter()
                 .enumerate()
@@ -245,6 +315,39 @@ mod tests {
         half.kv.key = "k2".into();
         log.watches[0].batches[1].events.push(half);
         assert!(violated(&found(&log)).contains("in two parts"));
+    }
+
+    /// The same run, whose history tells of the three changes: the rules that need a replay can judge.
+    fn explained(batches: &[&[i64]]) -> RunLog {
+        let mut log = watched(batches);
+        for revision in 2..=4_i64 {
+            let at = 2 * revision.unsigned_abs();
+            super::super::testing::put(&mut log, (at, at + 1), "k1", &revision.to_string(), revision);
+        }
+        assert!(Judged::new(&log).explained.is_ok(), "the history explains itself");
+        log
+    }
+
+    #[test]
+    fn progress_that_runs_ahead_is_a_violation_and_progress_in_step_is_none() {
+        let mut log = explained(&[&[2], &[], &[3, 4]]);
+        log.watches[0].batches[1].header_revision = 2;
+        assert_eq!(found(&log), Finding::Ok);
+        log.watches[0].batches[1].header_revision = 4;
+        assert!(violated(&found(&log)).contains("had not come"));
+    }
+
+    #[test]
+    fn a_wrong_version_before_and_an_unwanted_change_are_violations() {
+        let mut log = explained(&[&[2], &[3]]);
+        log.watches[0].prev_kv = true;
+        assert!(violated(&found(&log)).contains("before it"), "the version before is missing");
+        log.watches[0].batches[1].events[0].prev_kv = Some(change(2).kv);
+        assert_eq!(found(&log), Finding::Ok);
+        log.watches[0].without = Without::Puts;
+        assert!(
+            violated(&found(&log)).contains("left out") || violated(&found(&log)).contains("never happened")
+        );
     }
 
     #[test]

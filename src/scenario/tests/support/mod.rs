@@ -463,6 +463,9 @@ impl Watch for FakeWatch {
             self.fake.sleep(now + Duration::from_millis(50)).await;
         }
     }
+
+    // It tells everything at once, so there is no progress to speak of.
+    fn ask_progress(&mut self) {}
 }
 
 impl Theatre for Fake {

@@ -539,6 +539,18 @@ impl<D: Disk> Backend for RedbBackend<D> {
     }
 }
 
+impl<D: Disk> RedbCommitter<D> {
+    /// Only with a planted bug: writes the applied index of a batch ahead of its rows.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn commit_state_ahead(&mut self, batch: &Batch) -> Result<(), BackendError> {
+        let state = batch.rows.iter().filter(|((table, _), _)| *table == Table::State);
+        let rows = state.map(|((table, key), value)| (*table, key, value.as_ref()));
+        self.db.write(rows, self.options.quick_repair)
+    }
+}
+
 impl<D: Disk> Commit for RedbCommitter<D> {
     fn commit(&mut self, batch: &Batch) -> Result<BatchId, BackendError> {
         assert!(batch.id.0 == self.last.0 + 1, "batch {} after {}", batch.id.0, self.last.0);

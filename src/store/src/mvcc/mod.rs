@@ -16,6 +16,7 @@ use crate::backend::{Backend, BackendError, Table};
 use crate::lease::Leases;
 use bytes::Bytes;
 use index::KeyIndex;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     DeleteRangeRequest, DeleteRangeResponse, Header, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
@@ -82,6 +83,10 @@ impl Writing {
 impl<B: Backend> Mvcc<B> {
     /// Rebuilds the index from the backend and attaches keys to their leases.
     pub(crate) fn open(backend: B, counters: Counters, leases: &mut Leases) -> Result<Self, BackendError> {
+        let mut counters = counters;
+        if is_planted(Planted::D09) {
+            counters = Counters { revision: counters.revision, ..Counters::default() };
+        }
         let Counters { revision, compacted, finished } = counters;
         let index = KeyIndex::default();
         let mut mvcc = Self { backend, index, revision, compacted, finished, cursor: None };

@@ -2,6 +2,7 @@
 
 use super::{Failure, Mvcc};
 use crate::backend::{Backend, BackendError};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{Header, RangeRequest, RangeResponse, SortOrder, SortTarget};
 use seatrial_types::{Error, KeyValue, Revision};
 use std::cmp::Ordering;
@@ -52,10 +53,16 @@ impl<B: Backend> Mvcc<B> {
             return Err(Error::FutureRevision);
         }
         let revision = if wanted.0 <= 0 { newest } else { wanted };
-        if revision < self.compacted {
+        if revision < self.oldest() {
             return Err(Error::Compacted);
         }
         Ok(revision)
+    }
+
+    /// The oldest revision that may be read. Every member must say the same at the same entry of the log, so this
+    /// may not depend on how far it has come with removing rows.
+    pub(super) fn oldest(&self) -> Revision {
+        if is_planted(Planted::D11) { self.finished } else { self.compacted }
     }
 
     /// The versions that may be in the answer, in order of key, and how many keys the range has.

@@ -117,7 +117,7 @@ impl<B: Backend> Mvcc<B> {
                 TxnOp::Range(range) if range.revision > self.revision => {
                     return Err(Error::FutureRevision.into());
                 }
-                TxnOp::Range(range) if range.revision.0 != 0 && range.revision < self.compacted => {
+                TxnOp::Range(range) if range.revision.0 != 0 && range.revision < self.oldest() => {
                     return Err(Error::Compacted.into());
                 }
                 TxnOp::Txn(inner) => self.check_ranges(inner, nested.next().expect(NESTED))?,

@@ -12,6 +12,7 @@ mod recover;
 
 use bytes::Bytes;
 use format::{HEADER_BYTES, Header};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{ClusterId, LogIndex, MemberId, Term};
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::collections::VecDeque;
@@ -432,7 +433,11 @@ impl<D: Disk> Wal<D> {
     pub fn sync(&mut self) -> Result<(), WalError> {
         self.usable()?;
         if self.synced < self.offset {
-            self.file.sync().map_err(|error| self.poison("syncing the log", &error))?;
+            let mut synced = self.file.sync();
+            if synced.is_err() && is_planted(Planted::D04) {
+                synced = self.file.sync();
+            }
+            synced.map_err(|error| self.poison("syncing the log", &error))?;
             self.synced = self.offset;
         }
         Ok(())

@@ -399,7 +399,27 @@ fn find<D: Disk>(disk: &D, options: &WalOptions) -> Result<Vec<Found>, WalError>
     }
     disk.sync_dir(WAL_DIR).map_err(dir_fail)?;
     files.sort_by_key(|file| file.seq);
+    if let Some(last) = files.last() {
+        write_again(disk, &last.name)?;
+    }
     Ok(files)
+}
+
+/// Writes what is in the newest segment once more, and syncs. A sync that failed may have left pages in the page
+/// cache which count as written and are not: read back they look well, no further sync writes them, and a power loss
+/// takes them away. Older segments were synced with success before a newer one was made.
+fn write_again<D: Disk>(disk: &D, name: &str) -> Result<(), WalError> {
+    let content = load(disk, name)?;
+    if !content.holes.is_empty() {
+        // What cannot be read is damage, and is told as such; nothing is written over it.
+        return Ok(());
+    }
+    let path = format!("{WAL_DIR}/{name}");
+    let fail = |error: io::Error| WalError::io(format!("writing {path} again"), &error);
+    let used = usize::try_from(content.used_end()).expect("it was read into memory");
+    let file = disk.open(&path, OpenMode::Existing).map_err(fail)?;
+    file.write_at(0, &content.bytes[..used]).map_err(fail)?;
+    file.sync().map_err(fail)
 }
 
 fn load<D: Disk>(disk: &D, name: &str) -> Result<Content, WalError> {

@@ -11,6 +11,7 @@ use crate::backend::{Backend, BackendError};
 use crate::mvcc::Mvcc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
 use seatrial_types::watch::{StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, Event, EventKind, KeyRange, KeyValue, Revision};
@@ -72,7 +73,8 @@ impl Watcher {
             EventKind::Put => self.without_puts,
             EventKind::Delete => self.without_deletes,
         };
-        !is_filtered && event.kv.mod_revision >= self.next && self.range.contains(&event.kv.key)
+        let is_due = event.kv.mod_revision >= self.next || is_planted(Planted::W02);
+        !is_filtered && is_due && self.range.contains(&event.kv.key)
     }
 }
 
@@ -326,7 +328,8 @@ impl WatchHub {
     /// still to come on it.
     fn tell_progress(&mut self, stream: StreamId, revision: Revision) -> Option<Output> {
         let found = self.stream(stream);
-        if !found.progress_wanted || !found.behind.is_empty() {
+        let is_behind = !found.behind.is_empty() && !is_planted(Planted::W01);
+        if !found.progress_wanted || is_behind {
             return None;
         }
         found.progress_wanted = false;
@@ -407,6 +410,9 @@ impl WatchHub {
         let mut out = Vec::new();
         for (name, positions) in wanted {
             if self.stream(name.0).credit == 0 {
+                if is_planted(Planted::W03) {
+                    continue;
+                }
                 self.fall_behind(name, revision);
             } else {
                 self.tell(name, events, &positions, revision, &mut before, &mut out)?;
@@ -443,6 +449,10 @@ impl WatchHub {
                 out.push((name.0, WatchResponse { fragment: true, ..full }));
                 bytes = 0;
             }
+            if is_planted(Planted::W06) && !response.events.is_empty() {
+                let next = answer(name.1, revision);
+                out.push((name.0, std::mem::replace(&mut response, next)));
+            }
             bytes += event_bytes;
             response.events.push(event);
         }
@@ -463,10 +473,11 @@ impl WatchHub {
                 if !watcher.progress_notify {
                     continue;
                 }
-                let is_due = watcher.is_quiet && watcher.place == Place::Synced && stream.credit > 0;
+                let is_in_step = watcher.place == Place::Synced && stream.credit > 0;
+                let is_due = watcher.is_quiet && (is_in_step || is_planted(Planted::W01));
                 stream.watchers.get_mut(&watch).expect("just seen").is_quiet = true;
                 if is_due {
-                    stream.credit -= 1;
+                    stream.credit = stream.credit.saturating_sub(1);
                     out.push((id, answer(watch, mvcc.revision())));
                 }
             }

@@ -413,8 +413,13 @@ impl DiskFile for FaultFile {
         }
         drop(state);
         self.change(|inode| {
-            inode.durable = inode.cache.clone();
-            inode.pending.clear();
+            // Only what is still to be written: what an earlier failed sync dropped stays in the cache alone.
+            inode.durable.resize(inode.cache.len(), 0);
+            for (sector, content) in std::mem::take(&mut inode.pending) {
+                let start = sector * SECTOR;
+                let end = (start + content.len()).min(inode.durable.len());
+                inode.durable[start..end].copy_from_slice(&content[..end - start]);
+            }
         })
     }
 
