@@ -239,6 +239,49 @@ fn a_failed_sync_is_an_error_and_stays_one() {
 }
 
 #[test]
+fn a_database_whose_sync_failed_is_durable_once_it_is_open_again() {
+    for commits in 1..6 {
+        for seed in 0..12 {
+            let disk = FaultDisk::new();
+            let (mut backend, mut committer) = open(&disk).unwrap();
+            let fill = |backend: &mut RedbBackend<FaultDisk>, round: usize| {
+                for i in 0..40 {
+                    let key = format!("k{}", (i * 7 + round) % 50);
+                    backend.put(Table::Kv, key.into(), vec![round as u8; 300].into());
+                }
+                backend.seal().unwrap()
+            };
+            for round in 0..3 {
+                let batch = fill(&mut backend, round);
+                committer.commit(&batch).unwrap();
+                backend.committed(batch.id).unwrap();
+            }
+            disk.fail_syncs(true);
+            let batch = fill(&mut backend, 3);
+            committer.commit(&batch).unwrap_err();
+            disk.fail_syncs(false);
+            drop((backend, committer));
+            // The process starts anew on the same machine, and goes on for a while.
+            let disk = disk.kill();
+            let (mut backend, mut committer) = open(&disk).unwrap();
+            for round in 4..4 + commits {
+                let batch = fill(&mut backend, round);
+                committer.commit(&batch).unwrap();
+                backend.committed(batch.id).unwrap();
+            }
+            let want = backend.scan(Table::Kv, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+            let after = disk.power_loss(&mut Rng(seed));
+            let (backend, _) = open(&after).unwrap_or_else(|error| {
+                panic!("{commits} commits after the failed one, seed {seed}: {error}");
+            });
+            let got = backend.scan(Table::Kv, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+            assert!(got == want, "{commits} commits after the failed one, seed {seed}");
+            assert!(!after.files("db").iter().any(|path| path.ends_with("UNSURE")));
+        }
+    }
+}
+
+#[test]
 fn a_crash_at_any_moment_of_the_first_start_leaves_nothing_in_the_way_of_the_second() {
     for fuse in 0..80 {
         for seed in 0..12 {

@@ -20,6 +20,10 @@ use std::sync::{Arc, Mutex};
 const CURRENT: &str = "CURRENT";
 const CURRENT_NEW: &str = "CURRENT.new";
 const FIRST: &str = "first.redb";
+/// There after a sync of a database file has failed. Never synced itself: it must live as long as the page cache.
+const UNSURE: &str = "UNSURE";
+/// How much of a database file is written again at once.
+const REWRITE_BYTES: u64 = 1 << 20;
 const STAGING_FLUSH_BYTES: usize = 4 << 20;
 
 type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -54,33 +58,41 @@ impl Default for RedbOptions {
 }
 
 /// A file of the world as redb wants it.
-struct RedbFile<F>(Arc<F>);
+struct RedbFile<D: Disk> {
+    file: Arc<D::File>,
+    disk: D,
+    /// Where to leave word of a failed sync.
+    mark: String,
+}
 
-impl<F> fmt::Debug for RedbFile<F> {
+impl<D: Disk> fmt::Debug for RedbFile<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RedbFile")
     }
 }
 
-impl<F: DiskFile> StorageBackend for RedbFile<F> {
+impl<D: Disk> StorageBackend for RedbFile<D> {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, out)
+        self.file.read_at(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.file.sync().inspect_err(|_| {
+            // Nothing better can be done where even this fails: the first error is told in any case.
+            let _ = self.disk.open(&self.mark, OpenMode::Create);
+        })
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, data)
+        self.file.write_at(offset, data)
     }
 }
 
@@ -121,7 +133,8 @@ impl<F: DiskFile> Db<F> {
         if is_new && mode == OpenMode::Existing {
             return Err(BackendError::damaged(format!("{path} is empty")));
         }
-        let adapter = RedbFile(file.clone());
+        let mark = format!("{}/{UNSURE}", options.dir);
+        let adapter = RedbFile { file: file.clone(), disk: disk.clone(), mark };
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
         // redb takes the words of its header on trust: a file altered behind its back may make it panic.
@@ -326,6 +339,33 @@ fn remove<D: Disk>(disk: &D, path: &str) -> Result<(), BackendError> {
     }
 }
 
+/// After a failed sync the page cache shows what the disk may not have: pages that count as written, so that no later
+/// sync writes them, until a power loss takes them away from under what was built on them. So all of it is written
+/// once more. A crash meanwhile leaves what the crash at the failed commit would have left: the state before, or after.
+fn write_again<D: Disk>(disk: &D, options: &RedbOptions, name: &str) -> Result<(), BackendError> {
+    let mark = format!("{}/{UNSURE}", options.dir);
+    match disk.open(&mark, OpenMode::Existing) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BackendError::io(format!("opening {mark}"), &error)),
+    }
+    let path = format!("{}/{name}", options.dir);
+    let error = |error: io::Error| BackendError::io(format!("writing {path} again"), &error);
+    let file = disk.open(&path, OpenMode::Existing).map_err(error)?;
+    let length = file.len().map_err(error)?;
+    let mut buffer = Vec::new();
+    let mut offset = 0;
+    while offset < length {
+        buffer.resize((length - offset).min(REWRITE_BYTES) as usize, 0);
+        file.read_at(offset, &mut buffer).map_err(error)?;
+        file.write_at(offset, &buffer).map_err(error)?;
+        offset += buffer.len() as u64;
+    }
+    file.sync().map_err(error)?;
+    remove(disk, &mark)?;
+    disk.sync_dir(&options.dir).map_err(error)
+}
+
 impl<D: Disk> RedbBackend<D> {
     /// Opens the database in the options' folder, making it where there is none. Files left over from a crash
     /// are removed.
@@ -347,7 +387,10 @@ impl<D: Disk> RedbBackend<D> {
             }
         }
         let db = match &current {
-            Some(name) => Db::open(&disk, &options, name, OpenMode::Existing)?,
+            Some(name) => {
+                write_again(&disk, &options, name)?;
+                Db::open(&disk, &options, name, OpenMode::Existing)?
+            }
             None => {
                 let db = Db::open(&disk, &options, FIRST, OpenMode::CreateNew)?;
                 write_current(&disk, &options, FIRST)?;
