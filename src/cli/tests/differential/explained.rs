@@ -9,14 +9,14 @@ pub(crate) fn explained(step: &Step, theirs: &str, ours: &str) -> Option<&'stati
             if (!(0..3).contains(&range.sort_order) || !(0..5).contains(&range.sort_target))
                 && ours == "InvalidArgument: etcdserver: invalid sort option" =>
         {
-            Some("an order of sorting that does not exist is refused, as etcd does since 3.4.26 and 3.5.9")
+            Some("an order of sorting that does not exist is refused, as later versions of etcd do")
         }
         Step::HashKv(_)
             if theirs == "OutOfRange: etcdserver: mvcc: required revision has been compacted"
                 && ours.starts_with("HashKvResponse") =>
         {
             Some(
-                "the revision of the compaction itself has a sum, as in etcd since 3.6: members are compared there",
+                "the revision of the compaction itself has a sum, as in etcd since 3.5.10: members are compared there",
             )
         }
         _ => None,

@@ -61,8 +61,7 @@ impl Default for RedbOptions {
 struct RedbFile<D: Disk> {
     file: Arc<D::File>,
     disk: D,
-    /// Where to leave word of a failed sync.
-    mark: String,
+    dir: String,
 }
 
 impl<D: Disk> fmt::Debug for RedbFile<D> {
@@ -85,15 +84,20 @@ impl<D: Disk> StorageBackend for RedbFile<D> {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.file.sync().inspect_err(|_| {
-            // Nothing better can be done where even this fails: the first error is told in any case.
-            let _ = self.disk.open(&self.mark, OpenMode::Create);
-        })
+        sync_or_mark(&self.disk, &self.dir, &*self.file)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.file.write_at(offset, data)
     }
+}
+
+/// Syncs a database file; a failure leaves word for the next start.
+fn sync_or_mark<D: Disk>(disk: &D, dir: &str, file: &D::File) -> io::Result<()> {
+    file.sync().inspect_err(|_| {
+        // Nothing better can be done where even this fails: the first error is told in any case.
+        let _ = disk.open(&format!("{dir}/{UNSURE}"), OpenMode::Create);
+    })
 }
 
 /// An open database file.
@@ -133,8 +137,7 @@ impl<F: DiskFile> Db<F> {
         if is_new && mode == OpenMode::Existing {
             return Err(BackendError::damaged(format!("{path} is empty")));
         }
-        let mark = format!("{}/{UNSURE}", options.dir);
-        let adapter = RedbFile { file: file.clone(), disk: disk.clone(), mark };
+        let adapter = RedbFile { file: file.clone(), disk: disk.clone(), dir: options.dir.clone() };
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
         // redb takes the words of its header on trust: a file altered behind its back may make it panic.
@@ -397,7 +400,7 @@ impl<D: Disk> RedbBackend<D> {
                 db
             }
         };
-        db.file.sync().map_err(error)?;
+        sync_or_mark(&disk, &dir, &db.file).map_err(error)?;
         let staged = Staged::default();
         let committer = RedbCommitter {
             disk: disk.clone(),
