@@ -254,11 +254,30 @@ fn a_watch_from_a_compacted_revision_is_created_and_then_cancelled() {
     let told = create(&mut store, "k", 3);
     assert!(told[0].created && !told[0].canceled, "{told:?}");
     assert!(told[1].canceled && told[1].compact_revision == Revision(4), "{told:?}");
+    // So is one from before the first revision, as in etcd.
+    let told = create(&mut store, "k", -1);
+    assert!(told[1].canceled && told[1].compact_revision == Revision(4), "{told:?}");
     // The compacted revision itself can be watched from, as in etcd.
     assert_eq!(create(&mut store, "k", 4).len(), 1);
     let events = store.watch_step(100).unwrap().remove(0).1.events;
     let revisions: Vec<i64> = events.iter().map(|event| event.kv.mod_revision.0).collect();
     assert_eq!(revisions, [4, 5, 6]);
+}
+
+#[test]
+fn what_creates_a_key_has_nothing_before_it_though_its_transaction_deleted_the_key_first() {
+    use seatrial_types::request::{DeleteRangeRequest, TxnOp, TxnRequest};
+    let mut store = store();
+    put(&mut store, "k");
+    let create = WatchCreate { range: KeyRange::single("k"), prev_kv: true, ..WatchCreate::default() };
+    store.watch(StreamId(1), WatchRequest::Create(create)).unwrap();
+    let delete = DeleteRangeRequest { range: KeyRange::single("k"), prev_kv: false };
+    let again = PutRequest { key: "k".into(), ..PutRequest::default() };
+    let success = vec![TxnOp::DeleteRange(delete), TxnOp::Put(again)];
+    let command = Command::Txn(TxnRequest { success, ..TxnRequest::default() });
+    let told = store.apply(store.applied().next(), Term(1), &command, Duration::ZERO).unwrap().watch;
+    let before: Vec<bool> = told[0].1.events.iter().map(|event| event.prev_kv.is_some()).collect();
+    assert_eq!(before, [true, false], "{told:?}");
 }
 
 #[test]
