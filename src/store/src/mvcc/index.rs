@@ -1,11 +1,9 @@
 //! Which versions each key has, in memory: every read begins here.
 
+use super::counted::{Counted, CountedMap};
 use super::record::At;
 use bytes::Bytes;
-use imbl::OrdMap;
-use imbl::ordmap;
 use seatrial_types::{KeyRange, Revision};
-use std::ops::Bound;
 
 /// One change of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,6 +84,13 @@ impl History {
     }
 }
 
+/// The keys that count are those that live now.
+impl Counted for History {
+    fn counts(&self) -> bool {
+        self.version > 0
+    }
+}
+
 /// What one step of a compaction took out.
 pub(super) struct Removed {
     pub(super) rows: Vec<At>,
@@ -96,43 +101,47 @@ pub(super) struct Removed {
 /// Every key that has a version, and its changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct KeyIndex {
-    keys: OrdMap<Bytes, History>,
+    keys: CountedMap<History>,
 }
 
 impl KeyIndex {
     /// Adds a version; says when the key was created and which version this is.
     pub(super) fn put(&mut self, key: &Bytes, at: At) -> (Revision, i64) {
         let change = Change { at, is_tombstone: false };
-        if let Some(history) = self.keys.get_mut(key) {
+        let added = self.keys.update(key, |history| {
             if history.version == 0 {
                 history.created = at.main;
             }
             history.version += 1;
             history.changes.push(change);
-            return (history.created, history.version);
-        }
-        self.insert_new(key, change, at.main, 1);
-        (at.main, 1)
+            (history.created, history.version)
+        });
+        added.unwrap_or_else(|| {
+            self.insert_new(key, change, at.main, 1);
+            (at.main, 1)
+        })
     }
 
     /// Adds a deletion. The key must be live.
     pub(super) fn delete(&mut self, key: &Bytes, at: At) {
-        let history = self.keys.get_mut(key).expect("only live keys are deleted");
-        assert!(history.version > 0, "a key that is deleted already is deleted again at {at:?}");
-        history.version = 0;
-        history.changes.push(Change { at, is_tombstone: true });
+        let deleted = self.keys.update(key, |history| {
+            assert!(history.version > 0, "a key that is deleted already is deleted again at {at:?}");
+            history.version = 0;
+            history.changes.push(Change { at, is_tombstone: true });
+        });
+        deleted.expect("only live keys are deleted");
     }
 
     /// Adds a change as it stands in the backend.
     pub(super) fn restore(&mut self, key: &Bytes, at: At, created: Revision, version: i64) {
         let change = Change { at, is_tombstone: version == 0 };
-        match self.keys.get_mut(key) {
-            Some(history) => {
-                history.changes.push(change);
-                history.version = version;
-                history.created = created;
-            }
-            None => self.insert_new(key, change, created, version),
+        let restored = self.keys.update(key, |history| {
+            history.changes.push(change);
+            history.version = version;
+            history.created = created;
+        });
+        if restored.is_none() {
+            self.insert_new(key, change, created, version);
         }
     }
 
@@ -150,22 +159,21 @@ impl KeyIndex {
     /// Keys of a range that are live at a revision, in order.
     pub(super) fn range(&self, range: &KeyRange, revision: Revision) -> impl Iterator<Item = (&Bytes, At)> {
         let single = range.is_single().then(|| self.keys.get_key_value(&range.key)).flatten();
-        let many = (!range.is_single()).then(|| self.span(range)).flatten();
+        let many = (!range.is_single()).then(|| {
+            let (start, end) = range.bounds();
+            self.keys.range(Some(&start), end)
+        });
         let all = single.into_iter().chain(many.into_iter().flatten());
         all.filter_map(move |(key, history)| Some((key, history.live_at(revision)?)))
     }
 
-    fn span(
-        &self,
-        range: &KeyRange,
-    ) -> Option<ordmap::RangedIter<'_, Bytes, History, imbl::shared_ptr::DefaultSharedPtr>> {
-        let (start, end) = range.bounds();
-        // The map's own range panics where the end comes first.
-        if end.as_ref().is_some_and(|end| *end <= start) {
-            return None;
+    /// How many keys of a range are live now. Takes the time of a lookup, whatever the range.
+    pub(super) fn count_now(&self, range: &KeyRange) -> usize {
+        if range.is_single() {
+            return usize::from(self.keys.get(&range.key).is_some_and(Counted::counts));
         }
-        let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-        Some(self.keys.range((Bound::Included(start), end)))
+        let (start, end) = range.bounds();
+        self.keys.count(&start, end.as_deref())
     }
 
     /// Whether a row at or below the compacted revision is kept by the compaction.
@@ -179,11 +187,10 @@ impl KeyIndex {
     /// Takes out what the compaction makes needless, from `from` on, looking at no more than `budget` keys and
     /// stopping once so many rows went.
     pub(super) fn compact(&mut self, from: Option<&Bytes>, compacted: Revision, budget: usize) -> Removed {
-        let start = from.map_or(Bound::Unbounded, |key| Bound::Included(key.clone()));
         let mut rows = Vec::new();
         let mut shrunk = Vec::new();
         let mut next = None;
-        for (looked_at, (key, history)) in self.keys.range((start, Bound::Unbounded)).enumerate() {
+        for (looked_at, (key, history)) in self.keys.range(from.map(AsRef::as_ref), None).enumerate() {
             if looked_at >= budget.max(1) || rows.len() >= budget.max(1) {
                 next = Some(key.clone());
                 break;
@@ -195,11 +202,11 @@ impl KeyIndex {
             }
         }
         for (key, needless) in shrunk {
-            let history = self.keys.get_mut(&key).expect("just seen");
-            if needless == history.changes.all().len() {
+            let is_gone = needless == self.keys.get(&key).expect("just seen").changes.all().len();
+            if is_gone {
                 self.keys.remove(&key);
             } else {
-                history.changes.drop_front(needless);
+                self.keys.update(&key, |history| history.changes.drop_front(needless));
             }
         }
         Removed { rows, next }

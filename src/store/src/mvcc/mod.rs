@@ -5,6 +5,7 @@
 //! rebuilt when the store is opened.
 
 mod compact;
+mod counted;
 mod index;
 mod range;
 mod record;

@@ -25,10 +25,13 @@ impl<B: Backend> Mvcc<B> {
         let revision = self.readable(request.revision, newest)?;
         let header = Header { revision: newest, ..Header::default() };
         if request.count_only {
-            let count = self.index.range(&request.range, revision).count() as i64;
+            let count = match self.count_now(request, revision, newest) {
+                Some(count) => count,
+                None => self.index.range(&request.range, revision).count() as i64,
+            };
             return Ok(RangeResponse { header, count, ..RangeResponse::default() });
         }
-        let (mut kvs, count) = self.fetch(request, revision)?;
+        let (mut kvs, count) = self.fetch(request, revision, newest)?;
         kvs.retain(|kv| passes(kv, request));
         sort(&mut kvs, request);
         let mut more = false;
@@ -70,6 +73,7 @@ impl<B: Backend> Mvcc<B> {
         &self,
         request: &RangeRequest,
         revision: Revision,
+        newest: Revision,
     ) -> Result<(Vec<KeyValue>, i64), BackendError> {
         // A sort by something else than the key, asked for without an order, sorts only what the limit let
         // through: etcd's way, kept because clients may see it.
@@ -89,14 +93,23 @@ impl<B: Backend> Mvcc<B> {
             _ => usize::MAX,
         };
         let mut kvs = Vec::new();
+        let known = self.count_now(request, revision, newest);
         let mut count = 0;
         for (_, at) in self.index.range(&request.range, revision) {
             count += 1;
             if kvs.len() < limit {
                 kvs.push(self.load(at)?.kv);
+            } else if known.is_some() {
+                break;
             }
         }
-        Ok((kvs, count))
+        Ok((kvs, known.unwrap_or(count)))
+    }
+
+    /// How many keys the range has, where that is known without walking it: the index counts what lives now, and what
+    /// lived at an older revision must be looked for.
+    fn count_now(&self, request: &RangeRequest, revision: Revision, newest: Revision) -> Option<i64> {
+        (revision == newest).then(|| self.index.count_now(&request.range) as i64)
     }
 }
 
