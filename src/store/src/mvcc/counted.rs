@@ -239,10 +239,9 @@ impl<V: Counted> CountedMap<V> {
         }
     }
 
-    /// Changes the value of a key and returns what `change` does; `None` where there is no such key.
+    /// Changes the value of a key and returns what `change` does; `None` where there is no such key. Its path
+    /// is copied even then where it is shared: whoever misses the key is about to insert it.
     pub(super) fn update<R>(&mut self, key: &[u8], change: impl FnOnce(&mut V) -> R) -> Option<R> {
-        // Asked first, so that a key that is not there copies no nodes.
-        self.get(key)?;
         Arc::make_mut(&mut self.root).update(key, change).map(|(result, _)| result)
     }
 
