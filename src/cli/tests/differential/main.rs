@@ -16,6 +16,8 @@ mod generate;
 mod servers;
 mod shrink;
 mod side;
+#[path = "../support/mod.rs"]
+mod support;
 mod watches;
 
 use episode::{Difference, Tally};

@@ -1,6 +1,7 @@
 //! Accepting client connections: gRPC and HTTP/1.1 on one port.
 
 mod auth;
+mod authority;
 mod background;
 mod deadline;
 mod dispatch;
@@ -216,10 +217,11 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             }
         };
         let Some((stream, protocol, name)) = opened else { return };
-        let io = TokioIo::new(stream);
         let ended = match protocol {
-            Protocol::Http2 => self.serve_http2(io, name, phases).await,
-            Protocol::Http1 => self.serve_http1(io, name, phases).await,
+            Protocol::Http2 => {
+                self.serve_http2(TokioIo::new(authority::Righted::new(stream)), name, phases).await
+            }
+            Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, phases).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");
