@@ -280,6 +280,42 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
     }
 }
 
+/// For the fuzz targets: everything that is read from a peer's stream, with the sum of the first frame put right.
+#[doc(hidden)]
+pub fn fuzz_peer(bytes: &[u8]) {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    /// Bytes in memory are never waited for.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+    let mut buffer = Vec::new();
+    let _ = now(read_frame::<PeerMessage, _>(&mut &*bytes, &mut buffer));
+    let mut framed = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    framed.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    framed.extend_from_slice(bytes);
+    if let Some(Ok(message)) = now(read_frame::<PeerMessage, _>(&mut &*framed, &mut buffer)) {
+        let mut written = Vec::new();
+        encode_frame(&message, &mut written);
+        let again: PeerMessage = now(read_frame(&mut &*written, &mut buffer))
+            .expect("bytes in memory are never waited for")
+            .expect("what was written can be read");
+        assert_eq!(again, message, "a message changed on its way through bytes");
+    }
+    let _ = now(read_frame::<Hello, _>(&mut &*framed, &mut buffer));
+    let _ = now(read_frame::<Welcome, _>(&mut &*framed, &mut buffer));
+    let _ = now(read_frame::<Cluster, _>(&mut &*framed, &mut buffer));
+    // How a connection begins.
+    let mut stream = std::io::Cursor::new([&MAGIC[..], &framed].concat());
+    if let Some(Ok(Opening::Peer)) = now(opening(&mut stream)) {
+        let _ = now(welcome(&mut stream, ClusterId(1), MemberId(1), |_| false));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -162,6 +162,7 @@ impl<B: Backend> Member<B> {
             tokens: super::auth::Tokens::default(),
             repairing: false,
             stopped: false,
+            tally: super::figures::Tally::default(),
             options,
         };
         member.repairing = member.raft.is_repairing();

@@ -300,6 +300,7 @@ impl<B: Backend> Member<B> {
             }
             // What never left this member certainly did not happen, and saying so lets the client ask another
             // member at once.
+            self.tally.0.reads_failed += u64::from(waiting.request.is_some());
             let error = if waiting.proposed { Error::Timeout } else { Error::NoLeader };
             self.answer(id, Err(error));
         }
