@@ -268,7 +268,9 @@ pub fn fuzz_json(text: &[u8]) {
                 let mut out = String::new();
                 message::encode(&decoded, &mut out);
                 let again = message::decode(&message, out.as_bytes()).expect("what was written can be read");
-                assert_eq!(again, decoded, "{} changed on its way through JSON", message.full_name());
+                // By their bytes: a field set to its default is as good as none.
+                let equal = again.encode_to_vec() == decoded.encode_to_vec();
+                assert!(equal, "{} changed on its way through JSON: {out}", message.full_name());
             }
         }
     }
