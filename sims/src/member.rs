@@ -175,7 +175,9 @@ pub(crate) async fn run(
     let tell = |what| notebook.observe(sim.now(), member, what);
     let failed = |error: String| tell(observation::Observation::BootFailed { error });
     let (cluster, known_peers) = match begin(&world, &roster, member, &seat).await {
-        Ok(begun) => begun,
+        Ok(Some(begun)) => begun,
+        // It was removed before it ever ran.
+        Ok(None) => return,
         Err(error) => return failed(error),
     };
     let mut options = options(seat.id, member, &cluster, &knobs);
@@ -201,19 +203,19 @@ pub(crate) async fn run(
     }
 }
 
-/// The cluster as this member is to begin with it, and where it hears of others.
+/// The cluster as this member is to begin with it, and where it hears of others; `None` where it has been removed already.
 async fn begin(
     world: &SimWorld,
     roster: &Roster,
     machine: MemberId,
     seat: &Seat,
-) -> Result<(Cluster, BTreeMap<MemberId, Vec<String>>), String> {
+) -> Result<Option<(Cluster, BTreeMap<MemberId, Vec<String>>)>, String> {
     if !seat.joins {
-        return Ok((roster.cluster.clone(), BTreeMap::new()));
+        return Ok(Some((roster.cluster.clone(), BTreeMap::new())));
     }
     let disk = world.disk(&seat.folder).map_err(|error| error.to_string())?;
     if let Some(found) = seatrial_node::read_identity(&disk).map_err(|error| error.to_string())? {
-        return Ok((found.cluster, found.known_peers));
+        return Ok(Some((found.cluster, found.known_peers)));
     }
     let addresses: Vec<String> = {
         let seats = roster.seats();
@@ -223,13 +225,15 @@ async fn begin(
     loop {
         for address in &addresses {
             // One that lags does not know of this member yet, or knows one that lived here before.
-            if let Ok(cluster) =
-                seatrial_node::ask_cluster(world, std::slice::from_ref(address), None).await
-                && cluster.members.contains_key(&seat.id)
-            {
+            let asked = seatrial_node::ask_cluster(world, std::slice::from_ref(address), None);
+            let Ok(cluster) = asked.await else { continue };
+            if cluster.removed.contains(&seat.id) {
+                return Ok(None);
+            }
+            if cluster.members.contains_key(&seat.id) {
                 let others = cluster.members.values().filter(|member| member.id != seat.id);
                 let known = others.map(|member| (member.id, member.peer_urls.clone())).collect();
-                return Ok((cluster.first(), known));
+                return Ok(Some((cluster.first(), known)));
             }
         }
         world.sleep(JOIN_PAUSE).await;

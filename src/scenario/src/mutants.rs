@@ -145,7 +145,11 @@ pub const HUNTS: &[Hunt] = &[
         scenarios: &["bridge-that-stays", "one-way-cut-that-stays"],
         oracles: &["serves"],
     },
-    Hunt { bug: Planted::A01, scenarios: &["users"], oracles: &["auth"] },
+    Hunt {
+        bug: Planted::A01,
+        scenarios: &["users-alone", "users"],
+        oracles: &["auth", "linearizable", "serializable", "durability", "hash-kv", "watch", "convergence"],
+    },
     Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
 ];
 

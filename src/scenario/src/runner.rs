@@ -195,6 +195,13 @@ impl<T: Theatre> Runner<'_, T> {
             missing.push("a list of the members".to_owned());
             return Ok(());
         };
+        for machine in self.plan.machines() {
+            let occupant = self.theatre.occupant(machine);
+            let is_gone = occupant.is_some_and(|id| list.iter().all(|member| member.id != id));
+            if is_gone && self.theatre.is_running(machine) {
+                missing.push(format!("the end of the member on machine {machine}, which was removed"));
+            }
+        }
         let mut voters = Vec::new();
         for member in list {
             let machine = member.peer_urls.iter().find_map(|url| self.theatre.machine_at(url));
