@@ -37,7 +37,7 @@ use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerReques
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
-use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response};
+use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Term};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -108,6 +108,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,
     tokens: auth::Tokens,
+    /// The places of the configurations onlookers know of.
+    configs_told: Vec<(LogIndex, Term)>,
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
     repairing: bool,
     stopped: bool,
@@ -350,6 +352,7 @@ impl<B: Backend> Member<B> {
                 TimerRequest::Cancel(timer) => Output::CancelTimer(Timer::Raft(timer)),
             });
         }
+        self.tell_configs();
         if let Some(soft) = ready.soft_state {
             self.change_role(soft);
         }
