@@ -3,12 +3,12 @@
 //! Handlers of gRPC and HTTP hold this and nothing else, so that they are compiled once and not once per
 //! world.
 
-use seatrial_types::watch::{StreamId, WatchId, WatchRequest, WatchResponse};
+use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
-/// Answers with events a stream may have in its channel before the member holds back (and catches up from the
-/// store later): bounds the memory of a reader that does not read.
+/// What a stream may have in its channel before the member holds back (and catches up from the store later), in units
+/// of [`WatchResponse::credit`]: bounds the memory of a reader that does not read to 4 MiB and one answer.
 pub const WATCH_WINDOW: usize = 64;
 
 /// What callers hand to the loop.
@@ -35,11 +35,11 @@ pub(crate) enum Call {
         /// What.
         request: WatchRequest,
     },
-    /// The reader took so many answers.
+    /// The reader took answers of so much credit.
     WatchCredit {
         /// Which stream.
         stream: StreamId,
-        /// How many.
+        /// How much.
         count: usize,
     },
     /// The reader is gone.
@@ -125,9 +125,7 @@ impl WatchSession {
     /// The next answer; `None` once the member has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<WatchResponse> {
         let response = self.receive.recv().await?;
-        // Answers to what the client asked for itself are not counted against it.
-        let counted = !response.created && !response.canceled && response.watch_id != WatchId::INVALID;
-        self.taken += usize::from(counted);
+        self.taken += response.credit() as usize;
         // Handing credit back one by one would wake the member for every event.
         if self.taken >= WATCH_WINDOW / 4 || (self.taken > 0 && self.receive.is_empty()) {
             let count = std::mem::take(&mut self.taken);

@@ -415,7 +415,7 @@ impl<B: Backend> Store<B> {
         self.hub.request(stream, request, &self.mvcc)
     }
 
-    /// Lets a stream be sent so many responses more.
+    /// Lets a stream be sent so much more, in units of [`seatrial_types::watch::WatchResponse::credit`].
     pub fn watch_credit(&mut self, stream: StreamId, more: u32) {
         self.hub.credit(stream, more);
     }

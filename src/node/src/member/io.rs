@@ -37,11 +37,11 @@ pub enum Input {
         /// What.
         request: WatchRequest,
     },
-    /// The stream can take so many more answers.
+    /// The stream can take so much more, in units of [`WatchResponse::credit`].
     WatchCredit {
         /// Which stream.
         stream: StreamId,
-        /// How many.
+        /// How much.
         count: usize,
     },
     /// The stream is gone.
