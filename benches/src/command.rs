@@ -186,8 +186,7 @@ fn compare(args: &CompareArgs) -> Result<()> {
         None => std::env::current_exe().context("looking for this program's own file")?,
     };
     let programs = [Program::Etcd(args.etcd.clone()), Program::Seatrial(ours)];
-    let mut found = Comparison::default();
-    found.setup = setup(args, &programs)?;
+    let found = Comparison { setup: setup(args, &programs)?, ..Comparison::default() };
     let mut comparing = Comparing { args, programs, begun: Instant::now(), found };
     comparing.drive_both()?;
     if args.weight_keys > 0 {

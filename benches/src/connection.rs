@@ -30,7 +30,6 @@ mod kind {
     pub(super) const PING: u8 = 6;
     pub(super) const GOAWAY: u8 = 7;
     pub(super) const WINDOW_UPDATE: u8 = 8;
-    pub(super) const CONTINUATION: u8 = 9;
 }
 
 mod flag {
@@ -317,10 +316,8 @@ impl Connection {
                 self.end_if(flags, stream, each);
             }
             kind::HEADERS => self.end_if(flags, stream, each),
-            kind::RST_STREAM => {
-                if self.streams.remove(&stream).is_some() {
-                    each(Event::End { stream, ok: false });
-                }
+            kind::RST_STREAM if self.streams.remove(&stream).is_some() => {
+                each(Event::End { stream, ok: false });
             }
             kind::SETTINGS if flags & flag::ACK == 0 => self.settings(payload),
             kind::PING if flags & flag::ACK == 0 => {
@@ -342,7 +339,6 @@ impl Connection {
                 bail!("the server ended the connection: {why}");
             }
             kind::PUSH_PROMISE => bail!("the server pushes, which it was told not to"),
-            kind::CONTINUATION => {}
             // Whatever else there may be is to be passed over (RFC 9113 §4.1).
             _ => {}
         }

@@ -59,7 +59,8 @@ pub fn fill(endpoints: &[String], shape: &Shape) -> Result<()> {
         let fits = (BYTES_MAX / shape.value_bytes.max(1)) as u64;
         let next = Rc::new(Cell::new(0));
         let mut writing = Vec::new();
-        for endpoint in endpoints.iter().cloned() {
+        for endpoint in endpoints {
+            let endpoint = endpoint.clone();
             let mut filling = Filling {
                 next: Rc::clone(&next),
                 keys: shape.keys,

@@ -16,6 +16,9 @@ use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit codes, the same for every command (documented in the README).
 pub(crate) mod exit {
     /// Nothing to complain about.
