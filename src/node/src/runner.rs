@@ -10,7 +10,7 @@ use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk};
-use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
+use seatrial_store::{Batch, Commit, Reading, RedbBackend, RedbCommitter, RedbOptions, View, WalOptions};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response};
@@ -19,10 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Inputs taken between two flushes: more would batch better and answer later.
 const BATCH_MAX: usize = 512;
+
+/// Of a long range so much is read at once, so that the log's writes, which the same threads do, wait for no more.
+const READ_PAGE: (usize, usize) = (256, 1 << 20);
+
+/// Long ranges that are read at one time. The others wait for their turn, and hold no memory yet.
+const READINGS_MAX: usize = 4;
 
 /// Time for a member's last messages to leave.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -262,6 +268,7 @@ pub async fn start<W: World>(
         log_writes,
         commits,
         answers: BTreeMap::new(),
+        readings: Arc::new(Semaphore::new(READINGS_MAX)),
         streams: BTreeMap::new(),
         next_request: boot,
         next_stream: boot,
@@ -313,6 +320,40 @@ async fn write_backend<W: World>(
         let failed = matches!(call, Call::Failed(_));
         if inbox.send(call).is_err() || failed {
             return;
+        }
+    }
+}
+
+/// Reads a long range, page by page, and answers with it.
+async fn read<W: World, V: View + Send + 'static>(
+    world: W,
+    turns: Arc<Semaphore>,
+    mut reading: Box<Reading<V>>,
+    answer: oneshot::Sender<Result<Response, Error>>,
+    inbox: mpsc::UnboundedSender<Call>,
+) {
+    let Ok(_turn) = turns.acquire().await else { return };
+    // Who no longer waits need not be read for.
+    while !answer.is_closed() {
+        let (back, more) = world
+            .work(DiskWork::Read, move || {
+                let more = reading.step(READ_PAGE.0, READ_PAGE.1);
+                (reading, more)
+            })
+            .await;
+        reading = back;
+        match more {
+            Ok(true) => {}
+            Ok(false) => {
+                let response = world.work(DiskWork::Read, move || reading.answer()).await;
+                let _ = answer.send(Ok(Response::Range(response)));
+                return;
+            }
+            Err(error) => {
+                let _ = inbox.send(Call::Failed(format!("the store failed: {error}")));
+                let _ = answer.send(Err(Error::Stopped));
+                return;
+            }
         }
     }
 }
@@ -403,6 +444,7 @@ struct Driver<W: World> {
     log_writes: mpsc::UnboundedSender<LogWrite>,
     commits: mpsc::UnboundedSender<Batch>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
+    readings: Arc<Semaphore>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
     next_request: u64,
     next_stream: u64,
@@ -535,6 +577,12 @@ impl<W: World> Driver<W> {
                 Output::Answer { id, result } => {
                     if let Some(answer) = self.answers.remove(&id) {
                         let _ = answer.send(result);
+                    }
+                }
+                Output::Read { id, reading } => {
+                    if let Some(answer) = self.answers.remove(&id) {
+                        let (turns, inbox) = (self.readings.clone(), self.peers.inbox.clone());
+                        self.world.spawn(read(self.world.clone(), turns, reading, answer, inbox));
                     }
                 }
                 Output::Watch { stream, response } => {

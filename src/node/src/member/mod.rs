@@ -63,7 +63,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Monotonic, as of the last input.
     now: Duration,
     soft: SoftState,
-    outputs: Vec<Output>,
+    outputs: Vec<Output<V>>,
 
     /// Messages that must not leave before this id is durable.
     held: VecDeque<(PersistId, Vec<seatrial_raft::Message>)>,
@@ -202,7 +202,7 @@ impl<B: Backend> Member<B> {
 
     /// Turns what has gathered into outputs, in the order in which they are to be carried out.
     #[must_use]
-    pub fn flush(&mut self) -> Vec<Output> {
+    pub fn flush(&mut self) -> Vec<Output<B::Snapshot>> {
         if !self.stopped {
             self.submit_proposals();
             self.submit_reads();
@@ -233,7 +233,7 @@ impl<B: Backend> Member<B> {
         }
     }
 
-    fn output(&mut self, output: Output) {
+    fn output(&mut self, output: Output<B::Snapshot>) {
         self.outputs.push(output);
     }
 
