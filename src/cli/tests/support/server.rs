@@ -1,5 +1,6 @@
-//! Members started directly, of ours or of the real etcd, with flags that both know.
+//! Members started directly, of ours or of the real etcd, with flags that both know; and one of each beside each other.
 
+use super::SEATRIAL;
 use std::collections::BTreeSet;
 use std::process::{Child, Command};
 use std::sync::Mutex;
@@ -50,6 +51,11 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
+    /// Where the first member serves clients.
+    pub(crate) fn address(&self) -> &str {
+        &self.clients[0]
+    }
+
     pub(crate) fn start(program: &[&str], members: usize, flags: &[String]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clients: Vec<String> = (0..members).map(|_| format!("127.0.0.1:{}", port())).collect();
@@ -90,5 +96,29 @@ impl Drop for Servers {
                 eprintln!("--- log of {} (end)\n{end}", self.clients[at]);
             }
         }
+    }
+}
+
+/// The etcd programs to compare with.
+pub(crate) fn etcds() -> Vec<String> {
+    programs("SEATRIAL_ETCD", "etcd")
+}
+
+/// As the program calls itself: `etcd 3.4.23`.
+pub(crate) fn version(program: &str) -> String {
+    let output = Command::new(program).arg("--version").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let first = text.lines().next().and_then(|line| line.strip_prefix("etcd Version: "));
+    format!("etcd {}", first.expect("`etcd --version` says so in its first line"))
+}
+
+pub(crate) struct Pair {
+    pub(crate) theirs: Servers,
+    pub(crate) ours: Servers,
+}
+
+impl Pair {
+    pub(crate) fn start(etcd: &str) -> Self {
+        Self { theirs: Servers::start(&[etcd], 1, &[]), ours: Servers::start(&[SEATRIAL, "server"], 1, &[]) }
     }
 }
