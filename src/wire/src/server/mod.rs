@@ -10,6 +10,7 @@ mod http_face;
 mod in_process;
 mod lock;
 mod metrics;
+mod phases;
 mod sniff;
 mod watch_face;
 
@@ -22,6 +23,7 @@ use dispatch::Dispatch;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use phases as watch;
 use seatrial_etcd::{Ask, AuthOptions, EtcdService, Limits};
 use seatrial_world::hyper_glue::{Executor, Timer};
 use seatrial_world::{Layered, Listener, Secure, World};
@@ -29,7 +31,7 @@ use sniff::{Protocol, Rewound, sniff};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Lies in the extensions of every request whose client has shown a certificate that was asked for: its common
 /// name.
@@ -168,9 +170,7 @@ impl<W: Clone, A: Ask> Clone for Acceptor<W, A> {
 
 /// Ready once the end has come so far; never, where nobody is left to bring it about.
 pub(crate) async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
-    if phases.wait_for(|now| *now >= phase).await.is_err() {
-        futures::future::pending::<()>().await;
-    }
+    phases.wait_for(|now| *now >= phase).await;
 }
 
 /// The request, with its client's name where that is known.
