@@ -7,8 +7,10 @@ use seatrial_node::{
     AutoCompaction, Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output,
     PeerMessage, RequestId, Timer,
 };
-use seatrial_store::{Batch, Commit, MemBackend};
-use seatrial_types::request::{MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest};
+use seatrial_store::{Batch, Commit, MemBackend, MemSnapshot, Reading};
+use seatrial_types::request::{
+    MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest, TxnOp, TxnRequest,
+};
 use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response, Revision};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -45,6 +47,8 @@ struct Loop {
     machines: BTreeMap<MemberId, Machine>,
     flying: Vec<PeerMessage>,
     answers: BTreeMap<RequestId, Result<Response, Error>>,
+    /// Long ranges that were given away and are not read yet.
+    readings: Vec<(RequestId, Box<Reading<MemSnapshot>>)>,
     seen: Vec<(MemberId, Observation)>,
     dice: Dice,
     next_request: u64,
@@ -87,6 +91,7 @@ impl Loop {
             machines,
             flying: Vec::new(),
             answers: BTreeMap::new(),
+            readings: Vec::new(),
             seen: Vec::new(),
             dice: Dice(seed),
             next_request: 1 << 32,
@@ -183,6 +188,7 @@ impl Loop {
                 Output::Answer { id, result } => {
                     self.answers.insert(id, result);
                 }
+                Output::Read { id, reading } => self.readings.push((id, reading)),
                 Output::Watch { .. } | Output::Peers { .. } => {}
                 Output::Removed => {
                     self.removed.push(id);
@@ -300,8 +306,12 @@ impl Loop {
     }
 }
 
+fn put_request(key: impl Into<Bytes>, value: impl Into<Bytes>) -> PutRequest {
+    PutRequest { key: key.into(), value: value.into(), ..Default::default() }
+}
+
 fn put(key: &'static str, value: impl Into<Bytes>) -> Request {
-    Request::Put(PutRequest { key: key.into(), value: value.into(), ..Default::default() })
+    Request::Put(put_request(key, value))
 }
 
 #[test]
@@ -311,6 +321,38 @@ fn a_put_is_seen_through_every_member() {
     world.call(leader, put("k", "v")).unwrap();
     for id in world.ids() {
         assert_eq!(world.value(id, "k").as_deref(), Some(b"v".as_slice()), "through member {id}");
+    }
+}
+
+#[test]
+fn a_put_passes_a_long_range_and_the_range_shows_what_was_there_before() {
+    let mut world = Loop::new(3, 4);
+    let leader = world.await_leader();
+    let puts = (0..100).map(|number| TxnOp::Put(put_request(format!("k{number:03}"), "old")));
+    world.call(leader, Request::Txn(TxnRequest { success: puts.collect(), ..Default::default() })).unwrap();
+    world.call(leader, put("k100", "old")).unwrap();
+    let all = RangeRequest { range: KeyRange::prefix("k"), ..Default::default() };
+    let few = world.call(leader, Request::Range(RangeRequest { limit: 50, ..all.clone() })).unwrap();
+    assert!(matches!(few, Response::Range(few) if few.kvs.len() == 50 && few.more && few.count == 101));
+    for member in world.ids() {
+        let request = world.ask(member, Request::Range(all.clone()));
+        world.run_until("a reading", |this| !this.readings.is_empty());
+        let newest = world.member(member).store().revision();
+        // Nobody has begun to read, and the cluster goes on.
+        world.call(leader, put("k000", "new")).unwrap();
+        assert!(!world.answers.contains_key(&request), "the range was answered by the member itself");
+        let (id, reading) = world.readings.pop().unwrap();
+        assert_eq!(id, request);
+        let range = reading.finish().unwrap();
+        assert_eq!((range.kvs.len(), range.count, range.header.revision), (101, 101, newest));
+        assert_eq!((range.header.member_id, range.more), (member, false));
+        let value: &[u8] = if member == world.ids()[0] { b"old" } else { b"new" };
+        assert_eq!(range.kvs[0].value.as_ref(), value, "through member {member}");
+        // However long the reading takes: its request is no longer the member's to answer.
+        for _ in 0..2_000 {
+            world.turn();
+        }
+        assert!(!world.answers.contains_key(&request), "answered twice: {:?}", world.answers.get(&request));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::auth::Auth;
 use crate::backend::{Backend, BackendError, Batch, BatchId, Size, Table, View};
 use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
-use crate::mvcc::{Counters, Failure, Mvcc};
+use crate::mvcc::{Counters, Failure, Mvcc, Reading};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
@@ -324,6 +324,12 @@ impl<B: Backend> Store<B> {
     /// See [`Mvcc::range`].
     pub fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Failure> {
         self.mvcc.range(request)
+    }
+
+    /// See [`Mvcc::reading`].
+    #[must_use]
+    pub fn reading(&self, request: &RangeRequest, keys_max: usize) -> Option<Reading<B::Snapshot>> {
+        self.mvcc.reading(request, keys_max)
     }
 
     /// A transaction that only reads.

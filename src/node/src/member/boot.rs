@@ -163,6 +163,7 @@ impl<B: Backend> Member<B> {
             configs_told: Vec::new(),
             repairing: false,
             stopped: false,
+            tally: super::figures::Tally::default(),
             options,
         };
         member.repairing = member.raft.is_repairing();

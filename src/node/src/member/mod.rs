@@ -13,6 +13,7 @@ mod auto_compact;
 mod boot;
 mod changes;
 mod client_snapshots;
+mod figures;
 mod io;
 mod options;
 mod reads;
@@ -22,6 +23,7 @@ mod snapshots;
 pub use auto_compact::AutoCompaction;
 pub(crate) use boot::CLUSTER_KEY;
 pub use boot::{BootError, Durable};
+pub use figures::{Counts, Figures};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
 pub use requests::API_VERSION;
@@ -61,7 +63,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Monotonic, as of the last input.
     now: Duration,
     soft: SoftState,
-    outputs: Vec<Output>,
+    outputs: Vec<Output<V>>,
 
     /// Messages that must not leave before this id is durable.
     held: VecDeque<(PersistId, Vec<seatrial_raft::Message>)>,
@@ -111,6 +113,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
     repairing: bool,
     stopped: bool,
+    tally: figures::Tally,
 }
 
 /// A request whose answer is owed.
@@ -199,7 +202,7 @@ impl<B: Backend> Member<B> {
 
     /// Turns what has gathered into outputs, in the order in which they are to be carried out.
     #[must_use]
-    pub fn flush(&mut self) -> Vec<Output> {
+    pub fn flush(&mut self) -> Vec<Output<B::Snapshot>> {
         if !self.stopped {
             self.submit_proposals();
             self.submit_reads();
@@ -230,11 +233,12 @@ impl<B: Backend> Member<B> {
         }
     }
 
-    fn output(&mut self, output: Output) {
+    fn output(&mut self, output: Output<B::Snapshot>) {
         self.outputs.push(output);
     }
 
     fn observe(&mut self, observation: Observation) {
+        self.count_observed(&observation);
         self.outputs.push(Output::Observe(observation));
     }
 
@@ -396,6 +400,9 @@ impl<B: Backend> Member<B> {
 
     fn change_role(&mut self, soft: SoftState) {
         let led = self.is_leader();
+        if soft.leader != MemberId::NONE && soft.leader != self.soft.leader {
+            self.tally.0.leader_changes += 1;
+        }
         self.soft = soft;
         self.observe(Observation::Role { role: soft.role, term: soft.term, leader: soft.leader });
         if led && !self.is_leader() && !is_planted(Planted::L01) {
@@ -550,7 +557,8 @@ impl<B: Backend> Member<B> {
     }
 
     fn answer(&mut self, id: RequestId, result: Result<Response, Error>) {
-        if self.waiting.remove(&id).is_some() {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            self.count_answered(waiting.proposed, &result);
             self.output(Output::Answer { id, result });
         }
     }

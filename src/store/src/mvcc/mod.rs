@@ -8,9 +8,11 @@ mod compact;
 mod counted;
 mod index;
 mod range;
+mod reading;
 mod record;
 mod txn;
 
+pub use reading::Reading;
 pub use record::At;
 
 use crate::backend::{Backend, BackendError, Table};

@@ -50,6 +50,11 @@ impl<T> Sender<T> {
         };
         waiting.into_values().for_each(Waker::wake);
     }
+
+    /// How many there are that may wait.
+    pub(crate) fn receivers(&self) -> usize {
+        Arc::strong_count(&self.0) - 1
+    }
 }
 
 /// Forgets a waiter that waits no longer.
@@ -61,6 +66,13 @@ struct Waiting<'a, T> {
 impl<T> Drop for Waiting<'_, T> {
     fn drop(&mut self) {
         lock(self.shared).waiting.remove(&self.number);
+    }
+}
+
+impl<T: Copy> Receiver<T> {
+    /// The value as it is now.
+    pub(crate) fn get(&self) -> T {
+        lock(&self.0).value
     }
 }
 
@@ -113,7 +125,7 @@ mod tests {
                 wait
             })
             .collect();
-        waits.remove(7);
+        drop(waits.remove(7));
         sender.send_replace(2);
         let expected: Vec<usize> = (0..20).filter(|number| *number != 7).collect();
         assert_eq!(*woken.lock().unwrap(), expected);
