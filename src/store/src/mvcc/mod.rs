@@ -23,7 +23,7 @@ use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     DeleteRangeRequest, DeleteRangeResponse, Header, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
-use seatrial_types::{Error, Event, EventKind, KeyValue, LeaseId, Revision};
+use seatrial_types::{Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision};
 use std::ops::Bound;
 
 /// Rows read at once while the index is rebuilt or hashed.
@@ -151,6 +151,12 @@ impl<B: Backend> Mvcc<B> {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.index.len()
+    }
+
+    /// Keys that are there now.
+    #[must_use]
+    pub fn live_keys(&self) -> usize {
+        self.index.count_now(&KeyRange::prefix(""))
     }
 
     /// The rows.

@@ -81,6 +81,8 @@ pub struct ServeOptions {
     pub metrics: Arc<Metrics>,
     /// What is known of the member besides.
     pub member_metrics: Option<MemberMetrics>,
+    /// Bytes of large answers that the gateway holds for clients who have not read them.
+    pub gateway_bytes_max: usize,
     /// Nothing is served but metrics and health.
     pub metrics_only: bool,
 }
@@ -104,6 +106,7 @@ impl Default for ServeOptions {
             access: Access::default(),
             metrics: Arc::default(),
             member_metrics: None,
+            gateway_bytes_max: 512 << 20,
             metrics_only: false,
         }
     }
@@ -171,10 +174,11 @@ pub fn serve_clients<W: World, A: Ask>(
     let clock = Clock::new(world.clone());
     let grace = options.grace;
     let outside = Arc::new(outside::Of(world.clone()));
-    let service = EtcdService::new(member, options.limits).with_auth(outside, &options.auth);
+    let service = EtcdService::new(member, options.limits).with_auth(outside.clone(), &options.auth);
     let background = Background::new(world.clone());
     let queues = lock::Queues::new(service.clone(), background.clone(), phases.clone());
-    let dispatch = Dispatch::new(service, queues, background, clock.clone(), phases.clone(), &options);
+    let dispatch =
+        Dispatch::new(service, queues, background, outside, clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }
