@@ -21,6 +21,8 @@ pub struct MemberOptions {
     pub checkpoint_entries: u64,
     /// Entries kept behind the applied index for members that lag a little.
     pub catch_up_entries: u64,
+    /// Bytes of entries kept in memory: where they are large, fewer are kept for members that lag.
+    pub catch_up_bytes: usize,
     /// The log is cut when this many entries more than `catch_up_entries` have gathered.
     pub compact_entries: u64,
     /// How long a request waits for its answer.
@@ -53,6 +55,7 @@ impl MemberOptions {
             checkpoint_interval: Duration::from_millis(500),
             checkpoint_entries: 10_000,
             catch_up_entries: 5_000,
+            catch_up_bytes: 32 << 20,
             compact_entries: 5_000,
             request_timeout: Duration::from_secs(7),
             retry_interval: Duration::from_millis(500),

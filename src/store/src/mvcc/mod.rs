@@ -7,6 +7,7 @@
 mod compact;
 mod counted;
 mod index;
+mod key;
 mod range;
 mod reading;
 mod record;
@@ -367,8 +368,11 @@ impl<B: Backend> Mvcc<B> {
         request: &DeleteRangeRequest,
         leases: &mut Leases,
     ) -> Result<DeleteRangeResponse, BackendError> {
-        let found: Vec<(Bytes, At)> =
-            self.index.range(&request.range, writing.at.main).map(|(key, at)| (key.clone(), at)).collect();
+        let found: Vec<(Bytes, At)> = self
+            .index
+            .range(&request.range, writing.at.main)
+            .map(|(key, at)| (Bytes::copy_from_slice(key), at))
+            .collect();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
             for (_, at) in &found {
