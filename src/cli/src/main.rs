@@ -4,6 +4,7 @@
 
 mod etcdctl;
 mod etcdutl;
+mod faces;
 mod identity;
 mod local;
 mod server;

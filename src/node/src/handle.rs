@@ -59,6 +59,11 @@ pub(crate) enum Call {
         /// The cluster as this member has applied it.
         answer: oneshot::Sender<crate::Cluster>,
     },
+    /// Somebody who watches over the member asks how it stands.
+    Figures {
+        /// How it stands.
+        answer: oneshot::Sender<crate::Figures>,
+    },
     /// Something that is not a call of a client.
     Input(crate::member::Input),
     /// The member cannot go on.
@@ -99,6 +104,18 @@ impl Handle {
         }
         let stream = wait.await.map_err(|_| Error::Stopped)?;
         Ok(WatchSession { handle: self.clone(), stream, receive, taken: 0 })
+    }
+
+    /// How the member stands.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn figures(&self) -> Result<crate::Figures, Error> {
+        let (answer, wait) = oneshot::channel();
+        if self.calls.send(Call::Figures { answer }).is_err() {
+            return Err(Error::Stopped);
+        }
+        wait.await.map_err(|_| Error::Stopped)
     }
 
     /// Ends the member in good order; what waits is answered with [`Error::Stopped`].

@@ -12,6 +12,7 @@ mod handle;
 mod identity;
 mod image;
 mod member;
+mod meters;
 mod observation;
 mod peer;
 mod proposal;
@@ -25,9 +26,12 @@ pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
 pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{
-    API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer,
+    API_VERSION, AutoCompaction, BootError, Counts, Durable, Figures, Input, LogWrite, Member, MemberOptions,
+    Output, Timer,
 };
+pub use meters::{Histogram, Meters, PeerBytes};
 pub use observation::{Blind, Observation, Observer};
+pub use peer::fuzz_peer;
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
 pub use restore::{RestoreError, restore};

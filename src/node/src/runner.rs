@@ -4,6 +4,7 @@
 use crate::handle::{Call, Handle};
 use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
+use crate::meters::Meters;
 use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
@@ -104,6 +105,8 @@ pub struct Running<W: World> {
     pub id: MemberId,
     /// The addresses at which it hears peers, with drawn ports.
     pub peer_addresses: Vec<String>,
+    /// What its tasks measure.
+    pub meters: Arc<Meters>,
     ended: oneshot::Receiver<Result<(), String>>,
     tasks: Vec<W::Task>,
 }
@@ -213,10 +216,19 @@ pub async fn start<W: World>(
     let mut peer_addresses = Vec::new();
     let inbound = InboundPeers::new();
     let layer = options.peer_layer.clone();
+    let meters = Arc::new(Meters::default());
     for listener in listeners {
         peer_addresses.push(seatrial_world::Listener::local_address(&listener));
-        let (inbox, inbound) = (calls.clone(), inbound.clone());
-        tasks.push(transport::accept(world, listener, cluster_id, id, layer.clone(), inbox, inbound));
+        let hearing = transport::Hearing {
+            world: world.clone(),
+            cluster: cluster_id,
+            me: id,
+            layer: layer.clone(),
+            inbox: calls.clone(),
+            inbound: inbound.clone(),
+            meters: meters.clone(),
+        };
+        tasks.push(transport::accept(hearing, listener));
     }
     let peers = Peers {
         world: world.clone(),
@@ -230,12 +242,19 @@ pub async fn start<W: World>(
         layer,
         inbound,
         inbox: calls.clone(),
+        meters: meters.clone(),
     };
 
     let (log_writes, log_work) = mpsc::unbounded_channel();
-    tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone())));
+    tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone(), meters.clone())));
     let (commits, commit_work) = mpsc::unbounded_channel();
-    tasks.push(world.spawn(write_backend(world.clone(), committer, commit_work, calls.clone())));
+    tasks.push(world.spawn(write_backend(
+        world.clone(),
+        committer,
+        commit_work,
+        calls.clone(),
+        meters.clone(),
+    )));
 
     let (end, ended) = oneshot::channel();
     let boot = u64::from(options.member.boot) << 32;
@@ -253,6 +272,7 @@ pub async fn start<W: World>(
         streams: BTreeMap::new(),
         next_request: boot,
         next_stream: boot,
+        meters: meters.clone(),
         _lock: lock,
     };
     let last_words = world.clone();
@@ -262,7 +282,7 @@ pub async fn start<W: World>(
         last_words.sleep(LAST_WORDS).await;
         let _ = end.send(result);
     }));
-    Ok(Running { handle: Handle { calls }, id, peer_addresses, ended, tasks })
+    Ok(Running { handle: Handle { calls }, id, peer_addresses, meters, ended, tasks })
 }
 
 /// Writes batches into the backend, one transaction each, in order.
@@ -271,6 +291,7 @@ async fn write_backend<W: World>(
     mut committer: RedbCommitter<W::Disk>,
     mut work: mpsc::UnboundedReceiver<Batch>,
     inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
 ) {
     while let Some(batch) = work.recv().await {
         if is_planted(Planted::D07) && batch.replace.is_none() {
@@ -283,12 +304,14 @@ async fn write_backend<W: World>(
                 .await;
             committer = back;
         }
+        let began = world.now();
         let (back, result) = world
             .work(DiskWork::Sync, move || {
                 let result = committer.commit(&batch);
                 (committer, result)
             })
             .await;
+        meters.backend_commit.observe(world.now().saturating_sub(began));
         committer = back;
         let call = match result {
             Ok(id) => Call::Input(Input::Committed(id)),
@@ -352,6 +375,7 @@ struct Peers<W: World> {
     layer: transport::Layer,
     inbound: InboundPeers<W::Task>,
     inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
 }
 
 impl<W: World> Peers<W> {
@@ -403,7 +427,8 @@ impl<W: World> Peers<W> {
                 urls: self.own.clone(),
             };
             let (layer, inbox) = (self.layer.clone(), self.inbox.clone());
-            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox);
+            let meters = self.meters.clone();
+            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox, meters);
             self.links.insert(member, (addresses, link));
         }
     }
@@ -423,6 +448,7 @@ struct Driver<W: World> {
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
     next_request: u64,
     next_stream: u64,
+    meters: Arc<Meters>,
     /// Keeps other processes out of the data folder while this member runs.
     _lock: <W::Disk as Disk>::File,
 }
@@ -510,6 +536,9 @@ impl<W: World> Driver<W> {
             Call::Cluster { answer } => {
                 let _ = answer.send(self.member.cluster().clone());
             }
+            Call::Figures { answer } => {
+                let _ = answer.send(self.member.figures());
+            }
             Call::Failed(why) => {
                 tracing::error!(member = %self.member.id(), %why, "stopped");
                 let id = self.member.id();
@@ -558,6 +587,10 @@ impl<W: World> Driver<W> {
                 }
                 Output::Watch { stream, response } => {
                     if let Some(responses) = self.streams.get(&stream) {
+                        if !response.events.is_empty() {
+                            let events = response.events.len() as u64;
+                            self.meters.events.fetch_add(events, std::sync::atomic::Ordering::Relaxed);
+                        }
                         let _ = responses.send(response);
                     }
                 }

@@ -99,6 +99,7 @@ impl<B: Backend> Member<B> {
                     Ok(applied) => applied,
                     Err(error) => return self.broken(&error),
                 };
+                self.count_applied(&command, &applied.answer);
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
                 if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)

@@ -127,6 +127,9 @@ impl<B: Backend> Member<B> {
                 let command = self.signed(&who, command);
                 self.propose(id, Action::Store(command));
             }
+            // What is read is checked where it is read: this member may lag behind a permission that was given or taken
+            // before the request was made.
+            way @ (Way::Read | Way::Local | Way::Leader) => self.go(id, way, self.asked_by(who, request)),
             way => match self.permit(&who, &request) {
                 Ok(()) => self.go(id, way, self.asked_by(who, request)),
                 Err(error) => self.answer(id, Err(error)),
@@ -300,6 +303,7 @@ impl<B: Backend> Member<B> {
             }
             // What never left this member certainly did not happen, and saying so lets the client ask another
             // member at once.
+            self.tally.0.reads_failed += u64::from(waiting.request.is_some());
             let error = if waiting.proposed { Error::Timeout } else { Error::NoLeader };
             self.answer(id, Err(error));
         }

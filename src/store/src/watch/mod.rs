@@ -237,6 +237,12 @@ impl WatchHub {
         (self.streams.len(), self.streams.values().map(|stream| stream.watchers.len()).sum())
     }
 
+    /// How many watches are behind and could go on.
+    #[must_use]
+    pub fn behind(&self) -> usize {
+        self.ready.len()
+    }
+
     fn stream(&mut self, stream: StreamId) -> &mut Stream {
         self.streams.get_mut(&stream).expect("the stream was opened")
     }
