@@ -413,7 +413,7 @@ mod tests {
 
     fn key(number: u16) -> Bytes {
         // Keys of several lengths, some a prefix of others, and one in four too long for its place.
-        let tail = if number % 4 == 0 { "-and-so-on-and-so-forth" } else { "" };
+        let tail = if number.is_multiple_of(4) { "-and-so-on-and-so-forth" } else { "" };
         Bytes::from(format!("{number:x}{tail}"))
     }
 
