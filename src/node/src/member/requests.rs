@@ -404,7 +404,10 @@ impl<B: Backend> Member<B> {
             }),
             other => unreachable!("{other:?} is not a read"),
         };
-        let header = self.header();
+        let header = match response {
+            Response::MemberList(_) => self.membership_header(),
+            _ => self.header(),
+        };
         *response.header_mut() = header;
         Ok(response)
     }

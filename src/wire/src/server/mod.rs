@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod authority;
 mod background;
 mod counted;
 mod deadline;
@@ -253,15 +254,15 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             }
         };
         let Some((stream, protocol, name)) = opened else { return };
-        let io = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http2 => {
                 let guard = Guard::new(self.options.keepalive_min_time);
                 let world = self.world.clone();
-                let io = TokioIo::new(Guarded::new(io.into_inner(), guard, move || world.now()));
+                let righted = authority::Righted::new(stream);
+                let io = TokioIo::new(Guarded::new(righted, guard, move || world.now()));
                 self.serve_http2(io, name, phases).await
             }
-            Protocol::Http1 => self.serve_http1(io, name, phases).await,
+            Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, phases).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");
