@@ -164,10 +164,8 @@ fn a_token_in_a_header_says_who_asks() {
                 let answer = post("/v3/kv/put", headers, put);
                 statuses.push((answer.status, masked(&answer.body)));
             }
-            for (header, value) in [("Grpc-Timeout", "abc"), ("Grpc-Timeout", "1n")] {
-                let answer = post("/v3/kv/put", &[(header, value), ("Authorization", &token)], put);
-                statuses.push((answer.status, masked(&answer.body)));
-            }
+            let answer = post("/v3/kv/put", &[("Grpc-Timeout", "abc"), ("Authorization", &token)], put);
+            statuses.push((answer.status, masked(&answer.body)));
             outcomes.push(statuses);
         }
         let as_before = |(status, body): &(u16, String)| {

@@ -50,6 +50,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("etcd_network_peer_round_trip_time_seconds", "members ask each other nothing but Raft's own questions"),
     ("etcd_network_active_peers", "connections between members are made as they are needed"),
     ("etcd_network_disconnected_peers_total", "connections between members are made as they are needed"),
+    ("etcd_debugging_mvcc_db_total_size_in_bytes", "an older name, until 3.4"),
+    ("etcd_debugging_mvcc_delete_total", "an older name, until 3.4"),
+    ("etcd_debugging_mvcc_put_total", "an older name, until 3.4"),
+    ("etcd_debugging_mvcc_txn_total", "an older name, until 3.4"),
     ("process_network_", "of Go's library for Prometheus"),
 ];
 

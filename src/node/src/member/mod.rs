@@ -508,7 +508,10 @@ impl<B: Backend> Member<B> {
 
     fn arm_timers(&mut self) {
         self.lead_leases();
-        if self.applied_unsealed >= self.options.checkpoint_entries {
+        let is_large = self.applied_unsealed > 0
+            && self.sealed.is_empty()
+            && self.store.pending_bytes() >= self.options.checkpoint_bytes;
+        if is_large || self.applied_unsealed >= self.options.checkpoint_entries {
             self.checkpoint();
         } else if self.applied_unsealed > 0 && !self.checkpoint_armed {
             self.checkpoint_armed = true;

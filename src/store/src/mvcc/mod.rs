@@ -7,6 +7,7 @@
 mod compact;
 mod counted;
 mod index;
+mod key;
 mod range;
 mod reading;
 mod record;
@@ -23,7 +24,7 @@ use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     DeleteRangeRequest, DeleteRangeResponse, Header, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
-use seatrial_types::{Error, Event, EventKind, KeyValue, LeaseId, Revision};
+use seatrial_types::{Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision};
 use std::ops::Bound;
 
 /// Rows read at once while the index is rebuilt or hashed.
@@ -101,23 +102,14 @@ impl<B: Backend> Mvcc<B> {
     pub(crate) fn reload(&mut self, counters: Counters, leases: &mut Leases) -> Result<(), BackendError> {
         let mut index = KeyIndex::default();
         let mut newest = At::default();
-        let mut from: Option<Bytes> = None;
-        loop {
-            let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.backend.scan(Table::Kv, start, Bound::Unbounded, SCAN_ROWS)?;
-            for (row, value) in &rows {
-                newest = At::from_row(row)?;
-                let event = record::decode(newest, value)?;
-                let kv = event.kv;
-                let version = if event.kind == EventKind::Put { kv.version } else { 0 };
-                index.restore(&kv.key, newest, kv.create_revision, version);
-                leases.restore_attachment(&kv.key, kv.lease);
-            }
-            if rows.len() < SCAN_ROWS {
-                break;
-            }
-            from = rows.last().map(|(row, _)| row.clone());
-        }
+        self.backend.visit(Table::Kv, &mut |row, value| {
+            newest = At::from_row(row)?;
+            let head = record::head(newest, value)?;
+            let version = if head.kind == EventKind::Put { head.version } else { 0 };
+            index.restore(head.key, newest, head.create_revision, version);
+            leases.restore_attachment(head.key, head.lease);
+            Ok(())
+        })?;
         if newest.main > counters.revision {
             return Err(BackendError::damaged(format!(
                 "there is a row of revision {}, but the newest revision is {}",
@@ -151,6 +143,12 @@ impl<B: Backend> Mvcc<B> {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.index.len()
+    }
+
+    /// Keys that are there now.
+    #[must_use]
+    pub fn live_keys(&self) -> usize {
+        self.index.count_now(&KeyRange::prefix(""))
     }
 
     /// The rows.
@@ -367,8 +365,11 @@ impl<B: Backend> Mvcc<B> {
         request: &DeleteRangeRequest,
         leases: &mut Leases,
     ) -> Result<DeleteRangeResponse, BackendError> {
-        let found: Vec<(Bytes, At)> =
-            self.index.range(&request.range, writing.at.main).map(|(key, at)| (key.clone(), at)).collect();
+        let found: Vec<(Bytes, At)> = self
+            .index
+            .range(&request.range, writing.at.main)
+            .map(|(key, at)| (Bytes::copy_from_slice(key), at))
+            .collect();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
             for (_, at) in &found {
