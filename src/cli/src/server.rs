@@ -238,6 +238,9 @@ impl Observer for Log {
             Observation::LeaseExpired { lease } => {
                 tracing::debug!(%member, lease = %format_args!("{:016x}", lease.0), "a lease ran out");
             }
+            Observation::Defragmented { before, after } => {
+                tracing::info!(%member, before, after, "wrote the store's file anew");
+            }
             Observation::Failed { why } => tracing::error!(%member, "stopped: {why}"),
             _ => {}
         }

@@ -89,6 +89,13 @@ pub enum Observation {
         /// Which.
         lease: seatrial_types::LeaseId,
     },
+    /// The store's file was written anew.
+    Defragmented {
+        /// Bytes it took.
+        before: u64,
+        /// Bytes it takes.
+        after: u64,
+    },
     /// The member stops: it cannot go on safely.
     Failed {
         /// One sentence.

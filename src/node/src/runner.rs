@@ -258,14 +258,44 @@ pub async fn start<W: World>(
     Ok(Running { handle: Handle { calls }, id, peer_addresses, ended, tasks })
 }
 
+/// What is done to the backend's file, in order.
+enum BackendWork {
+    Batch(Batch),
+    Rewrite,
+}
+
 /// Writes batches into the backend, one transaction each, in order.
 async fn write_backend<W: World>(
     world: W,
     mut committer: RedbCommitter<W::Disk>,
-    mut work: mpsc::UnboundedReceiver<Batch>,
+    mut work: mpsc::UnboundedReceiver<BackendWork>,
     inbox: mpsc::UnboundedSender<Call>,
 ) {
-    while let Some(batch) = work.recv().await {
+    while let Some(next) = work.recv().await {
+        let batch = match next {
+            BackendWork::Batch(batch) => batch,
+            BackendWork::Rewrite => {
+                let (back, result) = world
+                    .work(DiskWork::Sync, move || {
+                        let result = committer.rewrite();
+                        (committer, result)
+                    })
+                    .await;
+                committer = back;
+                let call = match result {
+                    Ok(()) => Call::Input(Input::Defragmented(Ok(()))),
+                    Err(error) if error.is_disk_full() => Call::Input(Input::Defragmented(Err(format!(
+                        "the store's file cannot be written anew, there is no room for both on the disk: {error}"
+                    )))),
+                    Err(error) => Call::Failed(format!("the store cannot be written anew: {error}")),
+                };
+                let failed = matches!(call, Call::Failed(_));
+                if inbox.send(call).is_err() || failed {
+                    return;
+                }
+                continue;
+            }
+        };
         if is_planted(Planted::D07) && batch.replace.is_none() {
             let state = batch.clone();
             let (back, _) = world
@@ -376,7 +406,7 @@ struct Driver<W: World> {
     timers: BTreeMap<Timer, Duration>,
     peers: Peers<W>,
     log_writes: mpsc::UnboundedSender<LogWrite>,
-    commits: mpsc::UnboundedSender<Batch>,
+    commits: mpsc::UnboundedSender<BackendWork>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
     next_request: u64,
@@ -501,7 +531,10 @@ impl<W: World> Driver<W> {
                     let _ = self.log_writes.send(write);
                 }
                 Output::Commit(batch) => {
-                    let _ = self.commits.send(batch);
+                    let _ = self.commits.send(BackendWork::Batch(batch));
+                }
+                Output::Defragment => {
+                    let _ = self.commits.send(BackendWork::Rewrite);
                 }
                 Output::Answer { id, result } => {
                     if let Some(answer) = self.answers.remove(&id) {

@@ -5,7 +5,7 @@ use crate::auth::Auth;
 use crate::backend::{Backend, BackendError, Batch, BatchId, Size, Table, View};
 use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
-use crate::mvcc::{Counters, Failure, Mvcc};
+use crate::mvcc::{Counters, Failure, HashTask, Mvcc, check_count};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
@@ -119,9 +119,11 @@ pub struct Store<B> {
     applied_term: Term,
 }
 
-fn load_leases<V: View>(backend: &V) -> Result<Leases, BackendError> {
+fn load_leases<B: Backend>(backend: &B) -> Result<Leases, BackendError> {
     let mut leases = Leases::default();
-    for (key, value) in backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)? {
+    let rows = backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
+    check_count(backend, Table::Lease, rows.len() as u64)?;
+    for (key, value) in rows {
         let (Ok(id), Ok(ttl)) = (<[u8; 8]>::try_from(key.as_ref()), <[u8; 8]>::try_from(value.as_ref()))
         else {
             return Err(BackendError::damaged(format!("the lease row {key:?} is malformed")));
@@ -139,6 +141,8 @@ impl<B: Backend> Store<B> {
     pub fn open(backend: B, hub: HubOptions) -> Result<Self, BackendError> {
         let state = StateRow::load(&backend)?;
         let mut leases = load_leases(&backend)?;
+        let rows = backend.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
+        check_count(&backend, Table::Meta, rows.len() as u64)?;
         let auth = Auth::load(&backend)?;
         let mvcc = Mvcc::open(backend, state.counters, &mut leases)?;
         let StateRow { applied, applied_term, .. } = state;
@@ -345,6 +349,24 @@ impl<B: Backend> Store<B> {
         self.mvcc.hash_kv(revision)
     }
 
+    /// Begins to take the hash of the versions up to the newest revision, bit by bit.
+    #[must_use]
+    pub fn hash_task(&self) -> HashTask {
+        self.mvcc.hash_task(self.mvcc.revision())
+    }
+
+    /// Looks at the next rows: `Some(true)` once there are no more, `None` where a compaction has overtaken the
+    /// task, so that nobody else would come to the same hash.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn hash_step(&self, task: &mut HashTask, rows_max: usize) -> Result<Option<bool>, BackendError> {
+        if task.compacted() != self.mvcc.compacted() {
+            return Ok(None);
+        }
+        self.mvcc.hash_step(task, rows_max).map(Some)
+    }
+
     /// How long a lease still lives; -1 where there is none. A member that does not lead knows no time left and
     /// answers with the whole.
     #[must_use]
@@ -522,12 +544,33 @@ impl<B: Backend> Store<B> {
         Ok(header)
     }
 
+    /// The backend's file was written anew.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn rewritten(&mut self) -> Result<(), BackendError> {
+        self.mvcc.backend_mut().rewritten()
+    }
+
+    /// Hash of everything this member keeps: equal on members that have applied the same.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn hash(&self) -> Result<u32, BackendError> {
+        self.hash_with(&[self.mvcc.revision().0 as u64, self.mvcc.compacted().0 as u64])
+    }
+
     /// A number that is equal on members with equal state at the same applied index, whatever each has
     /// physically compacted, made durable or promised to watchers.
     ///
     /// # Errors
     /// The backend's.
     pub fn digest(&self) -> Result<u32, BackendError> {
+        let counters = [self.mvcc.revision(), self.mvcc.compacted()].map(|revision| revision.0 as u64);
+        self.hash_with(&[self.applied.0, self.applied_term.0, counters[0], counters[1]])
+    }
+
+    fn hash_with(&self, numbers: &[u64]) -> Result<u32, BackendError> {
         let hash = match self.mvcc.hash_kv(Revision(0)) {
             Ok(response) => response.hash,
             Err(Failure::Broken(error)) => return Err(error),
@@ -535,11 +578,8 @@ impl<B: Backend> Store<B> {
         };
         let mut digest = hash;
         let mut add = |bytes: &[u8]| digest = crc32c::crc32c_append(digest, bytes);
-        for number in [self.applied.0, self.applied_term.0] {
+        for number in numbers {
             add(&number.to_le_bytes());
-        }
-        for revision in [self.mvcc.revision(), self.mvcc.compacted()] {
-            add(&revision.0.to_le_bytes());
         }
         for table in [Table::Lease, Table::Meta] {
             for (key, value) in

@@ -155,6 +155,7 @@ impl<B: Backend> Member<B> {
             retry_armed: false,
             request_timer: None,
             physical: Vec::new(),
+            defrag: super::maintenance::Defrag::default(),
             snapshots: snapshots::Snapshots::default(),
             client_snapshots: super::client_snapshots::ClientSnapshots::default(),
             history: super::auto_compact::History::default(),

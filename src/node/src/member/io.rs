@@ -50,6 +50,8 @@ pub enum Input {
     Persisted(raft::PersistId),
     /// This batch of the backend is durable.
     Committed(BatchId),
+    /// [`Output::Defragment`] was done; or there was no room on the disk, and nothing has changed.
+    Defragmented(Result<(), String>),
     /// A peer says that this member was removed from the cluster.
     Removed,
     /// Answer what waits and ask nothing more.
@@ -99,6 +101,8 @@ pub enum Output {
     Log(LogWrite),
     /// Write this into the backend as one transaction, in order; reported back with [`Input::Committed`].
     Commit(Batch),
+    /// Write the backend's file anew, behind the batches before; reported back with [`Input::Defragmented`].
+    Defragment,
     /// The answer to a request.
     Answer {
         /// Which request.

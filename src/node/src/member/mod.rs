@@ -14,6 +14,7 @@ mod boot;
 mod changes;
 mod client_snapshots;
 mod io;
+mod maintenance;
 mod options;
 mod reads;
 mod requests;
@@ -100,6 +101,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     request_timer: Option<Duration>,
     /// Physical compactions whose client waits.
     physical: Vec<RequestId>,
+    defrag: maintenance::Defrag,
     snapshots: snapshots::Snapshots<V, I>,
     client_snapshots: client_snapshots::ClientSnapshots<V>,
     history: auto_compact::History,
@@ -190,6 +192,7 @@ impl<B: Backend> Member<B> {
             Input::WatchClose(stream) => self.store.watch_close(stream),
             Input::Persisted(id) => self.step_persisted(id),
             Input::Committed(batch) => self.step_committed(batch),
+            Input::Defragmented(result) => self.step_defragmented(result),
             Input::Removed => self.removed(),
             Input::Stop => self.stop(),
         }
@@ -244,7 +247,8 @@ impl<B: Backend> Member<B> {
 
     fn stop(&mut self) {
         self.stopped = true;
-        for id in std::mem::take(&mut self.waiting).into_keys() {
+        let defrag = self.defrag.take_all();
+        for id in std::mem::take(&mut self.waiting).into_keys().chain(defrag) {
             self.outputs.push(Output::Answer { id, result: Err(Error::Stopped) });
         }
     }
@@ -493,6 +497,7 @@ impl<B: Backend> Member<B> {
 
     fn arm_timers(&mut self) {
         self.lead_leases();
+        self.begin_defrag();
         if self.applied_unsealed >= self.options.checkpoint_entries {
             self.checkpoint();
         } else if self.applied_unsealed > 0 && !self.checkpoint_armed {

@@ -178,6 +178,18 @@ impl Backend for MemBackend {
         Size { total_bytes: self.image.bytes, in_use_bytes: self.image.bytes }
     }
 
+    fn place(&self) -> String {
+        "the store in memory".to_owned()
+    }
+
+    fn row_count(&self, table: Table) -> Result<u64, BackendError> {
+        Ok(self.image.table(table).len() as u64)
+    }
+
+    fn rewritten(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Image {
         self.image.clone()
     }
@@ -209,5 +221,10 @@ impl Commit for MemBackend {
             }
         }
         Ok(batch.id)
+    }
+
+    /// In memory nothing is left behind by what was deleted.
+    fn rewrite(&mut self) -> Result<(), BackendError> {
+        Ok(())
     }
 }

@@ -4,17 +4,23 @@
 //! named by `CURRENT`, which is replaced by a rename: a new database is made complete and durable first, so a
 //! crash while the first one is made, or while a snapshot replaces an old one, leaves one whole state.
 
+mod file;
+mod rewrite;
+mod rows;
+
 use super::mem::is_empty_span;
 use super::{Backend, BackendError, Batch, BatchId, Commit, Replacement, RowKey, Size, Staging, Table, View};
 use bytes::Bytes;
 use imbl::OrdMap;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition};
+use file::{RedbFile, sync_or_mark};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata, TableDefinition};
+use rows::guarded;
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const CURRENT: &str = "CURRENT";
@@ -57,54 +63,27 @@ impl Default for RedbOptions {
     }
 }
 
-/// A file of the world as redb wants it.
-struct RedbFile<D: Disk> {
-    file: Arc<D::File>,
-    disk: D,
-    dir: String,
-}
-
-impl<D: Disk> fmt::Debug for RedbFile<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedbFile")
-    }
-}
-
-impl<D: Disk> StorageBackend for RedbFile<D> {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        sync_or_mark(&self.disk, &self.dir, &*self.file)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, data)
-    }
-}
-
-/// Syncs a database file; a failure leaves word for the next start.
-fn sync_or_mark<D: Disk>(disk: &D, dir: &str, file: &D::File) -> io::Result<()> {
-    file.sync().inspect_err(|_| {
-        // Nothing better can be done where even this fails: the first error is told in any case.
-        let _ = disk.open(&format!("{dir}/{UNSURE}"), OpenMode::Create);
-    })
-}
+/// What the file says of itself.
+const ABOUT: TableDefinition<'static, &'static str, u64> = TableDefinition::new("about");
+const ABOUT_FORMAT: &str = "format";
+/// Bytes of all keys and values.
+const ABOUT_PAYLOAD: &str = "payload bytes";
+/// Bytes of the file for 1000 bytes of payload, as the last rewriting found it.
+const ABOUT_PER_MILLE: &str = "per mille";
+/// 1: without checksums on rows other than versions of keys, and without this table.
+const FORMAT: u64 = 2;
+/// As long as nothing was measured: rows that come in order leave pages a good half full.
+const PER_MILLE: u64 = 1800;
 
 /// An open database file.
 struct Db<F> {
     name: String,
+    /// Below the disk's root.
+    path: String,
     file: Arc<F>,
     database: Database,
+    payload_bytes: AtomicU64,
+    per_mille: AtomicU64,
 }
 
 fn fail(what: impl Into<String>, error: impl Into<redb::Error>) -> BackendError {
@@ -122,7 +101,7 @@ impl<F: DiskFile> Db<F> {
         options: &RedbOptions,
         name: &str,
         mode: OpenMode,
-    ) -> Result<Arc<Self>, BackendError> {
+    ) -> Result<Self, BackendError> {
         let path = format!("{}/{name}", options.dir);
         let what = format!("opening {path}");
         let file = match disk.open(&path, mode) {
@@ -137,33 +116,102 @@ impl<F: DiskFile> Db<F> {
         if is_new && mode == OpenMode::Existing {
             return Err(BackendError::damaged(format!("{path} is empty")));
         }
-        let adapter = RedbFile { file: file.clone(), disk: disk.clone(), dir: options.dir.clone() };
+        let (disk, dir) = (disk.clone(), options.dir.clone());
+        let adapter = RedbFile { file: file.clone(), disk, dir };
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
-        // redb takes the words of its header on trust: a file altered behind its back may make it panic.
-        let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(adapter)));
-        let database = match opened {
-            Ok(database) => database.map_err(|error| fail(&*what, error))?,
-            Err(_) => return Err(BackendError::damaged(format!("{path} is no intact database"))),
-        };
-        if is_new {
-            let write = database.begin_write().map_err(|error| fail(&*what, error))?;
-            for table in Table::ALL {
-                write.open_table(definition(table)).map_err(|error| fail(&*what, error))?;
-            }
-            write.commit().map_err(|error| fail(&*what, error))?;
+        let opening = || builder.create_with_backend(adapter).map_err(|error| fail(&*what, error));
+        let database = guarded(&path, "opening it", opening)?;
+        let (payload_bytes, per_mille) = (AtomicU64::new(0), AtomicU64::new(PER_MILLE));
+        let db = Self { name: name.to_owned(), path, file, database, payload_bytes, per_mille };
+        guarded(&db.path, "opening it", || if is_new { db.begin() } else { db.read_about() })?;
+        Ok(db)
+    }
+
+    /// Makes the tables of a new file.
+    fn begin(&self) -> Result<(), BackendError> {
+        let what = || format!("making {}", self.path);
+        let write = self.database.begin_write().map_err(|error| fail(what(), error))?;
+        for table in Table::ALL {
+            write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
         }
-        Ok(Arc::new(Self { name: name.to_owned(), file, database }))
+        self.note_about(&write)?;
+        write.commit().map_err(|error| fail(what(), error))
+    }
+
+    fn read_about(&self) -> Result<(), BackendError> {
+        let what = || format!("reading {}", self.path);
+        let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
+        let about = match read.open_table(ABOUT) {
+            Ok(about) => about,
+            Err(redb::TableError::TableDoesNotExist(_)) => return self.upgrade(),
+            Err(error) => return Err(fail(what(), error)),
+        };
+        let number = |name: &str| -> Result<u64, BackendError> {
+            let found = about.get(name).map_err(|error| fail(what(), error))?;
+            let missing = || BackendError::damaged(format!("{}: it does not tell its {name}", self.path));
+            found.map(|number| number.value()).ok_or_else(missing)
+        };
+        let format = number(ABOUT_FORMAT)?;
+        if format != FORMAT {
+            return Err(BackendError::damaged(format!(
+                "{}: it has format {format}, this program knows {FORMAT}",
+                self.path
+            )));
+        }
+        self.payload_bytes.store(number(ABOUT_PAYLOAD)?, Ordering::Relaxed);
+        self.per_mille.store(number(ABOUT_PER_MILLE)?, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Gives the rows of a file of the first format their checksums.
+    fn upgrade(&self) -> Result<(), BackendError> {
+        let what = || format!("bringing {} to format {FORMAT}", self.path);
+        let write = self.database.begin_write().map_err(|error| fail(what(), error))?;
+        let mut payload = 0;
+        for table in Table::ALL {
+            let mut rows = write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
+            let mut plain = Vec::new();
+            for row in redb::ReadableTable::iter(&rows).map_err(|error| fail(what(), error))? {
+                let (key, value) = row.map_err(|error| fail(what(), error))?;
+                let sealed = rows::sealed(table, key.value(), value.value());
+                payload += (key.value().len() + sealed.len()) as u64;
+                if sealed.len() != value.value().len() {
+                    plain.push((key.value().to_vec(), sealed.into_owned()));
+                }
+            }
+            for (key, value) in plain {
+                rows.insert(&*key, &*value).map_err(|error| fail(what(), error))?;
+            }
+        }
+        self.payload_bytes.store(payload, Ordering::Relaxed);
+        self.note_about(&write)?;
+        write.commit().map_err(|error| fail(what(), error))
+    }
+
+    fn note_about(&self, write: &redb::WriteTransaction) -> Result<(), BackendError> {
+        let what = || format!("writing {}", self.path);
+        let mut about = write.open_table(ABOUT).map_err(|error| fail(what(), error))?;
+        for (name, number) in [
+            (ABOUT_FORMAT, FORMAT),
+            (ABOUT_PAYLOAD, self.payload_bytes.load(Ordering::Relaxed)),
+            (ABOUT_PER_MILLE, self.per_mille.load(Ordering::Relaxed)),
+        ] {
+            about.insert(name, number).map_err(|error| fail(what(), error))?;
+        }
+        Ok(())
     }
 
     fn view(&self) -> Result<RedbView, BackendError> {
-        let what = || format!("reading {}", self.name);
-        let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
-        let mut tables = Vec::with_capacity(Table::ALL.len());
-        for table in Table::ALL {
-            tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
-        }
-        Ok(RedbView { tables })
+        let what = || format!("reading {}", self.path);
+        guarded(&self.path, "reading", || {
+            let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
+            let mut tables = Vec::with_capacity(Table::ALL.len());
+            for table in Table::ALL {
+                tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
+            }
+            Ok(RedbView { path: self.path.clone(), tables })
+        })
     }
 
     /// Writes rows in one transaction; durable when it returns.
@@ -172,9 +220,18 @@ impl<F: DiskFile> Db<F> {
         rows: impl Iterator<Item = (Table, &'a Bytes, Option<&'a Bytes>)>,
         quick_repair: bool,
     ) -> Result<(), BackendError> {
-        let what = || format!("committing to {}", self.name);
+        guarded(&self.path, "a commit", || self.write_rows(rows, quick_repair))
+    }
+
+    fn write_rows<'a>(
+        &self,
+        rows: impl Iterator<Item = (Table, &'a Bytes, Option<&'a Bytes>)>,
+        quick_repair: bool,
+    ) -> Result<(), BackendError> {
+        let what = || format!("committing to {}", self.path);
         let mut write = self.database.begin_write().map_err(|error| fail(what(), error))?;
         write.set_quick_repair(quick_repair);
+        let (mut more, mut less) = (0, 0);
         {
             let mut open = None;
             for (table, key, value) in rows {
@@ -185,22 +242,37 @@ impl<F: DiskFile> Db<F> {
                     open = Some((table, rows));
                 }
                 let (_, rows) = open.as_mut().expect("just opened");
-                match value {
+                let old = match value {
                     Some(value) => {
-                        rows.insert(key.as_ref(), value.as_ref()).map_err(|error| fail(what(), error))?;
+                        let value = rows::sealed(table, key, value);
+                        more += key.len() + value.len();
+                        rows.insert(key.as_ref(), &*value).map_err(|error| fail(what(), error))?
                     }
-                    None => {
-                        rows.remove(key.as_ref()).map_err(|error| fail(what(), error))?;
-                    }
+                    None => rows.remove(key.as_ref()).map_err(|error| fail(what(), error))?,
+                };
+                if let Some(old) = old {
+                    less += key.len() + old.value().len();
                 }
             }
         }
+        let payload = self.payload_bytes.load(Ordering::Relaxed) + more as u64;
+        self.payload_bytes.store(payload.saturating_sub(less as u64), Ordering::Relaxed);
+        self.note_about(&write)?;
         write.commit().map_err(|error| fail(what(), error))
+    }
+
+    fn size(&self) -> Size {
+        // Not its length: redb doubles a file that is full, and most of that is a hole at first.
+        let total_bytes = self.file.taken().unwrap_or(0);
+        let payload = self.payload_bytes.load(Ordering::Relaxed);
+        let in_use = payload.saturating_mul(self.per_mille.load(Ordering::Relaxed)) / 1000;
+        Size { total_bytes, in_use_bytes: (in_use + rewrite::EMPTY_BYTES).min(total_bytes) }
     }
 }
 
 /// Committed rows at one moment.
 struct RedbView {
+    path: String,
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
 }
 
@@ -211,8 +283,11 @@ fn get(view: &RedbView, overlay: &Overlay, table: Table, key: &[u8]) -> Result<O
     if let Some((_, value)) = overlay[table.position()].get(key) {
         return Ok(value.clone());
     }
-    let found = view.tables[table.position()].get(key).map_err(|error| fail("reading a row", error))?;
-    Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+    guarded(&view.path, "reading a row", || {
+        let found = view.tables[table.position()].get(key);
+        let found = found.map_err(|error| fail(format!("reading {}", view.path), error))?;
+        found.map(|value| rows::opened(&view.path, table, key, value.value())).transpose()
+    })
 }
 
 fn scan(
@@ -226,11 +301,22 @@ fn scan(
     if is_empty_span(from, to) {
         return Ok(Vec::new());
     }
-    let what = "reading rows";
+    guarded(&view.path, "reading rows", || merge(view, overlay, table, from, to, limit))
+}
+
+fn merge(
+    view: &RedbView,
+    overlay: &Overlay,
+    table: Table,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
+    let what = || format!("reading {}", view.path);
     let mut written = overlay[table.position()].range::<_, [u8]>((from, to)).peekable();
     let mut committed =
-        view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what, error))?;
-    let mut next = committed.next().transpose().map_err(|error| fail(what, error))?;
+        view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what(), error))?;
+    let mut next = committed.next().transpose().map_err(|error| fail(what(), error))?;
     let mut out = Vec::new();
     while out.len() < limit {
         let order = match (&next, written.peek()) {
@@ -242,9 +328,10 @@ fn scan(
         if order.is_le() {
             let (key, value) = next.take().expect("compared");
             if order.is_lt() {
-                out.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())));
+                let value = rows::opened(&view.path, table, key.value(), value.value())?;
+                out.push((Bytes::copy_from_slice(key.value()), value));
             }
-            next = committed.next().transpose().map_err(|error| fail(what, error))?;
+            next = committed.next().transpose().map_err(|error| fail(what(), error))?;
         }
         if order.is_ge() {
             let (key, (_, value)) = written.next().expect("peeked");
@@ -259,6 +346,9 @@ fn scan(
 /// Databases that were staged and wait for the batch which puts them in force.
 type Staged<F> = Arc<Mutex<BTreeMap<String, Arc<Db<F>>>>>;
 
+/// A database that was written anew, with the name of the one whose rows it has.
+type Rewritten<F> = Arc<Mutex<Option<(String, Arc<Db<F>>)>>>;
+
 /// The reading half: lives with the state machine.
 pub struct RedbBackend<D: Disk> {
     disk: D,
@@ -272,6 +362,7 @@ pub struct RedbBackend<D: Disk> {
     sealed: VecDeque<(Batch, usize)>,
     last: BatchId,
     staged: Staged<D::File>,
+    rewritten: Rewritten<D::File>,
 }
 
 impl<D: Disk> fmt::Debug for RedbBackend<D> {
@@ -291,6 +382,7 @@ pub struct RedbCommitter<D: Disk> {
     db: Arc<Db<D::File>>,
     last: BatchId,
     staged: Staged<D::File>,
+    rewritten: Rewritten<D::File>,
 }
 
 impl<D: Disk> fmt::Debug for RedbCommitter<D> {
@@ -392,22 +484,23 @@ impl<D: Disk> RedbBackend<D> {
         let db = match &current {
             Some(name) => {
                 write_again(&disk, &options, name)?;
-                Db::open(&disk, &options, name, OpenMode::Existing)?
+                Arc::new(Db::open(&disk, &options, name, OpenMode::Existing)?)
             }
             None => {
                 let db = Db::open(&disk, &options, FIRST, OpenMode::CreateNew)?;
                 write_current(&disk, &options, FIRST)?;
-                db
+                Arc::new(db)
             }
         };
         sync_or_mark(&disk, &dir, &db.file).map_err(error)?;
-        let staged = Staged::default();
+        let (staged, rewritten) = (Staged::default(), Rewritten::default());
         let committer = RedbCommitter {
             disk: disk.clone(),
             options: options.clone(),
             db: db.clone(),
             last: BatchId(0),
             staged: staged.clone(),
+            rewritten: rewritten.clone(),
         };
         let view = Arc::new(db.view()?);
         let backend = Self {
@@ -422,6 +515,7 @@ impl<D: Disk> RedbBackend<D> {
             sealed: VecDeque::new(),
             last: BatchId(0),
             staged,
+            rewritten,
         };
         Ok((backend, committer))
     }
@@ -552,8 +646,29 @@ impl<D: Disk> Backend for RedbBackend<D> {
     }
 
     fn size(&self) -> Size {
-        let total_bytes = self.db.file.len().unwrap_or(0);
-        Size { total_bytes, in_use_bytes: total_bytes }
+        self.db.size()
+    }
+
+    fn place(&self) -> String {
+        self.db.path.clone()
+    }
+
+    fn row_count(&self, table: Table) -> Result<u64, BackendError> {
+        let path = &self.db.path;
+        let rows = || self.view.tables[table.position()].len();
+        guarded(path, "counting rows", || rows().map_err(|error| fail(format!("reading {path}"), error)))
+    }
+
+    fn rewritten(&mut self) -> Result<(), BackendError> {
+        let new = self.rewritten.lock().expect("nobody panics while holding it").take();
+        // Where a snapshot has replaced the state meanwhile, what was written anew is gone already.
+        if let Some((old, new)) = new
+            && old == self.db.name
+        {
+            self.view = Arc::new(new.view()?);
+            self.db = new;
+        }
+        Ok(())
     }
 
     fn snapshot(&self) -> RedbSnapshot {
@@ -566,7 +681,7 @@ impl<D: Disk> Backend for RedbBackend<D> {
             file.insert(0, '_');
         }
         remove(&self.disk, &format!("{}/{file}", self.options.dir))?;
-        let db = Db::open(&self.disk, &self.options, &file, OpenMode::CreateNew)?;
+        let db = Arc::new(Db::open(&self.disk, &self.options, &file, OpenMode::CreateNew)?);
         Ok(RedbStaging { db, rows: Vec::new(), bytes: 0 })
     }
 
@@ -615,5 +730,9 @@ impl<D: Disk> Commit for RedbCommitter<D> {
         }
         self.last = batch.id;
         Ok(batch.id)
+    }
+
+    fn rewrite(&mut self) -> Result<(), BackendError> {
+        self.rewrite_file()
     }
 }

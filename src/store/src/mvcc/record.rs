@@ -53,6 +53,14 @@ pub(super) fn encode(at: At, kind: EventKind, kv: &KeyValue) -> Bytes {
     out.freeze()
 }
 
+/// Whether a row is as it was written.
+///
+/// # Errors
+/// Damage found.
+pub(crate) fn verify(row: &[u8], value: &Bytes) -> Result<(), BackendError> {
+    decode(At::from_row(row)?, value).map(|_| ())
+}
+
 /// Reads a row back. Key and value share the row's memory.
 pub(super) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
     let damaged = |what: &str| {

@@ -385,6 +385,12 @@ impl DiskFile for FaultFile {
         Ok(self.disk.state().inodes[&self.inode].cache.len() as u64)
     }
 
+    fn taken(&self) -> Result<u64> {
+        let state = self.disk.state();
+        let sectors = state.inodes[&self.inode].cache.chunks(SECTOR);
+        Ok((sectors.filter(|sector| sector.iter().any(|byte| *byte != 0)).count() * SECTOR) as u64)
+    }
+
     fn set_len(&self, bytes: u64) -> Result<()> {
         self.change(|inode| {
             inode.cache.resize(bytes as usize, 0);
