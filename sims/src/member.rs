@@ -98,6 +98,7 @@ fn translate(seen: Observation, roster: &Roster) -> Option<observation::Observat
         Observation::Failed { why } => Told::Failed { why },
         Observation::HardState { .. }
         | Observation::SnapshotSent { .. }
+        | Observation::Defragmented { .. }
         | Observation::Checkpointed { .. } => {
             return None;
         }

@@ -13,6 +13,7 @@ mod identity;
 mod image;
 mod member;
 mod observation;
+mod offline;
 mod peer;
 mod proposal;
 mod restore;
@@ -28,6 +29,7 @@ pub use member::{
     API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer,
 };
 pub use observation::{Blind, Observation, Observer};
+pub use offline::{defragment, hash_kv, lock_folder};
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
 pub use restore::{RestoreError, restore};

@@ -64,7 +64,6 @@ fn a_file_written_anew_gives_back_the_room_of_what_was_deleted_and_holds_the_sam
     let mut kept = Kept::open(&disk).unwrap();
     let empty = kept.store.size();
     assert!(empty.total_bytes < 200 << 10, "an empty store takes {empty:?}");
-    println!("empty {empty:?}");
     let mut rng = Rng(1);
     for round in 0..4 {
         for i in 0..1000 {
@@ -74,7 +73,6 @@ fn a_file_written_anew_gives_back_the_room_of_what_was_deleted_and_holds_the_sam
         kept.commit();
         let size = kept.store.size();
         let rows = (round + 1) * 1000 * 1050;
-        println!("{size:?} for {rows}");
         assert!(size.in_use_bytes >= rows, "{rows} bytes of rows, {size:?}");
         assert!(size.in_use_bytes <= size.total_bytes, "{size:?}");
     }
@@ -94,6 +92,8 @@ fn a_file_written_anew_gives_back_the_room_of_what_was_deleted_and_holds_the_sam
     assert!(after.total_bytes < 2_600_000, "1000 rows of 1 KB take {after:?}");
     assert!(after.in_use_bytes * 10 >= after.total_bytes * 9, "nothing is free: {after:?}");
     let files = disk.files("db");
+    let file = files.iter().find(|path| path.ends_with(".redb")).unwrap();
+    assert!(disk.content(file).len() < 2_000_000, "the file is {} bytes long", disk.content(file).len());
     assert_eq!(files.iter().filter(|path| path.ends_with(".redb")).count(), 1, "{files:?}");
     // A few more writes do not double the size, though the file may be longer.
     for i in 0..20 {
@@ -121,11 +121,13 @@ fn where_the_disk_is_full_nothing_is_written_anew_and_the_store_goes_on() {
     let mut kept = Kept::open(&disk).unwrap();
     kept.put("a", b"1", 0);
     kept.commit();
-    disk.set_full(true);
+    // The name can be made, but not the rows.
+    disk.set_full_after_open(true);
     let error = kept.committer.rewrite().unwrap_err();
     assert!(error.is_disk_full(), "{error}");
+    assert_eq!(disk.files("db").iter().filter(|path| path.ends_with(".redb")).count(), 1);
     kept.store.rewritten().unwrap();
-    disk.set_full(false);
+    disk.set_full_after_open(false);
     kept.put("b", b"2", 0);
     kept.commit();
     let digest = kept.store.digest().unwrap();

@@ -8,6 +8,7 @@ pub(crate) mod go;
 mod json;
 mod keys;
 mod locks;
+mod maintenance;
 mod members;
 mod mirror;
 mod print;
@@ -21,6 +22,7 @@ use args::Globals;
 pub(crate) use go::parse_duration;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
+use seatrial_types::request::DowngradeAction;
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles};
 use seatrial_world::Secure;
@@ -225,6 +227,16 @@ impl Session<'_> {
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,
             ("alarm", Some(("disarm", _))) => self.alarm_disarm().await,
             ("alarm", Some(("list", _))) => self.alarm_list().await,
+            ("defrag", _) => self.defrag(matches).await,
+            ("downgrade", Some(("validate", matches))) => {
+                self.downgrade(DowngradeAction::Validate, matches).await
+            }
+            ("downgrade", Some(("enable", matches))) => {
+                self.downgrade(DowngradeAction::Enable, matches).await
+            }
+            ("downgrade", Some(("cancel", matches))) => {
+                self.downgrade(DowngradeAction::Cancel, matches).await
+            }
             ("move-leader", _) => self.move_leader(matches).await,
             ("snapshot", Some(("save", matches))) => self.snapshot_save(matches).await,
             ("snapshot", Some(("status", matches))) => self.snapshot_status(matches),

@@ -73,7 +73,7 @@ const ABOUT_PER_MILLE: &str = "per mille";
 /// 1: without checksums on rows other than versions of keys, and without this table.
 const FORMAT: u64 = 2;
 /// As long as nothing was measured: rows that come in order leave pages a good half full.
-const PER_MILLE: u64 = 1800;
+const PER_MILLE: u64 = 1500;
 
 /// An open database file.
 struct Db<F> {

@@ -94,6 +94,7 @@ struct State {
     dead: bool,
     fail_sync: bool,
     full: bool,
+    cannot_grow: bool,
     /// Unreadable: (path, from, to).
     holes: Vec<(String, u64, u64)>,
     syncs: u64,
@@ -155,6 +156,10 @@ impl FaultDisk {
 
     pub fn set_full(&self, full: bool) {
         self.state().full = full;
+    }
+
+    pub fn set_full_after_open(&self, full: bool) {
+        self.state().cannot_grow = full;
     }
 
     pub fn syncs(&self) -> u64 {
@@ -392,6 +397,9 @@ impl DiskFile for FaultFile {
     }
 
     fn set_len(&self, bytes: u64) -> Result<()> {
+        if self.disk.state().cannot_grow && bytes > self.len()? {
+            return Err(Error::new(ErrorKind::StorageFull, "no space"));
+        }
         self.change(|inode| {
             inode.cache.resize(bytes as usize, 0);
             inode.pending.retain(|(sector, _)| sector * SECTOR < bytes as usize);

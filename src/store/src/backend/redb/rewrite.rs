@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// About what a file without rows takes.
-pub(super) const EMPTY_BYTES: u64 = 40 << 10;
+pub(super) const EMPTY_BYTES: u64 = 12 << 10;
 
 /// From so many bytes of rows on it is worth while to learn how much room they take.
 const MEASURED_BYTES: u64 = 1 << 20;
