@@ -106,6 +106,12 @@ fn encode(write: &LogWrite, records: &mut Vec<Record>) {
                 config: config.into(),
             }));
         }
+        LogWrite::Alone(entry, hard_state) => {
+            let payload = postcard::to_extend(&entry.payload, Vec::new()).expect("entries always encode");
+            records.push(Record::Entry { index: entry.index, term: entry.term, payload: payload.into() });
+            let HardState { term, vote, commit } = *hard_state;
+            records.push(Record::HardState(wal::HardState { term, vote, commit }));
+        }
         LogWrite::ForgetLoss => records.push(Record::LostUpTo(seatrial_types::LogIndex::ZERO)),
     }
 }
@@ -127,7 +133,7 @@ pub(crate) async fn write_log<W: World>(
             match &write {
                 LogWrite::Append(persist) => persisted = Some(persist.id),
                 LogWrite::Release(meta) | LogWrite::Restart(meta) => release = Some(meta.index),
-                LogWrite::ForgetLoss => {}
+                LogWrite::ForgetLoss | LogWrite::Alone(..) => {}
             }
             next = work.try_recv().ok();
         }

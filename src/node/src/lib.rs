@@ -11,6 +11,7 @@ mod disk;
 mod handle;
 mod identity;
 mod image;
+mod initial_check;
 mod member;
 mod observation;
 mod offline;
@@ -26,7 +27,8 @@ pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
 pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{
-    API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Timer,
+    API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Rescue,
+    Timer,
 };
 pub use observation::{Blind, Observation, Observer};
 pub use offline::{defragment, hash_kv, lock_folder};

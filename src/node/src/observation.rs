@@ -96,6 +96,13 @@ pub enum Observation {
         /// Bytes it takes.
         after: u64,
     },
+    /// Members do not hold the same.
+    Corrupt {
+        /// Whose data are damaged; [`MemberId::NONE`] where that cannot be told.
+        members: Vec<MemberId>,
+        /// One sentence.
+        text: String,
+    },
     /// The member stops: it cannot go on safely.
     Failed {
         /// One sentence.

@@ -3,16 +3,16 @@
 
 use crate::handle::{Call, Handle};
 use crate::identity::Identity;
-use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
+use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Rescue, Timer};
 use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
-use crate::{Cluster, disk};
+use crate::{Cluster, disk, initial_check};
 use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
-use seatrial_types::{ClusterId, Error, MemberId, Response};
+use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -48,8 +48,10 @@ pub struct NodeOptions {
     pub wal: WalOptions,
     /// The store file's settings.
     pub redb: RedbOptions,
-    /// Start a lone member whose log lost acknowledged entries.
-    pub accept_data_loss: bool,
+    /// What an operator has decided about what is lost.
+    pub rescue: Rescue,
+    /// Compare what this member holds with its peers before it serves.
+    pub initial_corrupt_check: bool,
 }
 
 /// A member that cannot start.
@@ -87,6 +89,25 @@ pub enum StartError {
     /// What is on disk does not make a member.
     #[error("{0}")]
     Boot(#[from] BootError),
+    /// The peers hold something else.
+    #[error(
+        "{member:x} found data inconsistency with peers: at revision {revision}, compacted at {compacted}, the hash is {hash:08x} here, but {told}\nhint: one of them is damaged; compare all with `etcdctl endpoint hashkv --cluster`, and remove the one that differs from the majority and add it anew"
+    )]
+    Inconsistent {
+        /// This member.
+        member: u64,
+        /// At which revision.
+        revision: Revision,
+        /// Compacted up to where.
+        compacted: Revision,
+        /// Here.
+        hash: u32,
+        /// There.
+        told: String,
+    },
+    /// The data cannot be read for that.
+    #[error("the data cannot be compared with the peers': {0}")]
+    Compare(#[from] seatrial_store::Failure),
 }
 
 /// A running member.
@@ -199,8 +220,11 @@ pub async fn start<W: World>(
         options.cluster.clone(),
         backend,
         durable,
-        options.accept_data_loss,
+        options.rescue,
     )?;
+    if options.initial_corrupt_check {
+        initial_check::compare(world, &member, options.peer_layer.as_ref()).await?;
+    }
 
     let (calls, inbox) = mpsc::unbounded_channel();
     let mut tasks = Vec::new();

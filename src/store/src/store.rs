@@ -124,11 +124,15 @@ fn load_leases<B: Backend>(backend: &B) -> Result<Leases, BackendError> {
     let rows = backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
     check_count(backend, Table::Lease, rows.len() as u64)?;
     for (key, value) in rows {
-        let (Ok(id), Ok(ttl)) = (<[u8; 8]>::try_from(key.as_ref()), <[u8; 8]>::try_from(value.as_ref()))
-        else {
-            return Err(BackendError::damaged(format!("the lease row {key:?} is malformed")));
-        };
-        leases.grant(LeaseId(i64::from_be_bytes(id)), i64::from_be_bytes(ttl), Duration::ZERO);
+        let malformed = || BackendError::damaged(format!("the lease row {key:?} is malformed"));
+        let id = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| malformed())?;
+        let (ttl, left) = value.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let id = LeaseId(i64::from_be_bytes(id));
+        leases.grant(id, i64::from_be_bytes(*ttl), Duration::ZERO);
+        if !left.is_empty() {
+            let left = <[u8; 8]>::try_from(left).map_err(|_| malformed())?;
+            leases.note(id, i64::from_be_bytes(left));
+        }
     }
     Ok(leases)
 }
@@ -287,6 +291,18 @@ impl<B: Backend> Store<B> {
                 mvcc.backend_mut().delete(Table::Lease, lease_row(*id));
                 let events = mvcc.delete_keys(keys, leases);
                 (Some(Response::LeaseRevoke(mvcc.header())), events)
+            }
+            Command::LeaseCheckpoint(list) => {
+                for (id, left) in list {
+                    let Some(ttl) = leases.granted_ttl_seconds(*id) else { continue };
+                    leases.note(*id, *left);
+                    let mut row = ttl.to_be_bytes().to_vec();
+                    if *left > 0 {
+                        row.extend_from_slice(&left.to_be_bytes());
+                    }
+                    mvcc.backend_mut().put(Table::Lease, lease_row(*id), row.into());
+                }
+                (None, Vec::new())
             }
             Command::Meta(rows) => {
                 for (key, value) in rows {

@@ -85,6 +85,11 @@ impl<B: Backend> Member<B> {
                 }
                 return;
             }
+            Action::CompareHashes => {
+                self.store.skip(index, term);
+                self.begin_hash(index);
+                return;
+            }
             Action::Alarm(change) => Ok(Some(self.apply_alarm(index, term, &change))),
             Action::Store(command) if let Some(error) = self.alarm_refuses(&command) => {
                 self.store.skip(index, term);
@@ -101,6 +106,9 @@ impl<B: Backend> Member<B> {
                 };
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
+                if let Command::LeaseCheckpoint(list) = &command {
+                    self.checkpoint_applied(list);
+                }
                 if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)
                 {
                     self.answer_when_compacted(proposal.request);

@@ -77,6 +77,8 @@ pub enum Timer {
     WatchProgress,
     /// Look whether history is to be forgotten.
     AutoCompact,
+    /// Compare what the members hold.
+    HashCheck,
 }
 
 /// One step of the write-ahead log, in order.
@@ -88,6 +90,8 @@ pub enum LogWrite {
     Release(raft::SnapshotMeta),
     /// The log is dropped as a whole and begins anew behind this point (a snapshot was installed).
     Restart(raft::SnapshotMeta),
+    /// The entry with which a member goes on alone, and the term it begins. Not reported back.
+    Alone(raft::Entry, raft::HardState),
     /// An operator has accepted that acknowledged entries are gone: do not remember it any longer.
     ForgetLoss,
 }

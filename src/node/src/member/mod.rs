@@ -7,13 +7,16 @@
 //! checker.
 
 mod alarms;
+mod alone;
 mod apply;
 mod auth;
 mod auto_compact;
 mod boot;
 mod changes;
 mod client_snapshots;
+mod hash_check;
 mod io;
+mod lease_checkpoints;
 mod maintenance;
 mod options;
 mod reads;
@@ -22,7 +25,7 @@ mod snapshots;
 
 pub use auto_compact::AutoCompaction;
 pub(crate) use boot::CLUSTER_KEY;
-pub use boot::{BootError, Durable};
+pub use boot::{BootError, Durable, Rescue};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
 pub use requests::API_VERSION;
@@ -90,6 +93,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// The term in which the leases were given their time, so that it happens once per leadership.
     leases_led: bool,
     lease_timer: Option<Duration>,
+    held_leases: lease_checkpoints::Held,
+    hash_check: hash_check::HashCheck,
 
     checkpointed: LogIndex,
     /// Batches on their way to the disk, with the applied index each holds.
@@ -204,12 +209,17 @@ impl<B: Backend> Member<B> {
         if !self.stopped {
             self.submit_proposals();
             self.submit_reads();
-            while let Some(ready) = self.raft.ready() {
-                self.take_ready(ready);
-                // Applying may have freed reads or changed the configuration, which Raft hears of here.
-                self.submit_reads();
+            loop {
+                while let Some(ready) = self.raft.ready() {
+                    self.take_ready(ready);
+                    // Applying may have freed reads or changed the configuration, which Raft hears of here.
+                    self.submit_reads();
+                }
+                self.serve_reads();
+                if !self.clear_checkpoints() {
+                    break;
+                }
             }
-            self.serve_reads();
             if self.repairing && !self.raft.is_repairing() {
                 self.repairing = false;
                 self.output(Output::Log(LogWrite::ForgetLoss));
@@ -270,6 +280,7 @@ impl<B: Backend> Member<B> {
             }
             // A peer's mistake must not stop this member.
             PeerBody::Change { .. } => {}
+            PeerBody::Hash { round, hash } => self.step_hash_report(from, round, hash),
             PeerBody::ChangeRefused { id, error } => self.step_change_refused(id, error),
             PeerBody::ForwardAnswer { id, result } => {
                 if let Some(request) = self.forwards.remove(&id) {
@@ -303,6 +314,7 @@ impl<B: Backend> Member<B> {
                 self.background();
             }
             Timer::AutoCompact => self.auto_compact(),
+            Timer::HashCheck => self.fire_hash_check(),
             Timer::WatchProgress => {
                 let outputs = self.store.watch_notify_progress();
                 self.tell_watchers(Ok(outputs));
@@ -405,6 +417,7 @@ impl<B: Backend> Member<B> {
             self.store.leases_mut().demote();
             self.lease_timer = None;
             self.output(Output::CancelTimer(Timer::Lease));
+            self.pass_on_renewals();
         }
         if soft.leader != MemberId::NONE {
             for id in std::mem::take(&mut self.leaderless) {
@@ -427,10 +440,12 @@ impl<B: Backend> Member<B> {
             }
             self.leases_led = true;
             // A change of leader may lengthen a lease, never shorten it: the old leader may have renewed it a
-            // moment ago, so every lease starts anew.
-            self.store.leases_mut().promote(self.now);
+            // moment ago, so every lease without a checkpoint starts anew.
+            self.store.leases_mut().promote(self.now, self.options.lease_checkpoint_interval);
         }
-        let next = self.store.leases().next_deadline().map(|deadline| {
+        let leases = self.store.leases();
+        let next = leases.next_deadline().into_iter().chain(leases.next_checkpoint()).min();
+        let next = next.map(|deadline| {
             if deadline > self.now {
                 return deadline;
             }
@@ -493,6 +508,7 @@ impl<B: Backend> Member<B> {
         if self.store.compact_step(BACKGROUND_BUDGET) {
             self.checkpoint_physical();
         }
+        self.step_hash();
     }
 
     fn arm_timers(&mut self) {
@@ -505,7 +521,9 @@ impl<B: Backend> Member<B> {
             let after = self.options.checkpoint_interval;
             self.output(Output::SetTimer { timer: Timer::Checkpoint, min: after, max: after });
         }
-        if !self.background_armed && (self.store.is_compacting() || self.store.watch_has_work()) {
+        let has_work =
+            self.store.is_compacting() || self.store.watch_has_work() || self.hash_check.has_work();
+        if !self.background_armed && has_work {
             self.background_armed = true;
             let soon = Duration::from_millis(1);
             self.output(Output::SetTimer { timer: Timer::Background, min: soon, max: soon });

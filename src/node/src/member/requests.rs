@@ -435,6 +435,7 @@ impl<B: Backend> Member<B> {
         if self.raft.role() != Role::Leader && !is_planted(Planted::L01) {
             return;
         }
+        self.note_leases();
         let now = self.now;
         self.revoking.retain(|_, again| *again > now);
         let mut data = Vec::new();

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use seatrial_node::{
-    Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId,
+    Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId, Rescue,
     Timer,
 };
 use seatrial_store::{Batch, Commit, MemBackend};
@@ -58,6 +58,8 @@ pub struct Loop {
     pub stuck: Vec<MemberId>,
     /// Members that ended because they were removed.
     pub removed: Vec<MemberId>,
+    /// For the next starts.
+    pub rescue: Rescue,
 }
 
 impl Loop {
@@ -99,6 +101,7 @@ impl Loop {
             next_request: 1 << 32,
             stuck: Vec::new(),
             removed: Vec::new(),
+            rescue: Rescue::default(),
         };
         for id in this.ids() {
             this.start(id);
@@ -152,7 +155,7 @@ impl Loop {
             self.cluster.clone(),
             machine.backend.reopened(),
             machine.log.durable(),
-            false,
+            self.rescue,
         )
         .unwrap();
         machine.backend = machine.backend.reopened();
