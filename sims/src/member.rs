@@ -99,6 +99,7 @@ fn translate(seen: Observation, roster: &Roster) -> Option<observation::Observat
         Observation::Failed { why } => Told::Failed { why },
         Observation::HardState { .. }
         | Observation::SnapshotSent { .. }
+        | Observation::HashTaken { .. }
         | Observation::Defragmented { .. }
         | Observation::Checkpointed { .. } => {
             return None;

@@ -146,28 +146,25 @@ pub(crate) fn status_text(file: &Path, format: Format) -> Result<String, String>
 
 fn one_row(heads: &[&str], cells: &[String]) -> String {
     {
-            let width: Vec<usize> =
-                heads.iter().zip(cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
-            let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
-            let head: String = heads
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{text:^width$}", width = *width))
-                .collect();
-            let row: String = cells
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
-                .collect();
-            format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+        let width: Vec<usize> =
+            heads.iter().zip(cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
+        let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
+        let head: String = heads
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{text:^width$}", width = *width))
+            .collect();
+        let row: String = cells
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
+            .collect();
+        format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
     }
 }
 
 /// Does something with a data folder that no member uses.
-fn with_folder<T>(
-    data_dir: &str,
-    work: impl FnOnce(&RealDisk) -> Result<T, String>,
-) -> Result<T, String> {
+fn with_folder<T>(data_dir: &str, work: impl FnOnce(&RealDisk) -> Result<T, String>) -> Result<T, String> {
     if !Path::new(data_dir).join("identity").exists() {
         return Err(format!(
             "{data_dir:?} is no data folder of a member\nhint: name the folder that was the member's --data-dir"
@@ -193,7 +190,11 @@ pub(crate) fn defrag(data_dir: &str) -> Result<(), String> {
     with_folder(data_dir, |disk| {
         let (before, after) = seatrial_node::defragment(disk, RedbOptions::default())
             .map_err(|error| format!("{data_dir}: {error}"))?;
-        eprintln!("wrote the store in {data_dir} anew: {} became {}", human_bytes(before), human_bytes(after));
+        eprintln!(
+            "wrote the store in {data_dir} anew: {} became {}",
+            human_bytes(before),
+            human_bytes(after)
+        );
         Ok(())
     })
 }
@@ -206,19 +207,22 @@ fn hash_kv(args: &HashKvArgs) -> Result<(), String> {
             .map_err(|error| format!("{data_dir}: {error}"))
     })?;
     let (hash, at, compacted) = (found.hash, found.hash_revision, found.compact_revision);
-    print!("{}", match args.write_out {
-        Format::Simple => format!("{hash}, {at}, {compacted}\n"),
-        Format::Json => {
-            format!("{{\"hash\":{hash},\"hashRevision\":{at},\"compactRevision\":{compacted}}}\n")
+    print!(
+        "{}",
+        match args.write_out {
+            Format::Simple => format!("{hash}, {at}, {compacted}\n"),
+            Format::Json => {
+                format!("{{\"hash\":{hash},\"hashRevision\":{at},\"compactRevision\":{compacted}}}\n")
+            }
+            Format::Fields => {
+                format!("\"Hash\" : {hash}\n\"Hash revision\" : {at}\n\"Compact revision\" : {compacted}\n")
+            }
+            Format::Table => {
+                let cells = [hash.to_string(), at.to_string(), compacted.to_string()];
+                one_row(&["HASH", "HASH REVISION", "COMPACT REVISION"], &cells)
+            }
         }
-        Format::Fields => {
-            format!("\"Hash\" : {hash}\n\"Hash revision\" : {at}\n\"Compact revision\" : {compacted}\n")
-        }
-        Format::Table => {
-            let cells = [hash.to_string(), at.to_string(), compacted.to_string()];
-            one_row(&["HASH", "HASH REVISION", "COMPACT REVISION"], &cells)
-        }
-    });
+    );
     Ok(())
 }
 

@@ -8,10 +8,11 @@ use seatrial_node::Handle;
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::request::{
     AlarmChangeRequest, AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse,
-    DowngradeRequest, DowngradeResponse, HashKvResponse, HashResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest,
-    MemberAddResponse, MemberListResponse, MemberUpdateRequest, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse, TxnRequest, TxnResponse,
+    DowngradeRequest, DowngradeResponse, HashKvResponse, HashResponse, Header, LeaseGrantRequest,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, MemberAddRequest, MemberAddResponse, MemberListResponse, MemberUpdateRequest,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse,
+    TxnRequest, TxnResponse,
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};

@@ -200,7 +200,8 @@ impl Cluster {
                 self.joining.remove(id);
             }
             Some(ClusterChange::Alone(id)) => {
-                let others: Vec<MemberId> = self.members.keys().copied().filter(|other| other != id).collect();
+                let others: Vec<MemberId> =
+                    self.members.keys().copied().filter(|other| other != id).collect();
                 self.members.retain(|member, _| member == id);
                 self.removed.extend(others);
                 self.joining.clear();

@@ -96,6 +96,13 @@ pub enum Observation {
         /// Bytes it takes.
         after: u64,
     },
+    /// The hash of everything at an entry that asked for it was taken.
+    HashTaken {
+        /// The entry.
+        round: LogIndex,
+        /// The hash.
+        hash: u32,
+    },
     /// Members do not hold the same.
     Corrupt {
         /// Whose data are damaged; [`MemberId::NONE`] where that cannot be told.

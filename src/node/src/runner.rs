@@ -215,13 +215,8 @@ pub async fn start<W: World>(
     let opened = world.work(DiskWork::Read, move || disk::open(&opening, wal, redb)).await?;
     let disk::Opened { wal, durable, backend, committer } = opened;
     let cluster_id = options.cluster.id;
-    let member = Member::boot(
-        options.member.clone(),
-        options.cluster.clone(),
-        backend,
-        durable,
-        options.rescue,
-    )?;
+    let member =
+        Member::boot(options.member.clone(), options.cluster.clone(), backend, durable, options.rescue)?;
     if options.initial_corrupt_check {
         initial_check::compare(world, &member, options.peer_layer.as_ref()).await?;
     }

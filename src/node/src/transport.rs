@@ -8,8 +8,8 @@ use crate::cluster::Cluster;
 use crate::handle::Call;
 use crate::member::Input;
 use crate::peer::{
-    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, hash_question, opening, question, read_frame,
-    weight, welcome,
+    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, hash_question, opening, question,
+    read_frame, weight, welcome,
 };
 use seatrial_types::auth::Caller;
 use seatrial_types::request::HashKvResponse;

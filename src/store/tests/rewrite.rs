@@ -4,8 +4,7 @@ mod support;
 
 use bytes::Bytes;
 use seatrial_store::{
-    BackendError, Command, Commit, HubOptions, RedbBackend, RedbCommitter, RedbOptions, Store,
-    Table, View,
+    BackendError, Command, Commit, HubOptions, RedbBackend, RedbCommitter, RedbOptions, Store, Table, View,
 };
 use seatrial_types::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
 use seatrial_types::{Event, KeyRange, KeyValue, LeaseId, LogIndex, Revision, Term};

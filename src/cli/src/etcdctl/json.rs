@@ -5,10 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use seatrial_types::auth::{Access, AuthAnswer, AuthResponse, Permission};
 use seatrial_types::request::{
-    DowngradeResponse,
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse, MemberListResponse, PutResponse,
-    RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeResponse, Header, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse,
+    MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, EventKind, KeyValue};

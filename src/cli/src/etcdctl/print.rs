@@ -4,10 +4,9 @@ use super::cluster::{EndpointHash, EndpointHealth, EndpointStatus};
 use super::go::{human_bytes, quote};
 use super::{Fail, code, json};
 use seatrial_types::request::{
-    DowngradeAction, DowngradeResponse,
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberAddResponse, MemberListResponse, PutResponse,
-    RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeAction, DowngradeResponse, Header,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse,
+    MemberAddResponse, MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{EventKind, KeyValue, LeaseId, MemberId};
@@ -306,9 +305,7 @@ impl Printer {
             DowngradeAction::Cancel => "cancel",
         };
         match self.format {
-            Format::Simple => {
-                Ok(line(format!("Downgrade {what} success, cluster version {}", r.version)))
-            }
+            Format::Simple => Ok(line(format!("Downgrade {what} success, cluster version {}", r.version))),
             Format::Json => Ok(line(json::downgrade(r))),
             Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),

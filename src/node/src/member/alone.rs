@@ -49,9 +49,9 @@ pub(super) fn alone(me: MemberId, cluster: &Cluster, restored: &Restored) -> Opt
     };
     let known = restored.hard_state.commit.max(restored.applied);
     let unsure = index.0.saturating_sub(known.0);
-    let lost = restored.lost_up_to.map_or(String::new(), |lost| {
-        format!("; its own log had lost entries up to {lost}")
-    });
+    let lost = restored
+        .lost_up_to
+        .map_or(String::new(), |lost| format!("; its own log had lost entries up to {lost}"));
     let text = format!(
         "--force-new-cluster: this member goes on alone, with everything up to entry {index} of its log ({unsure} of them it did not know to be committed); removed for good: {}{lost}\nWhat the others had acknowledged and this member had not heard of is lost. Start it without the flag from now on, and add members with `member add`.",
         if others.is_empty() { "nobody".to_owned() } else { others.join(", ") },

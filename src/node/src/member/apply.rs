@@ -99,6 +99,8 @@ impl<B: Backend> Member<B> {
                 let physical = matches!(command.inner(), Command::Compact(compact) if compact.physical);
                 if let Command::LeaseRevoke(lease) = command.inner() {
                     self.revoking.remove(lease);
+                    // Who waits to renew it is told that it is gone.
+                    self.release_renewals(*lease);
                 }
                 let mut applied = match self.store.apply(index, term, &command, self.now) {
                     Ok(applied) => applied,

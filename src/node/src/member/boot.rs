@@ -176,7 +176,7 @@ impl<B: Backend> Member<B> {
             revoking: BTreeMap::new(),
             leases_led: false,
             lease_timer: None,
-            held_leases: BTreeMap::new(),
+            held_leases: super::lease_checkpoints::Held::default(),
             hash_check: super::hash_check::HashCheck::default(),
             applied_unsealed: 0,
             checkpoint_armed: false,
@@ -206,7 +206,8 @@ impl<B: Backend> Member<B> {
             member.observe(Observation::Finding { text: alone.text, damage: true });
             member.output(Output::Log(LogWrite::Alone(alone.entry, alone.hard_state)));
         } else if rescue.force_new_cluster {
-            let text = "--force-new-cluster: this member is alone already; start it without the flag".to_owned();
+            let text =
+                "--force-new-cluster: this member is alone already; start it without the flag".to_owned();
             member.observe(Observation::Finding { text, damage: false });
         }
         if forgiven {

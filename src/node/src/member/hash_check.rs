@@ -55,7 +55,8 @@ impl<B: Backend> Member<B> {
             return;
         }
         self.judge_hashes();
-        let proposal = Proposal { origin: self.id(), request: Proposal::NOBODY, action: Action::CompareHashes };
+        let proposal =
+            Proposal { origin: self.id(), request: Proposal::NOBODY, action: Action::CompareHashes };
         self.proposals.push((Proposal::NOBODY, proposal.encode()));
     }
 
@@ -79,6 +80,7 @@ impl<B: Backend> Member<B> {
         }
         let (round, hash) = (self.hash_check.round, task.hash());
         self.hash_check.task = None;
+        self.observe(Observation::HashTaken { round, hash });
         let (me, leader) = (self.id(), self.soft.leader);
         if self.is_leader() {
             self.step_hash_report(me, round, hash);
@@ -108,8 +110,12 @@ impl<B: Backend> Member<B> {
         if corrupt.is_empty() {
             return;
         }
-        let told: Vec<String> =
-            self.hash_check.reports.iter().map(|(member, hash)| format!("{:x} has {hash:08x}", member.0)).collect();
+        let told: Vec<String> = self
+            .hash_check
+            .reports
+            .iter()
+            .map(|(member, hash)| format!("{:x} has {hash:08x}", member.0))
+            .collect();
         let text = format!(
             "members differ in their keys and values at entry {}: member {}",
             self.hash_check.round,

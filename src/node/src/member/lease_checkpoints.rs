@@ -17,7 +17,22 @@ use std::collections::BTreeMap;
 const BATCH: usize = 1000;
 
 /// Renewals that wait for a checkpoint to be taken back.
-pub(super) type Held = BTreeMap<LeaseId, Vec<Read>>;
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Held {
+    by_lease: BTreeMap<LeaseId, Vec<Read>>,
+    /// Leases among them of which the log has not been told yet.
+    untold: Vec<LeaseId>,
+}
+
+impl Held {
+    pub(super) fn hold(&mut self, lease: LeaseId, read: Read) {
+        let reads = self.by_lease.entry(lease).or_default();
+        if reads.is_empty() {
+            self.untold.push(lease);
+        }
+        reads.push(read);
+    }
+}
 
 impl<B: Backend> Member<B> {
     /// Proposes the checkpoints that are due. One that is lost only means that a lease may live longer.
@@ -47,35 +62,41 @@ impl<B: Backend> Member<B> {
 
     /// Proposes to take back the checkpoints that stand in the way of renewals; whether there was anything to propose.
     pub(super) fn clear_checkpoints(&mut self) -> bool {
-        if self.held_leases.is_empty() || self.raft.role() != Role::Leader || !self.leases_led {
+        if self.held_leases.untold.is_empty() || self.raft.role() != Role::Leader || !self.leases_led {
             return false;
         }
-        let leases = self.store.leases_mut();
-        let ids: Vec<LeaseId> = self.held_leases.keys().copied().filter(|id| leases.begin_clearing(*id)).collect();
+        let mut ids = std::mem::take(&mut self.held_leases.untold);
+        let mut refused = Vec::new();
+        // One that is gone, or taken back already, is so by an entry that stands in the log behind its checkpoint.
+        ids.retain(|id| self.store.leases_mut().begin_clearing(*id));
         for batch in ids.chunks(BATCH) {
             if self.propose_checkpoint(batch.iter().map(|id| (*id, 0)).collect()).is_err() {
                 // Too much is uncommitted; tried again at the next flush.
                 batch.iter().for_each(|id| self.store.leases_mut().abandon_clearing(*id));
+                refused.extend_from_slice(batch);
             }
         }
-        !ids.is_empty()
+        let told = ids.len() > refused.len();
+        self.held_leases.untold = refused;
+        told
     }
 
     /// A checkpoint is applied: renewals that waited for it to be taken back go on.
     pub(super) fn checkpoint_applied(&mut self, list: &[(LeaseId, i64)]) {
-        let index = self.store.applied();
-        for (id, left) in list {
-            if *left == 0
-                && let Some(reads) = self.held_leases.remove(id)
-            {
-                self.reads.ready_at(index, reads);
-            }
+        for (id, _) in list.iter().filter(|(_, left)| *left == 0) {
+            self.release_renewals(*id);
+        }
+    }
+
+    pub(super) fn release_renewals(&mut self, lease: LeaseId) {
+        if let Some(reads) = self.held_leases.by_lease.remove(&lease) {
+            self.reads.ready_at(self.store.applied(), reads);
         }
     }
 
     /// This member leads no longer: the next leader is to renew what waits.
     pub(super) fn pass_on_renewals(&mut self) {
-        for read in std::mem::take(&mut self.held_leases).into_values().flatten() {
+        for read in std::mem::take(&mut self.held_leases).by_lease.into_values().flatten() {
             match read {
                 Read::Own(id) => self.ask_leader(id),
                 Read::Forwarded { from, id, .. } => {

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn no_version_can_be_gone_back_to_and_what_is_none_is_told_apart() {
-        let ask = |action, version: &str| downgrade(&DowngradeRequest { action, version: version.to_owned() });
+        let ask =
+            |action, version: &str| downgrade(&DowngradeRequest { action, version: version.to_owned() });
         for action in [DowngradeAction::Validate, DowngradeAction::Enable] {
             for version in ["3.4.0", "3.4", "3.5.0", "9.9.9", "3.4.0-rc.1", "3.4.0+git"] {
                 assert_eq!(ask(action, version), Err(Error::InvalidDowngradeTarget), "{version}");

@@ -106,7 +106,7 @@ impl<B: Backend> Member<B> {
                     Read::Forwarded { request, .. } => Some(request),
                 };
                 if let Some(lease) = asked.and_then(|request| self.must_clear(request)) {
-                    self.held_leases.entry(lease).or_default().push(read);
+                    self.held_leases.hold(lease, read);
                     continue;
                 }
                 match read {

@@ -12,8 +12,8 @@ use seatrial_store::{Backend, Command, Failure, Store};
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, HashResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse,
-    StatusResponse,
+    AlarmKind, AlarmListResponse, HashResponse, LeaseGrantRequest, LeaseKeepAliveResponse,
+    MemberListResponse, StatusResponse,
 };
 use seatrial_types::{Error, LeaseId, MemberId, Request, Response};
 

@@ -278,7 +278,9 @@ impl<B: Backend> Mvcc<B> {
             }
             if is_last {
                 let reached = if start.sub > 0 { start.main } else { Revision(start.main.0 - 1) };
-                if reached.max(self.compacted).max(EMPTY_REVISION) < self.revision && !is_planted(Planted::D09) {
+                if reached.max(self.compacted).max(EMPTY_REVISION) < self.revision
+                    && !is_planted(Planted::D09)
+                {
                     return Err(self.missing(start));
                 }
                 return Ok((events, self.revision.next()));

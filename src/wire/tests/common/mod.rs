@@ -377,10 +377,7 @@ pub(crate) fn every_request() -> Vec<Request> {
         Request::MoveLeader(MemberId(9)),
         Request::Defragment,
         Request::Hash,
-        Request::Downgrade(DowngradeRequest {
-            action: DowngradeAction::Enable,
-            version: "3.5.0".into(),
-        }),
+        Request::Downgrade(DowngradeRequest { action: DowngradeAction::Enable, version: "3.5.0".into() }),
         Request::AlarmList,
         Request::AlarmChange(AlarmChangeRequest {
             raise: true,
