@@ -1,11 +1,14 @@
-//! One HTTP/2 connection as the service that generated clients want.
+//! One HTTP/2 connection as the service that generated clients want, for the questions before and after a measurement.
 //!
 //! There is no reconnecting and no balancing here: a measurement that papers over a broken connection would
-//! measure something else.
+//! measure something else. What is measured goes over a leaner [`connection`](crate::connection).
 
+use crate::asks;
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use seatrial_proto::etcdserverpb::kv_client::KvClient;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -39,6 +42,15 @@ impl Channel {
         });
         Ok(Self { sender })
     }
+
+    /// Connects, and says under which name the server is asked.
+    ///
+    /// # Errors
+    /// As [`Channel::connect`].
+    pub async fn to(endpoint: &str) -> Result<(Self, http::Uri)> {
+        let origin = format!("http://{endpoint}").parse().context("an endpoint is host:port")?;
+        Ok((Self::connect(endpoint).await?, origin))
+    }
 }
 
 impl tower::Service<http::Request<Body>> for Channel {
@@ -53,4 +65,14 @@ impl tower::Service<http::Request<Body>> for Channel {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(self.sender.send_request(request))
     }
+}
+
+/// One put, and the server's own words where it fails.
+///
+/// # Errors
+/// No connection, or what the server says.
+pub async fn put(endpoint: &str, number: u64, value: Bytes) -> Result<()> {
+    let (channel, origin) = Channel::to(endpoint).await?;
+    let answer = KvClient::with_origin(channel, origin).put(asks::put(number, value)).await;
+    answer.map(drop).with_context(|| format!("a put at {endpoint}"))
 }

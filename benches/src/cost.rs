@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use std::fs;
 use std::ops::Sub;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// The costs of some processes up to a moment, summed over all their threads, dead ones too.
@@ -33,6 +35,34 @@ impl Cost {
         }
         Ok(cost)
     }
+}
+
+/// Bytes of memory that a process has in use now.
+///
+/// # Errors
+/// A process that is gone, named by its pid.
+pub fn memory_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path)
+        .with_context(|| format!("reading {path}: is process {pid} still there?"))?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = kib.and_then(|rest| rest.trim().strip_suffix(" kB")).and_then(|kib| kib.parse::<u64>().ok());
+    Ok(kib.with_context(|| format!("{path} does not tell VmRSS"))? << 10)
+}
+
+/// Bytes of all files below a folder, as they take room on the disk.
+///
+/// # Errors
+/// What the system says.
+pub fn folder_bytes(folder: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        // A file may go while it is counted.
+        let Ok(facts) = entry.metadata() else { continue };
+        bytes += if facts.is_dir() { folder_bytes(&entry.path())? } else { facts.blocks() * 512 };
+    }
+    Ok(bytes)
 }
 
 impl Sub for Cost {
@@ -78,6 +108,21 @@ mod tests {
     fn bytes_are_those_of_the_block_layer() {
         assert_eq!(written_in_io("wchar: 9\nwrite_bytes: 4096\ncancelled_write_bytes: 1\n"), 4096);
         assert_eq!(written_in_io(""), 0);
+    }
+
+    #[test]
+    fn memory_in_use_grows_by_what_is_touched_and_a_folder_by_what_is_written() {
+        let me = std::process::id();
+        let before = memory_bytes(me).unwrap();
+        let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let grown = memory_bytes(me).unwrap() - before;
+        assert!((32 << 20..256 << 20).contains(&grown), "{grown} bytes for {}", touched.len());
+        assert!(memory_bytes(u32::MAX).is_err());
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("inner")).unwrap();
+        fs::write(folder.path().join("inner/file"), vec![1; 100_000]).unwrap();
+        let bytes = folder_bytes(folder.path()).unwrap();
+        assert!((100_000..200_000).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! code over real sockets, and their costs are read from the same files under `/proc`, so that a comparison
 //! compares servers and nothing else.
 //!
-//! Read first: [`load::Load`] (what is asked), [`load::Measured`] (what came of it), [`servers::Cluster`]
-//! (three members started for a comparison).
+//! Read first: [`case::Case`] (what is asked), [`load::Load`] (one measurement), [`servers::Cluster`] (members started
+//! for a comparison), [`command`] (what `seatrial bench` does).
 
 #![allow(
     clippy::disallowed_methods,
@@ -13,8 +13,18 @@
     reason = "a composition root: it measures real time on real sockets"
 )]
 
+mod asks;
+pub mod case;
 pub mod channel;
+pub mod command;
+pub mod connection;
 pub mod cost;
+mod drive;
+pub mod fill;
 pub mod load;
 pub mod servers;
 pub mod table;
+pub mod trials;
+mod watching;
+
+pub use asks::Shape;

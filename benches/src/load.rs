@@ -1,71 +1,22 @@
 //! Closed-loop load: each client asks, waits for the answer, and asks again.
 
+use crate::asks::{self, Asker, Shape};
+use crate::case::{Case, Kind};
 use crate::channel::Channel;
 use crate::cost::Cost;
+use crate::drive::{Script, drive};
+use crate::watching;
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
+use seatrial_proto::etcdserverpb::RangeRequest;
 use seatrial_proto::etcdserverpb::kv_client::KvClient;
-use seatrial_proto::etcdserverpb::{PutRequest, RangeRequest};
+use seatrial_proto::etcdserverpb::lease_client::LeaseClient;
 use serde::Serialize;
-use std::fmt;
+use std::cell::RefCell;
 use std::rc::Rc;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-/// What the clients ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    /// Writes one key.
-    Put,
-    /// Reads one key, linearizable.
-    Get,
-    /// Reads one key from the asked member's own state.
-    GetSerializable,
-}
-
-impl Kind {
-    const ALL: [Self; 3] = [Self::Put, Self::Get, Self::GetSerializable];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Put => "put",
-            Self::Get => "get",
-            Self::GetSerializable => "get-serializable",
-        }
-    }
-}
-
-/// A kind and a number of clients, written `put:100`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Case {
-    /// What they ask.
-    pub kind: Kind,
-    /// How many ask at once; at least 1.
-    pub clients: usize,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind.name(), self.clients)
-    }
-}
-
-impl FromStr for Case {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (name, clients) = text.split_once(':').unwrap_or((text, "1"));
-        let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
-        let known = Kind::ALL.map(Kind::name).join(", ");
-        let kind =
-            kind.ok_or_else(|| format!("unknown kind {name:?}; hint: one of {known}, as in put:100"))?;
-        match clients.parse() {
-            Ok(clients) if clients > 0 => Ok(Self { kind, clients }),
-            _ => Err(format!("{clients:?} is no number of clients; hint: at least 1, as in put:100")),
-        }
-    }
-}
+/// Connections where none are asked for.
+const CONNECTIONS: usize = 100;
 
 /// One measurement to be made.
 #[derive(Clone, Debug)]
@@ -74,12 +25,12 @@ pub struct Load {
     pub endpoints: Vec<String>,
     /// What is asked.
     pub case: Case,
-    /// Connections, shared by the clients; each client keeps to one. 0 is the smaller of `clients` and 100.
+    /// Connections, shared by the clients; each client keeps to one. 0 is the smaller of the clients and 100.
     pub connections: usize,
-    /// Bytes of a value.
-    pub value_bytes: usize,
-    /// Keys written or read, drawn evenly.
-    pub keys: u64,
+    /// Of the keys, which must be there.
+    pub shape: Shape,
+    /// Writes per second of the watched key.
+    pub watched_puts_per_second: f64,
     /// Before counting begins.
     pub warm_up: Duration,
     /// While counting.
@@ -113,12 +64,45 @@ pub struct Measured {
     pub client_cpu_us: f64,
 }
 
-/// What one client saw while counting.
+/// What clients saw while counting.
 #[derive(Debug, Default)]
-struct Seen {
-    latencies: Vec<Duration>,
-    errors: u64,
-    error: Option<String>,
+pub(crate) struct Seen {
+    pub(crate) latencies: Vec<Duration>,
+    pub(crate) errors: u64,
+    pub(crate) error: Option<String>,
+}
+
+/// What was spent while counting.
+pub(crate) struct Spent {
+    pub(crate) server: Cost,
+    pub(crate) client: Cost,
+}
+
+/// The clients of one connection.
+struct Clients {
+    askers: Vec<Asker>,
+    seen: Rc<RefCell<Seen>>,
+    begin: Instant,
+    end: Instant,
+}
+
+impl Script for Clients {
+    fn next(&mut self, client: usize) -> Option<(usize, &[u8])> {
+        Some(self.askers[client].next())
+    }
+
+    fn answered(&mut self, _: usize, asked: Instant, now: Instant, ok: bool) {
+        // Counted by the moment of the answer: the edges of the window then cut as many as they let in.
+        if now < self.begin || now >= self.end {
+            return;
+        }
+        let mut seen = self.seen.borrow_mut();
+        if ok {
+            seen.latencies.push(now - asked);
+        } else {
+            seen.errors += 1;
+        }
+    }
 }
 
 impl Load {
@@ -126,51 +110,132 @@ impl Load {
     /// that the servers keep the other cores.
     ///
     /// # Errors
-    /// No connection, a server process that went away, or not a single success.
+    /// No connection, a server that answers otherwise than it should, a server process that went away, or not a
+    /// single success.
     pub fn run(&self) -> Result<Measured> {
         ensure!(!self.endpoints.is_empty(), "no endpoint was given");
+        let Shape { keys, range_keys, .. } = self.shape;
+        ensure!(
+            self.case.kind != Kind::Range || (1..=keys).contains(&range_keys),
+            "a range of {range_keys} keys of {keys}; hint: --range-keys lies between 1 and --keys"
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tasks = tokio::task::LocalSet::new();
-        tasks.block_on(&runtime, self.measure())
+        tasks.block_on(&runtime, async {
+            self.try_once().await?;
+            let (seen, spent) = match self.case.kind {
+                Kind::Watch => watching::measure(self).await?,
+                _ => self.measure().await?,
+            };
+            self.judge(seen, &spent)
+        })
     }
 
-    async fn measure(&self) -> Result<Measured> {
-        let wanted = if self.connections == 0 { self.case.clients.min(100) } else { self.connections };
-        let mut clients = Vec::new();
-        for number in 0..wanted.min(self.case.clients) {
-            let endpoint = &self.endpoints[number % self.endpoints.len()];
-            let channel = Channel::connect(endpoint).await?;
-            let origin = format!("http://{endpoint}").parse().context("an endpoint is host:port")?;
-            clients.push(KvClient::with_origin(channel, origin));
-        }
-        let plan = Rc::new(self.clone());
-        let begin = Instant::now() + self.warm_up;
-        let end = begin + self.time;
-        let running: Vec<_> = (0..self.case.clients)
+    /// One question of the kind, to hear what the server says where something is wrong.
+    async fn try_once(&self) -> Result<()> {
+        let (channel, origin) = Channel::to(&self.endpoints[0]).await?;
+        let mut kv = KvClient::with_origin(channel.clone(), origin.clone());
+        let Shape { keys, range_keys, .. } = self.shape;
+        let (request, wanted) = match self.case.kind {
+            Kind::LeaseGrant | Kind::LeaseKeepAlive => return Ok(()),
+            Kind::Range => (asks::span(keys - range_keys, keys), range_keys),
+            Kind::Count => (RangeRequest { count_only: true, ..asks::span(0, keys) }, keys),
+            _ => (RangeRequest { key: asks::key(0), ..RangeRequest::default() }, 1),
+        };
+        let answer = kv.range(request).await.context("a read before the measurement")?.into_inner();
+        ensure!(
+            answer.count == wanted as i64,
+            "{wanted} keys were looked for and {} are there; hint: the keys are written before, see --keys",
+            answer.count
+        );
+        Ok(())
+    }
+
+    /// The connections, and how many clients each has.
+    pub(crate) fn spread(&self) -> Vec<(String, usize)> {
+        let clients = self.case.streams;
+        let wanted = if self.connections == 0 { CONNECTIONS } else { self.connections }.min(clients);
+        (0..wanted)
             .map(|number| {
-                let client = clients[number % clients.len()].clone();
-                tokio::task::spawn_local(ask(client, Rc::clone(&plan), number as u64, begin, end))
+                let endpoint = self.endpoints[number % self.endpoints.len()].clone();
+                (endpoint, clients / wanted + usize::from(number < clients % wanted))
+            })
+            .collect()
+    }
+
+    async fn leases(&self) -> Result<Vec<i64>> {
+        if self.case.kind != Kind::LeaseKeepAlive {
+            return Ok(vec![0; self.case.clients]);
+        }
+        let (channel, origin) = Channel::to(&self.endpoints[0]).await?;
+        let client = LeaseClient::with_origin(channel, origin);
+        let grants: Vec<_> = (0..self.case.clients)
+            .map(|_| {
+                let mut client = client.clone();
+                tokio::task::spawn_local(async move {
+                    let request = seatrial_proto::etcdserverpb::LeaseGrantRequest {
+                        ttl: asks::LEASE_TTL_SECONDS,
+                        id: 0,
+                    };
+                    client.lease_grant(request).await.map(|answer| answer.into_inner().id)
+                })
             })
             .collect();
-        let us = [std::process::id()];
-        tokio::time::sleep_until(begin.into()).await;
-        let (server_before, client_before) = (Cost::of(&self.pids)?, Cost::of(&us)?);
-        tokio::time::sleep_until(end.into()).await;
-        let server = Cost::of(&self.pids)? - server_before;
-        let client = Cost::of(&us)? - client_before;
-        let mut seen = Seen::default();
-        for task in running {
-            let one = task.await.context("a client task panicked")?;
-            seen.latencies.extend(one.latencies);
-            seen.errors += one.errors;
-            seen.error = seen.error.or(one.error);
+        let mut leases = Vec::new();
+        for grant in grants {
+            leases.push(grant.await?.context("granting the leases that are to be renewed")?);
         }
-        self.judge(seen, server, client)
+        Ok(leases)
     }
 
-    fn judge(&self, mut seen: Seen, server: Cost, client: Cost) -> Result<Measured> {
+    async fn measure(&self) -> Result<(Seen, Spent)> {
+        let leases = self.leases().await?;
+        let seen = Rc::new(RefCell::new(Seen::default()));
+        let begin = Instant::now() + self.warm_up;
+        let end = begin + self.time;
+        let is_long = self.case.kind == Kind::LeaseKeepAlive;
+        let mut first = 0;
+        let mut running = Vec::new();
+        for (endpoint, clients) in self.spread() {
+            let askers = (first..first + clients)
+                .map(|number| Asker::new(self.case.kind, &self.shape, number as u64 + 1, leases[number]))
+                .collect();
+            first += clients;
+            let mut script = Clients { askers, seen: Rc::clone(&seen), begin, end };
+            running.push(tokio::task::spawn_local(async move {
+                let ended = drive(&endpoint, clients, is_long, &mut script).await;
+                if let Err(error) = ended {
+                    let mut seen = script.seen.borrow_mut();
+                    seen.errors += clients as u64;
+                    seen.error.get_or_insert_with(|| format!("{error:#}"));
+                }
+            }));
+        }
+        let spent = self.spend(begin, end).await?;
+        for task in running {
+            // The answers that are still owed are none of ours any more.
+            task.abort();
+        }
+        let seen = std::mem::take(&mut *seen.borrow_mut());
+        Ok((seen, spent))
+    }
+
+    /// Lets the time pass and says what it cost.
+    pub(crate) async fn spend(&self, begin: Instant, end: Instant) -> Result<Spent> {
+        let us = [std::process::id()];
+        tokio::time::sleep_until(begin.into()).await;
+        let (server, client) = (Cost::of(&self.pids)?, Cost::of(&us)?);
+        tokio::time::sleep_until(end.into()).await;
+        Ok(Spent { server: Cost::of(&self.pids)? - server, client: Cost::of(&us)? - client })
+    }
+
+    fn judge(&self, mut seen: Seen, spent: &Spent) -> Result<Measured> {
         if seen.latencies.is_empty() {
-            let why = seen.error.unwrap_or_else(|| "no answer came in time".to_owned());
+            let why = match (seen.error, seen.errors) {
+                (Some(error), _) => error,
+                (None, 0) => "no answer came in time".to_owned(),
+                (None, refused) => format!("{refused} were refused"),
+            };
             bail!("{}: not a single operation succeeded: {why}", self.case);
         }
         seen.latencies.sort_unstable();
@@ -185,90 +250,11 @@ impl Load {
             per_second: operations as f64 / self.time.as_secs_f64(),
             latency_ms_p50: quantile(&seen.latencies, 50).as_secs_f64() * 1e3,
             latency_ms_p99: quantile(&seen.latencies, 99).as_secs_f64() * 1e3,
-            server_cpu_us: counted.then(|| each(server.cpu.as_secs_f64() * 1e6)),
-            server_written_bytes: counted.then(|| each(server.written_bytes as f64)),
-            client_cpu_us: each(client.cpu.as_secs_f64() * 1e6),
+            server_cpu_us: counted.then(|| each(spent.server.cpu.as_secs_f64() * 1e6)),
+            server_written_bytes: counted.then(|| each(spent.server.written_bytes as f64)),
+            client_cpu_us: each(spent.client.cpu.as_secs_f64() * 1e6),
         })
     }
-}
-
-/// Writes every key once, so that reads find something and first writes are not counted as updates.
-///
-/// # Errors
-/// The first error of a server.
-pub fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let endpoint = endpoints.first().context("no endpoint was given")?;
-        let channel = Channel::connect(endpoint).await?;
-        let origin = format!("http://{endpoint}").parse().context("an endpoint is host:port")?;
-        let client = KvClient::with_origin(channel, origin);
-        let writers = 64.min(keys);
-        let mut tasks = Vec::new();
-        for writer in 0..writers {
-            let mut client = client.clone();
-            tasks.push(tokio::spawn(async move {
-                for number in (writer..keys).step_by(writers as usize) {
-                    client.put(put(number, Bytes::from(vec![b'0'; value_bytes]))).await?;
-                }
-                Ok::<_, tonic::Status>(())
-            }));
-        }
-        for task in tasks {
-            task.await?.context("filling the store")?;
-        }
-        Ok(())
-    })
-}
-
-async fn ask(
-    mut client: KvClient<Channel>,
-    plan: Rc<Load>,
-    number: u64,
-    begin: Instant,
-    end: Instant,
-) -> Seen {
-    let mut seen = Seen::default();
-    let value = Bytes::from(vec![b'v'; plan.value_bytes]);
-    let mut dice = Dice(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    loop {
-        let asked = Instant::now();
-        if asked >= end {
-            return seen;
-        }
-        let key = dice.below(plan.keys);
-        let answer = match plan.case.kind {
-            Kind::Put => client.put(put(key, value.clone())).await.map(drop),
-            Kind::Get => client.range(get(key, false)).await.map(drop),
-            Kind::GetSerializable => client.range(get(key, true)).await.map(drop),
-        };
-        let answered = Instant::now();
-        // Counted by the moment of the answer: the edges of the window then cut as many as they let in.
-        if answered < begin || answered >= end {
-            continue;
-        }
-        match answer {
-            Ok(()) => seen.latencies.push(answered - asked),
-            Err(status) => {
-                seen.errors += 1;
-                seen.error.get_or_insert_with(|| status.to_string());
-                // A server that refuses at once would otherwise be asked in a hot loop.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-    }
-}
-
-fn key(number: u64) -> Bytes {
-    Bytes::from(format!("/load/{number:012}"))
-}
-
-fn put(number: u64, value: Bytes) -> PutRequest {
-    PutRequest { key: key(number), value, ..PutRequest::default() }
-}
-
-fn get(number: u64, serializable: bool) -> RangeRequest {
-    RangeRequest { key: key(number), serializable, ..RangeRequest::default() }
 }
 
 /// The value below which `percent` of the sorted, non-empty list lie.
@@ -277,30 +263,21 @@ fn quantile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[rank - 1]
 }
 
-/// xorshift64: which key is next need not be a good secret, only cheap and spread.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound.max(1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_case_is_read_as_it_is_written() {
-        for text in ["put:100", "get:1", "get-serializable:7"] {
-            assert_eq!(text.parse::<Case>().unwrap().to_string(), text);
+    fn load(case: &str) -> Load {
+        Load {
+            endpoints: vec!["127.0.0.1:1".into(), "127.0.0.1:2".into()],
+            case: case.parse().unwrap(),
+            connections: 0,
+            shape: Shape { value_bytes: 1, keys: 1, range_keys: 1 },
+            watched_puts_per_second: 20.0,
+            warm_up: Duration::ZERO,
+            time: Duration::from_millis(10),
+            pids: Vec::new(),
         }
-        assert_eq!("put".parse::<Case>().unwrap().clients, 1);
-        assert!("pet:1".parse::<Case>().unwrap_err().contains("get-serializable"));
-        assert!("put:0".parse::<Case>().unwrap_err().contains("at least 1"));
     }
 
     #[test]
@@ -312,27 +289,24 @@ mod tests {
     }
 
     #[test]
-    fn keys_drawn_spread_over_all() {
-        let mut dice = Dice(1);
-        let drawn: std::collections::BTreeSet<u64> = (0..1000).map(|_| dice.below(10)).collect();
-        assert_eq!(drawn.len(), 10);
+    fn clients_are_spread_evenly_over_connections_and_members() {
+        let spread = |case: &str, connections| Load { connections, ..load(case) }.spread();
+        assert_eq!(spread("put:7", 3).iter().map(|(_, clients)| *clients).collect::<Vec<_>>(), [3, 2, 2]);
+        assert_eq!(spread("put:7", 3)[2].0, "127.0.0.1:1");
+        assert_eq!(spread("put:1000", 0).len(), 100);
+        assert_eq!(spread("put:3", 50).len(), 3);
+        assert_eq!(spread("watch:1000/10", 0).len(), 10);
     }
 
     #[test]
     fn without_a_single_success_there_is_no_measurement() {
-        let load = Load {
-            endpoints: vec!["127.0.0.1:1".into()],
-            case: Case { kind: Kind::Put, clients: 1 },
-            connections: 0,
-            value_bytes: 1,
-            keys: 1,
-            warm_up: Duration::ZERO,
-            time: Duration::from_millis(10),
-            pids: Vec::new(),
-        };
-        assert!(load.run().unwrap_err().to_string().contains("connecting to 127.0.0.1:1"));
-        let refused = Seen { errors: 3, error: Some("no leader".into()), ..Seen::default() };
-        let error = load.judge(refused, Cost::default(), Cost::default()).unwrap_err().to_string();
-        assert!(error.contains("not a single operation succeeded: no leader"), "{error}");
+        let error = load("put:1").run().unwrap_err().to_string();
+        assert!(error.contains("connecting to 127.0.0.1:1"), "{error}");
+        let nothing = Spent { server: Cost::default(), client: Cost::default() };
+        let refused = Seen { errors: 3, ..Seen::default() };
+        let error = load("put:1").judge(refused, &nothing).unwrap_err().to_string();
+        assert!(error.contains("not a single operation succeeded: 3 were refused"), "{error}");
+        let error = Load { shape: Shape { value_bytes: 1, keys: 5, range_keys: 9 }, ..load("range:1") };
+        assert!(error.run().unwrap_err().to_string().contains("--range-keys"));
     }
 }

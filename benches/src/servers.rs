@@ -1,7 +1,11 @@
-//! Three members on loopback, started for one measurement and ended with it.
+//! A cluster on loopback, started for measurements and ended with them.
 
-use crate::load;
+use crate::channel::{self, Channel};
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use seatrial_proto::etcdserverpb::StatusRequest;
+use seatrial_proto::etcdserverpb::maintenance_client::MaintenanceClient;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -43,12 +47,21 @@ impl Program {
     }
 }
 
+/// One member: how it is started, and its process while it runs.
+#[derive(Debug)]
+struct Member {
+    args: Vec<OsString>,
+    data: PathBuf,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
 /// A cluster on loopback. Dropping it kills the processes it started, by their handles, and takes its data.
 #[derive(Debug)]
 pub struct Cluster {
-    name: &'static str,
+    program: Program,
     endpoints: Vec<String>,
-    children: Vec<Child>,
+    members: Vec<Member>,
     // Dropped last: after the processes that write into it.
     folder: tempfile::TempDir,
 }
@@ -67,33 +80,47 @@ impl Cluster {
         let initial: Vec<String> =
             peer_ports.iter().enumerate().map(|(n, port)| format!("m{n}=http://127.0.0.1:{port}")).collect();
         let mut cluster = Self {
-            name: program.name(),
+            program: program.clone(),
             endpoints: client_ports.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
-            children: Vec::new(),
+            members: Vec::new(),
             folder,
         };
-        for member in 0..members {
-            let client_url = format!("http://127.0.0.1:{}", client_ports[member]);
-            let peer_url = format!("http://127.0.0.1:{}", peer_ports[member]);
-            let log = File::create(cluster.log(member))?;
-            let child = program
-                .command()
-                .args(["--name", &format!("m{member}")])
-                .arg("--data-dir")
-                .arg(cluster.folder.path().join(format!("m{member}")))
-                .args(["--listen-client-urls", &client_url, "--advertise-client-urls", &client_url])
-                .args(["--listen-peer-urls", &peer_url, "--initial-advertise-peer-urls", &peer_url])
-                .args(["--initial-cluster", &initial.join(",")])
-                .args(["--initial-cluster-state", "new", "--initial-cluster-token", "measurement"])
-                .stdin(Stdio::null())
-                .stdout(log.try_clone()?)
-                .stderr(log)
-                .spawn()
-                .with_context(|| format!("starting {program:?}"))?;
-            cluster.children.push(child);
+        for number in 0..members {
+            let data = cluster.folder.path().join(format!("m{number}"));
+            let client_url = format!("http://127.0.0.1:{}", client_ports[number]);
+            let peer_url = format!("http://127.0.0.1:{}", peer_ports[number]);
+            let mut args: Vec<OsString> = vec!["--data-dir".into(), data.clone().into()];
+            args.extend(
+                [
+                    ["--name", &format!("m{number}")],
+                    ["--listen-client-urls", &client_url],
+                    ["--advertise-client-urls", &client_url],
+                    ["--listen-peer-urls", &peer_url],
+                    ["--initial-advertise-peer-urls", &peer_url],
+                    ["--initial-cluster", &initial.join(",")],
+                    ["--initial-cluster-state", "new"],
+                    ["--initial-cluster-token", "measurement"],
+                    // The same for both, and enough that no measurement meets the end of it: versions of etcd differ
+                    // in what they take by themselves.
+                    ["--snapshot-count", "10000"],
+                    ["--quota-backend-bytes", "8589934592"],
+                ]
+                .into_iter()
+                .flatten()
+                .map(OsString::from),
+            );
+            let log = cluster.folder.path().join(format!("m{number}.log"));
+            cluster.members.push(Member { args, data, log, child: None });
+            cluster.start_member(number)?;
         }
         cluster.wait_until_served()?;
         Ok(cluster)
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.program.name()
     }
 
     /// Where clients reach the members.
@@ -102,31 +129,66 @@ impl Cluster {
         &self.endpoints
     }
 
-    /// The processes.
+    /// The processes that run.
     #[must_use]
     pub fn pids(&self) -> Vec<u32> {
-        self.children.iter().map(Child::id).collect()
+        self.members.iter().filter_map(|member| member.child.as_ref()).map(Child::id).collect()
     }
 
-    fn log(&self, member: usize) -> PathBuf {
-        self.folder.path().join(format!("m{member}.log"))
+    /// The folders of the members' data.
+    pub fn data(&self) -> impl Iterator<Item = &Path> {
+        self.members.iter().map(|member| member.data.as_path())
     }
 
-    fn wait_until_served(&mut self) -> Result<()> {
+    /// Kills a member's process (`kill -9`) and waits for its end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn kill(&mut self, member: usize) -> Result<()> {
+        if let Some(mut child) = self.members[member].child.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Starts a member that does not run.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start_member(&mut self, member: usize) -> Result<()> {
+        let this = &mut self.members[member];
+        let log = File::options().create(true).append(true).open(&this.log)?;
+        let child = (self.program.command())
+            .args(&this.args)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("starting {:?}", self.program))?;
+        this.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until every member serves writes.
+    ///
+    /// # Errors
+    /// One that has ended or does not serve within 30 s; with the end of its log.
+    pub fn wait_until_served(&mut self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let begin = Instant::now();
         for member in 0..self.endpoints.len() {
-            let endpoint = [self.endpoints[member].clone()];
-            while let Err(error) = load::fill(&endpoint, 1, 1) {
-                if let Some(status) = self.children[member].try_wait()? {
-                    bail!(
-                        "member {member} of {} ended with {status}:\n{}",
-                        self.name,
-                        self.last_words(member)
-                    );
+            while let Err(error) =
+                runtime.block_on(channel::put(&self.endpoints[member], 0, Bytes::from_static(b"0")))
+            {
+                let name = self.name();
+                let child = self.members[member].child.as_mut();
+                if let Some(status) = child.map(Child::try_wait).transpose()?.flatten() {
+                    bail!("member {member} of {name} ended with {status}:\n{}", self.last_words(member));
                 }
                 if begin.elapsed() > START_TIMEOUT {
                     let words = self.last_words(member);
-                    bail!("member {member} of {} does not serve after 30 s ({error:#}):\n{words}", self.name);
+                    bail!("member {member} of {name} does not serve after 30 s ({error:#}):\n{words}");
                 }
                 thread::sleep(Duration::from_millis(50));
             }
@@ -134,8 +196,27 @@ impl Cluster {
         Ok(())
     }
 
+    /// The member that leads, as the members say.
+    ///
+    /// # Errors
+    /// None does.
+    pub fn leader(&self) -> Result<usize> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            for (member, endpoint) in self.endpoints.iter().enumerate() {
+                let (channel, origin) = Channel::to(endpoint).await?;
+                let mut client = MaintenanceClient::with_origin(channel, origin);
+                let status = client.status(StatusRequest::default()).await?.into_inner();
+                if status.header.is_some_and(|header| header.member_id == status.leader) {
+                    return Ok(member);
+                }
+            }
+            bail!("no member of {} leads", self.name());
+        })
+    }
+
     fn last_words(&self, member: usize) -> String {
-        let log = fs::read_to_string(self.log(member)).unwrap_or_default();
+        let log = fs::read_to_string(&self.members[member].log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
     }
@@ -143,7 +224,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in &mut self.children {
+        for child in self.members.iter_mut().filter_map(|member| member.child.as_mut()) {
             // It may have ended by itself; there is nobody to tell.
             let _ = child.kill();
             let _ = child.wait();

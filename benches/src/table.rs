@@ -1,6 +1,8 @@
 //! Results as text for people and as JSON for machines.
 
-use crate::load::{Case, Measured};
+use crate::case::Case;
+use crate::load::Measured;
+use crate::trials::{Failover, Weight};
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -14,6 +16,34 @@ pub struct Row {
     /// What came of it.
     #[serde(flatten)]
     pub measured: Measured,
+}
+
+/// A measurement that could not be made.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failed {
+    /// Whose.
+    pub server: String,
+    /// Of what.
+    pub what: String,
+    /// Why.
+    pub error: String,
+}
+
+/// Everything a comparison found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Comparison {
+    /// What was compared and on what, a line each.
+    pub setup: Vec<String>,
+    /// Every measurement.
+    pub rows: Vec<Row>,
+    /// Ours over theirs.
+    pub ratios: Vec<Ratio>,
+    /// Full stores.
+    pub weights: Vec<Weight>,
+    /// Killed leaders.
+    pub failovers: Vec<Failover>,
+    /// What could not be measured.
+    pub failed: Vec<Failed>,
 }
 
 /// One server beside another: the median over the rounds, divided.
@@ -69,26 +99,117 @@ pub fn rows(rows: &[Row]) -> String {
     text
 }
 
-/// A table of the ratios.
-#[must_use]
-pub fn ratios(ratios: &[Ratio], ours: &str, theirs: &str) -> String {
-    let mut text = format!(
-        "{ours} / {theirs} (medians)\n{:<22} {:>8} {:>8} {:>8} {:>11} {:>10}\n",
-        "case", "ops/s", "p50", "p99", "server us", "written B"
-    );
-    for ratio in ratios {
+impl Comparison {
+    /// As Markdown, for a file.
+    #[must_use]
+    pub fn markdown(&self, ours: &str, theirs: &str) -> String {
+        let mut text = format!("# {ours} beside {theirs}\n\n");
+        for line in &self.setup {
+            let _ = writeln!(text, "- {line}");
+        }
         let _ = writeln!(
             text,
-            "{:<22} {:>8.2} {:>8.2} {:>8.2} {:>11} {:>10}",
-            ratio.case.to_string(),
-            ratio.per_second,
-            ratio.latency_p50,
-            ratio.latency_p99,
-            known(ratio.server_cpu, 2),
-            known(ratio.server_written, 2)
+            "\nA cell: operations/s · p50/p99 ms · server CPU µs per operation, all members · bytes written per \
+             operation, all members; medians of the rounds. The ratios are {ours} over {theirs}: more operations and less \
+             of everything else is better.\n\n\
+             | case | {theirs} | {ours} | operations | p50 | p99 | CPU | written |\n|---|---|---|---|---|---|---|---|"
         );
+        for ratio in &self.ratios {
+            let times = |value: Option<f64>| known(value, 2);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {:.2} | {:.2} | {:.2} | {} | {} |",
+                ratio.case,
+                cell(&self.rows, theirs, ratio.case),
+                cell(&self.rows, ours, ratio.case),
+                ratio.per_second,
+                ratio.latency_p50,
+                ratio.latency_p99,
+                times(ratio.server_cpu),
+                times(ratio.server_written),
+            );
+        }
+        self.write_weights(&mut text);
+        self.write_failovers(&mut text);
+        if !self.failed.is_empty() {
+            text.push_str("\nNot measured:\n\n");
+            for failed in &self.failed {
+                let _ = writeln!(
+                    text,
+                    "- {} of {}: {}",
+                    failed.what,
+                    failed.server,
+                    failed.error.replace('\n', "; ")
+                );
+            }
+        }
+        text
     }
-    text
+
+    fn write_weights(&self, text: &mut String) {
+        for (place, weight) in self.weights.iter().enumerate() {
+            if place == 0 {
+                let _ = writeln!(
+                    text,
+                    "\n{} keys of {} bytes; all members killed and started again:\n\n\
+                     | server | filled, keys/s | memory MiB | disk MiB | start to first write s | memory then MiB |\n\
+                     |---|---|---|---|---|---|",
+                    weight.keys, weight.value_bytes
+                );
+            }
+            let list = |values: &[f64]| {
+                values.iter().map(|value| format!("{value:.0}")).collect::<Vec<_>>().join(", ")
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {:.0} | {} | {} | {:.2} | {} |",
+                weight.server,
+                weight.fill_keys_per_second,
+                list(&weight.memory_mib),
+                list(&weight.disk_mib),
+                weight.restart_to_write_s,
+                list(&weight.memory_restarted_mib),
+            );
+        }
+        if !self.weights.is_empty() {
+            text.push_str("\nAsked of the full stores, once:\n\n| case | server | |\n|---|---|---|\n");
+        }
+        for weight in &self.weights {
+            for full in &weight.full {
+                let row = Row { server: weight.server.clone(), round: 1, measured: full.clone() };
+                let cell = cell(&[row], &weight.server, full.case);
+                let _ = writeln!(text, "| {} | {} | {cell} |", full.case, weight.server);
+            }
+        }
+    }
+
+    fn write_failovers(&self, text: &mut String) {
+        for (place, failover) in self.failovers.iter().enumerate() {
+            if place == 0 {
+                text.push_str("\nThe leader killed (`kill -9`), to the next write:\n\n");
+                text.push_str("| server | median ms | each |\n|---|---|---|\n");
+            }
+            let each: Vec<String> = failover.to_write_ms.iter().map(|ms| format!("{ms:.0}")).collect();
+            let _ =
+                writeln!(text, "| {} | {:.0} | {} |", failover.server, failover.median_ms(), each.join(", "));
+        }
+    }
+}
+
+/// The medians of one server in one case.
+fn cell(rows: &[Row], server: &str, case: Case) -> String {
+    let of = |value: fn(&Measured) -> Option<f64>| {
+        let chosen = rows.iter().filter(|row| row.server == server && row.measured.case == case);
+        median(chosen.filter_map(|row| value(&row.measured)).collect())
+    };
+    format!(
+        "{} · {}/{} · {} µs · {} B",
+        known(of(|m| Some(m.per_second)), 0),
+        known(of(|m| Some(m.latency_ms_p50)), 2),
+        known(of(|m| Some(m.latency_ms_p99)), 2),
+        known(of(|m| m.server_cpu_us), 1),
+        known(of(|m| m.server_written_bytes), 0),
+    )
 }
 
 /// Divides the medians of `ours` by those of `theirs`, case by case in the order of first appearance.
@@ -140,11 +261,11 @@ fn known(value: Option<f64>, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::Kind;
+    use crate::case::Kind;
 
     fn row(server: &str, round: usize, per_second: f64, cpu: Option<f64>) -> Row {
         let measured = Measured {
-            case: Case { kind: Kind::Put, clients: 100 },
+            case: Case { kind: Kind::Put, clients: 100, streams: 100 },
             operations: 10,
             errors: 0,
             seconds: 1.0,
@@ -179,6 +300,28 @@ mod tests {
     #[test]
     fn a_case_that_only_one_server_ran_has_no_ratio() {
         assert_eq!(compare(&[row("ours", 1, 300.0, None)], "ours", "theirs"), Vec::new());
+    }
+
+    #[test]
+    fn the_file_says_what_was_measured_and_what_was_not() {
+        let rows = vec![row("etcd", 1, 100.0, Some(40.0)), row("seatrial", 1, 300.0, Some(10.0))];
+        let comparison = Comparison {
+            setup: vec!["two cores".into()],
+            ratios: compare(&rows, "seatrial", "etcd"),
+            rows,
+            failovers: vec![Failover { server: "etcd".into(), to_write_ms: vec![1300.0, 1500.0, 1200.0] }],
+            failed: vec![Failed { server: "etcd".into(), what: "txn:1".into(), error: "two\nlines".into() }],
+            ..Comparison::default()
+        };
+        let text = comparison.markdown("seatrial", "etcd");
+        for line in [
+            "- two cores",
+            "| put:100 | 100 · 2.00/4.00 · 40.0 µs · - B | 300 · 2.00/4.00 · 10.0 µs · - B | 3.00 | 1.00 | 1.00 | 0.25 | - |",
+            "| etcd | 1300 | 1300, 1500, 1200 |",
+            "- txn:1 of etcd: two; lines",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+        }
     }
 
     #[test]

@@ -1,42 +1,75 @@
 //! A client on a simulated machine of its own: real gRPC over simulated connections.
 
 use crate::member::{CLIENT_PORT, host};
-use seatrial_client::{Endpoint, WatchChannel};
-use seatrial_scenario::theatre::{CallError, Client, Watch};
+use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
+use seatrial_scenario::theatre::{CallError, LockHeld, LockWish, Watch};
+use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, MemberId, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint, GrpcWatch};
 use seatrial_world_sim::SimWorld;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A client. Keeps one connection to each member it has asked.
 pub struct SimClient {
     world: SimWorld,
+    machines: Arc<[MemberId]>,
     endpoints: BTreeMap<MemberId, GrpcEndpoint<SimWorld>>,
+    /// Name and password, for members that ask.
+    user: Option<(String, String)>,
+    token: Option<String>,
 }
 
 impl SimClient {
-    pub(crate) fn new(world: SimWorld) -> Self {
-        Self { world, endpoints: BTreeMap::new() }
+    pub(crate) fn new(world: SimWorld, machines: Arc<[MemberId]>) -> Self {
+        Self { world, machines, endpoints: BTreeMap::new(), user: None, token: None }
     }
 
     fn endpoint(&mut self, member: MemberId) -> &GrpcEndpoint<SimWorld> {
-        let world = &self.world;
+        let (world, token) = (&self.world, &self.token);
         self.endpoints.entry(member).or_insert_with(|| {
             // Short pauses: a client that rests for long after an outage sees little of what follows it.
             let options = ChannelOptions {
                 connect_timeout: Duration::from_secs(1),
                 backoff_max: Duration::from_millis(200),
+                token: token.clone(),
                 ..ChannelOptions::default()
             };
             let address = format!("http://{}:{CLIENT_PORT}", host(member));
             GrpcEndpoint::new(world.clone(), &address, options).expect("a well-formed address")
         })
     }
+
+    /// As an application uses it: all members, and whichever answers.
+    fn store(&mut self, timeout: Duration) -> Client<SimWorld, GrpcEndpoint<SimWorld>> {
+        let machines = Arc::clone(&self.machines);
+        let endpoints = machines.iter().map(|machine| self.endpoint(*machine).clone()).collect();
+        let options = ClientOptions { request_timeout: timeout, ..ClientOptions::default() };
+        Client::new(self.world.clone(), endpoints, options)
+    }
+
+    /// Gets a token for the user, where the member knows users. The old one is forgotten either way.
+    async fn log_in(&mut self, member: MemberId, timeout: Duration) {
+        let Some((name, password)) = self.user.clone() else { return };
+        self.token = None;
+        self.endpoints.clear();
+        let request = AuthRequest::Authenticate { name, password: Secret::Plain(password) };
+        let answer = self.endpoint(member).clone().call(Request::Auth(request), timeout).await;
+        if let Ok(Response::Auth(AuthResponse { body: AuthAnswer::Token { token, .. }, .. })) = answer {
+            self.token = Some(token);
+            // Every request shows it from now on.
+            self.endpoints.clear();
+        }
+    }
 }
 
-impl Client for SimClient {
+fn failed(error: ClientError) -> CallError {
+    CallError { error: error.error, ambiguous: error.ambiguous }
+}
+
+impl seatrial_scenario::theatre::Client for SimClient {
     type Watch = SimWatch;
 
     async fn call(
@@ -46,8 +79,14 @@ impl Client for SimClient {
         timeout: Duration,
     ) -> Result<Response, CallError> {
         let endpoint = self.endpoint(member).clone();
-        let answer = endpoint.call(request, timeout).await;
-        answer.map_err(|error| CallError { error: error.error, ambiguous: error.ambiguous })
+        let answer = endpoint.call(request.clone(), timeout).await;
+        let wants_user = matches!(&answer, Err(error) if !error.ambiguous && asks_who(&error.error));
+        if wants_user && self.user.is_some() {
+            self.log_in(member, timeout).await;
+            let endpoint = self.endpoint(member).clone();
+            return endpoint.call(request, timeout).await.map_err(failed);
+        }
+        answer.map_err(failed)
     }
 
     async fn watch(
@@ -69,6 +108,48 @@ impl Client for SimClient {
             }
         }
     }
+
+    async fn lock(
+        &mut self,
+        member: MemberId,
+        wish: LockWish,
+        timeout: Duration,
+    ) -> Result<LockHeld, CallError> {
+        let LockWish { name, lease, by_member } = wish;
+        let (key, revision) = if by_member {
+            let endpoint = self.endpoint(member).clone();
+            let (key, header) = endpoint.lock(name.into(), lease, timeout).await.map_err(failed)?;
+            (key, header.revision)
+        } else {
+            let lock = seatrial_client::Mutex::new(self.store(timeout), name.as_bytes(), lease);
+            let held = seatrial_world::timeout(&self.world, timeout, lock.lock()).await;
+            let place = match held {
+                Ok(Ok(place)) => place,
+                Ok(Err(LockError::Client(error))) => return Err(failed(error)),
+                Ok(Err(error)) => {
+                    let error = Error::Other(Code::Unknown, error.to_string());
+                    return Err(CallError { error, ambiguous: true });
+                }
+                Err(_) => return Err(failed(ClientError::deadline(true))),
+            };
+            (place.key, place.header.revision)
+        };
+        Ok(LockHeld { key: String::from_utf8_lossy(&key).into_owned(), revision: revision.0 })
+    }
+
+    async fn unlock(&mut self, member: MemberId, key: String, timeout: Duration) -> Result<(), CallError> {
+        let endpoint = self.endpoint(member).clone();
+        endpoint.unlock(key.into(), timeout).await.map(|_| ()).map_err(failed)
+    }
+
+    fn identify(&mut self, user: &str, password: &str) {
+        self.user = Some((user.to_owned(), password.to_owned()));
+    }
+}
+
+/// Whether the member wants to know who asks, or does not know the token any more.
+fn asks_who(error: &Error) -> bool {
+    matches!(error, Error::UserEmpty | Error::InvalidAuthToken | Error::AuthOldRevision)
 }
 
 /// A client's open watch.

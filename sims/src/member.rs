@@ -10,41 +10,88 @@ use seatrial_wire::ServeOptions;
 use seatrial_world::World;
 use seatrial_world_sim::{Sim, SimWorld};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// Where peers and clients are heard, on every member's own address.
 const PEER_PORT: u16 = 2380;
+/// Between two rounds of asking who the cluster is.
+const JOIN_PAUSE: Duration = Duration::from_millis(200);
 /// See [`PEER_PORT`].
 pub(crate) const CLIENT_PORT: u16 = 2379;
 
-/// A plan numbers members from 1; the cluster draws their ids from their addresses.
+/// A plan numbers machines from 1; the cluster draws its members' ids from their addresses, and gives a machine that
+/// joins again another one.
 #[derive(Debug)]
 pub(crate) struct Roster {
     cluster: Cluster,
-    numbers: BTreeMap<MemberId, MemberId>,
+    seats: Mutex<Seats>,
+}
+
+#[derive(Debug, Default)]
+struct Seats {
+    /// Whose home a machine is. A spare machine is nobody's.
+    taken: BTreeMap<MemberId, Seat>,
+    /// The machine of everybody there ever was.
+    machines: BTreeMap<MemberId, MemberId>,
+}
+
+/// A member's place on a machine.
+#[derive(Clone, Debug)]
+struct Seat {
+    id: MemberId,
+    /// It was added to a running cluster; otherwise it is one of the first.
+    joins: bool,
+    /// Its folder: each member on a machine finds an empty one.
+    folder: String,
 }
 
 impl Roster {
     pub(crate) fn new(members: impl Iterator<Item = MemberId>) -> Self {
         let members: Vec<MemberId> = members.collect();
-        let named: Vec<(String, Vec<String>)> = members
-            .iter()
-            .map(|member| (host(*member), vec![format!("http://{}:{PEER_PORT}", host(*member))]))
-            .collect();
+        let named: Vec<(String, Vec<String>)> =
+            members.iter().map(|member| (host(*member), vec![peer_url(*member)])).collect();
         let initial = named.iter().map(|(name, urls)| (name.as_str(), urls.clone()));
         let cluster = Cluster::bootstrap(initial, "simulated").expect("names and addresses are unique");
-        let numbers = members
-            .iter()
-            .map(|member| (cluster.id_of(&host(*member)).expect("just bootstrapped with it"), *member))
-            .collect();
-        Self { cluster, numbers }
+        let mut seats = Seats::default();
+        for machine in members {
+            let id = cluster.id_of(&host(machine)).expect("just bootstrapped with it");
+            seats.taken.insert(machine, Seat { id, joins: false, folder: "data".to_owned() });
+            seats.machines.insert(id, machine);
+        }
+        Self { cluster, seats: Mutex::new(seats) }
     }
 
-    /// The plan's number of a member; none stays none.
-    fn number(&self, id: MemberId) -> MemberId {
-        self.numbers.get(&id).copied().unwrap_or(MemberId::NONE)
+    fn seats(&self) -> MutexGuard<'_, Seats> {
+        self.seats.lock().expect("no panic while held")
     }
+
+    /// The machine of a member; none stays none.
+    fn number(&self, id: MemberId) -> MemberId {
+        self.seats().machines.get(&id).copied().unwrap_or(MemberId::NONE)
+    }
+
+    /// Who lives on a machine.
+    pub(crate) fn occupant(&self, machine: MemberId) -> Option<MemberId> {
+        self.seats().taken.get(&machine).map(|seat| seat.id)
+    }
+
+    /// Gives a machine to a member that joins.
+    pub(crate) fn assign(&self, machine: MemberId, id: MemberId) {
+        let mut seats = self.seats();
+        let folder = format!("data-{}", seats.machines.len());
+        seats.taken.insert(machine, Seat { id, joins: true, folder: folder.clone() });
+        // One that comes back under an old id counts as well: its folder is another.
+        if seats.machines.insert(id, machine).is_some() {
+            let folder = format!("{folder}-again");
+            seats.taken.insert(machine, Seat { id, joins: true, folder });
+        }
+    }
+}
+
+/// Where peers reach a machine.
+pub(crate) fn peer_url(machine: MemberId) -> String {
+    format!("http://{}:{PEER_PORT}", host(machine))
 }
 
 /// A member's name, which is its machine's host name, too.
@@ -61,18 +108,18 @@ struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn observe(&self, _: MemberId, _: Duration, seen: Observation) {
+    fn observe(&self, id: MemberId, _: Duration, seen: Observation) {
         if let Observation::Applied { index, checksum, .. } = &seen {
             // Applied entries are a part of the trace: two runs of a seed must agree on them.
             self.sim.trace(&format!("{} applied {index} {checksum:08x}", self.member));
         }
-        if let Some(what) = translate(seen, &self.roster) {
+        if let Some(what) = translate(id, seen, &self.roster) {
             self.notebook.observe(self.sim.now(), self.member, what);
         }
     }
 }
 
-fn translate(seen: Observation, roster: &Roster) -> Option<observation::Observation> {
+fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observation::Observation> {
     use observation::Observation as Told;
     Some(match seen {
         Observation::Started { term, applied, .. } => Told::Started { term, applied },
@@ -97,6 +144,16 @@ fn translate(seen: Observation, roster: &Roster) -> Option<observation::Observat
         Observation::LeaseExpired { lease } => Told::LeaseExpired { lease },
         Observation::Corrupt { text, .. } => Told::Finding { text, damage: true },
         Observation::Failed { why } => Told::Failed { why },
+        Observation::Config { index, term, config, leads } => Told::Config {
+            id,
+            index,
+            term,
+            voters: config.voters,
+            outgoing: config.outgoing,
+            learners: config.learners,
+            leads,
+        },
+        Observation::Removed => Told::Removed,
         Observation::HardState { .. }
         | Observation::SnapshotSent { .. }
         | Observation::HashTaken { .. }
@@ -116,28 +173,73 @@ pub(crate) async fn run(
     knobs: Knobs,
     notebook: Notebook,
 ) {
-    let id = roster.cluster.id_of(&host(member)).expect("a member of the roster");
-    let options = options(id, member, &roster.cluster, &knobs);
-    let watcher = Watcher { sim: sim.clone(), roster, notebook: notebook.clone(), member };
+    // A spare machine has nothing to run.
+    let Some(seat) = roster.seats().taken.get(&member).cloned() else { return };
     let tell = |what| notebook.observe(sim.now(), member, what);
+    let failed = |error: String| tell(observation::Observation::BootFailed { error });
+    let (cluster, known_peers) = match begin(&world, &roster, member, &seat).await {
+        Ok(Some(begun)) => begun,
+        // It was removed before it ever ran.
+        Ok(None) => return,
+        Err(error) => return failed(error),
+    };
+    let mut options = options(seat.id, member, &cluster, &knobs);
+    options.known_peers = known_peers;
+    options.data_dir.clone_from(&seat.folder);
+    let watcher =
+        Watcher { sim: sim.clone(), roster: Arc::clone(&roster), notebook: notebook.clone(), member };
     let mut running = match seatrial_node::start(&world, options, Arc::new(watcher)).await {
         Ok(running) => running,
-        Err(error) => {
-            tell(observation::Observation::BootFailed { error: error.to_string() });
-            return;
-        }
+        Err(error) => return failed(error.to_string()),
     };
     let listener = match world.listen(&format!("0.0.0.0:{CLIENT_PORT}")).await {
         Ok(listener) => listener,
-        Err(error) => {
-            tell(observation::Observation::BootFailed { error: format!("clients cannot be heard: {error}") });
-            return;
-        }
+        Err(error) => return failed(format!("clients cannot be heard: {error}")),
     };
-    let faces = ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
+    let mut faces =
+        ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
+    // Hashes take real time, of which a simulation has none to lose.
+    faces.auth.bcrypt_cost = 4;
     let _serving = seatrial_wire::serve_clients(world, listener, running.handle.clone(), faces);
     if let Err(why) = running.ended().await {
         tell(observation::Observation::Said { level: "error".to_owned(), text: format!("ended: {why}") });
+    }
+}
+
+/// The cluster as this member is to begin with it, and where it hears of others; `None` where it has been removed already.
+async fn begin(
+    world: &SimWorld,
+    roster: &Roster,
+    machine: MemberId,
+    seat: &Seat,
+) -> Result<Option<(Cluster, BTreeMap<MemberId, Vec<String>>)>, String> {
+    if !seat.joins {
+        return Ok(Some((roster.cluster.clone(), BTreeMap::new())));
+    }
+    let disk = world.disk(&seat.folder).map_err(|error| error.to_string())?;
+    if let Some(found) = seatrial_node::read_identity(&disk).map_err(|error| error.to_string())? {
+        return Ok(Some((found.cluster, found.known_peers)));
+    }
+    let addresses: Vec<String> = {
+        let seats = roster.seats();
+        let others = seats.taken.keys().filter(|other| **other != machine);
+        others.map(|other| format!("{}:{PEER_PORT}", host(*other))).collect()
+    };
+    loop {
+        for address in &addresses {
+            // One that lags does not know of this member yet, or knows one that lived here before.
+            let asked = seatrial_node::ask_cluster(world, std::slice::from_ref(address), None);
+            let Ok(cluster) = asked.await else { continue };
+            if cluster.removed.contains(&seat.id) {
+                return Ok(None);
+            }
+            if cluster.members.contains_key(&seat.id) {
+                let others = cluster.members.values().filter(|member| member.id != seat.id);
+                let known = others.map(|member| (member.id, member.peer_urls.clone())).collect();
+                return Ok(Some((cluster.first(), known)));
+            }
+        }
+        world.sleep(JOIN_PAUSE).await;
     }
 }
 
@@ -155,10 +257,11 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.watch_progress_interval = knobs.watch_progress;
     options.compact_entries = knobs.snapshot_entries;
     options.catch_up_entries = knobs.keep_entries;
+    options.raft.joint_changes = knobs.joint;
     NodeOptions {
         member: options,
         cluster: cluster.clone(),
-        peer_urls: vec![format!("http://{}:{PEER_PORT}", host(member))],
+        peer_urls: vec![peer_url(member)],
         known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec![format!("0.0.0.0:{PEER_PORT}")],

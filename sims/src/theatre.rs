@@ -28,6 +28,8 @@ pub struct SimTheatre {
     notebook: Notebook,
     clients: Arc<BTreeMap<u32, NodeId>>,
     disks: Arc<Mutex<BTreeMap<MemberId, DiskFault>>>,
+    /// All that a member may live on.
+    machines: Arc<[MemberId]>,
 }
 
 impl SimTheatre {
@@ -47,6 +49,7 @@ impl SimTheatre {
             notebook,
             clients: Arc::new(clients),
             disks: Arc::default(),
+            machines: plan.machines().collect(),
         }
     }
 
@@ -109,7 +112,7 @@ impl Theatre for SimTheatre {
     fn client(&self, machine: u32) -> SimClient {
         let world =
             self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
-        SimClient::new(world)
+        SimClient::new(world, Arc::clone(&self.machines))
     }
 
     async fn start(&self, member: MemberId) -> Result<(), TheatreError> {
@@ -196,6 +199,9 @@ impl Theatre for SimTheatre {
         if fault.log_sync_fails && !before.log_sync_fails {
             disk.fail_sync(".wal", Times::Once);
         }
+        if fault.full != before.full {
+            disk.set_capacity(fault.full.then_some(0));
+        }
         disk.lie_about_syncs(fault.sync_lies);
         self.set_latency(node, fault);
         Ok(())
@@ -254,6 +260,23 @@ impl Theatre for SimTheatre {
         if fault.wall_step_ms != 0 {
             clock.step_wall(fault.wall_step_ms);
         }
+        Ok(())
+    }
+
+    fn peer_url(&self, machine: MemberId) -> String {
+        member::peer_url(machine)
+    }
+
+    fn machine_at(&self, url: &str) -> Option<MemberId> {
+        self.machines.iter().copied().find(|machine| member::peer_url(*machine) == url)
+    }
+
+    fn occupant(&self, machine: MemberId) -> Option<MemberId> {
+        self.roster.occupant(machine)
+    }
+
+    fn assign(&self, machine: MemberId, id: MemberId) -> Result<(), TheatreError> {
+        self.roster.assign(machine, id);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 mod etcdctl;
 mod etcdutl;
+mod faces;
 mod identity;
 mod local;
 mod server;
@@ -16,6 +17,9 @@ mod upkeep_flags;
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Exit codes, the same for every command (documented in the README).
 pub(crate) mod exit {
@@ -61,6 +65,9 @@ enum Command {
     /// Work on the files of members that do not run.
     #[command(subcommand)]
     Etcdutl(etcdutl::Command),
+    /// Measure: load on any server of etcd's v3 API, and a comparison with the real etcd.
+    #[command(subcommand)]
+    Bench(seatrial_benches::command::Command),
     #[cfg(feature = "sim")]
     #[command(flatten)]
     Testbed(testbed::Command),
@@ -90,7 +97,18 @@ fn main() -> ExitCode {
         Command::Status(args) => local::status(&args),
         Command::Etcdctl { args } => etcdctl::run(args),
         Command::Etcdutl(command) => etcdutl::run(&command),
+        Command::Bench(command) => bench(&command),
         #[cfg(feature = "sim")]
         Command::Testbed(command) => testbed::run(command),
+    }
+}
+
+fn bench(command: &seatrial_benches::command::Command) -> ExitCode {
+    match seatrial_benches::command::run(command) {
+        Ok(()) => ExitCode::from(exit::PASS),
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(exit::VIOLATION)
+        }
     }
 }

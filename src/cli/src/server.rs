@@ -129,6 +129,8 @@ pub(crate) struct ServerArgs {
     force_new_cluster: bool,
     #[command(flatten)]
     upkeep: crate::upkeep_flags::UpkeepArgs,
+    #[command(flatten)]
+    faces: crate::faces::FacesArgs,
 }
 
 /// Etcd's own parser takes `-name` as well as `--name`.
@@ -316,6 +318,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             .map(|url| seatrial_node::address_of(url).map_err(|error| usage(format!("{flag}: {error}"))))
             .collect()
     };
+    let metrics_listen = addresses("--listen-metrics-urls", &args.faces.listen_metrics_urls)?;
     let client_listen = addresses("--listen-client-urls", &args.listen_client_urls)?;
     let peer_listen = addresses("--listen-peer-urls", &args.listen_peer_urls)?;
     let or = |given: &[String], fallback: &[String]| -> Vec<String> {
@@ -325,6 +328,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     let peer_urls = or(&args.initial_advertise_peer_urls, &args.listen_peer_urls);
     addresses("--advertise-client-urls", &client_urls)?;
     addresses("--initial-advertise-peer-urls", &peer_urls)?;
+
+    let shared = args.faces.options(Duration::from_millis(args.election_timeout))?;
 
     let members = initial_members(&args, &peer_urls)?;
     // All members speak TLS with each other, or none does.
@@ -348,7 +353,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         client_cert_auth: args.peer_client_cert_auth,
         skip_verify: false,
     };
-    let client_layer = layer(client_tls, "--listen-client-urls", &args.listen_client_urls)?;
+    let heard = [&args.listen_client_urls[..], &args.faces.listen_metrics_urls].concat();
+    let client_layer = layer(client_tls, "--listen-client-urls", &heard)?;
     let peer_layer = layer(peer_tls, "--listen-peer-urls", &args.listen_peer_urls)?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
     let upkeep = args.upkeep.read().map_err(usage)?;
@@ -410,7 +416,15 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         .map_err(|error| Failure::Failed(error.to_string()))?;
 
     let mut faces = Vec::new();
-    for (address, url) in client_listen.iter().zip(&args.listen_client_urls) {
+    let member_metrics = seatrial_etcd::member_metrics(
+        node.handle.clone(),
+        node.meters.clone(),
+        crate::faces::process_metrics,
+    );
+    let shared = ServeOptions { member_metrics: Some(member_metrics), ..shared };
+    let clients = client_listen.iter().zip(&args.listen_client_urls).map(|places| (places, false));
+    let onlookers = metrics_listen.iter().zip(&args.faces.listen_metrics_urls).map(|places| (places, true));
+    for ((address, url), metrics_only) in clients.chain(onlookers) {
         let listener = world.listen(address).await.map_err(|error| {
             Failure::Failed(format!(
                 "cannot listen for clients at {address}: {error}\nhint: is another server running there?"
@@ -421,7 +435,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             version: seatrial_node::API_VERSION.to_owned(),
             layer: client_layer.clone().filter(|_| is_https(url)),
             auth: auth.clone(),
-            ..ServeOptions::default()
+            metrics_only,
+            ..shared.clone()
         };
         faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));
     }

@@ -4,76 +4,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+mod support;
 
-const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
-
-/// Three members made by `seatrial up`, stopped when they go out of scope.
-struct Cluster {
-    dir: tempfile::TempDir,
-    port: u16,
-    flags: Vec<String>,
-}
-
-/// A port whose neighbours, as `up` uses them, are free too.
-fn free_port(from: u16) -> u16 {
-    let first = from + std::process::id() as u16 % 100 * 3;
-    let free = |port: &u16| {
-        (0..3).all(|i| {
-            TcpListener::bind(("127.0.0.1", port + i * 100)).is_ok()
-                && TcpListener::bind(("127.0.0.1", port + i * 100 + 1)).is_ok()
-        })
-    };
-    (first..).step_by(3).find(free).unwrap()
-}
-
-fn expect_success(what: &str, output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-impl Cluster {
-    fn start(from: u16, flags: &[&str]) -> Self {
-        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        let cluster = Self { dir: tempfile::tempdir().unwrap(), port: free_port(from), flags };
-        cluster.up();
-        cluster
-    }
-
-    fn up(&self) {
-        let output = Command::new(SEATRIAL)
-            .args(["up", "--members", "3", "--port", &self.port.to_string(), "--dir"])
-            .arg(self.dir.path())
-            .arg("--")
-            .args(&self.flags)
-            .output()
-            .unwrap();
-        expect_success("up", &output);
-    }
-
-    fn down(&self) {
-        let output = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output().unwrap();
-        expect_success("down", &output);
-    }
-
-    fn endpoint(&self, member: u16) -> String {
-        format!("127.0.0.1:{}", self.port + member * 100)
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
-    }
-}
+use std::process::Output;
+use support::{Cluster, OURS, clients, etcdctl, expect_success};
 
 /// A client, asking one member only.
 struct Client<'a> {
@@ -83,14 +17,7 @@ struct Client<'a> {
 
 impl Client<'_> {
     fn output(&self, args: &[&str]) -> Output {
-        Command::new(self.program[0])
-            .args(&self.program[1..])
-            .args(["--endpoints", &self.endpoint])
-            .args(args)
-            .env("ETCDCTL_API", "3")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        etcdctl(self.program, &self.endpoint, args).output().unwrap()
     }
 
     fn done(&self, args: &[&str]) -> String {
@@ -103,18 +30,6 @@ impl Client<'_> {
         let text = String::from_utf8_lossy(&text);
         assert!(!output.status.success() && text.contains(why), "{}: {text}", args.join(" "));
     }
-}
-
-fn clients() -> Vec<&'static [&'static str]> {
-    let mut clients: Vec<&'static [&'static str]> = vec![&[SEATRIAL, "etcdctl"]];
-    if Path::new("/usr/bin/etcdctl").exists() {
-        clients.push(&["/usr/bin/etcdctl"]);
-    } else {
-        eprintln!(
-            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
-        );
-    }
-    clients
 }
 
 const DENIED: &str = "etcdserver: permission denied";
@@ -148,10 +63,10 @@ fn expect_rights(client: &Client) {
 
 #[test]
 fn permissions_hold_at_every_member_and_after_a_restart() {
-    for (number, program) in clients().into_iter().enumerate() {
-        let cluster = Cluster::start(21_000 + number as u16 * 1_000, &["--bcrypt-cost", "4"]);
+    for program in clients() {
+        let cluster = Cluster::start(3, &["--bcrypt-cost", "4"]);
         let clients: Vec<_> =
-            (0..3).map(|member| Client { program, endpoint: cluster.endpoint(member) }).collect();
+            (1..=3).map(|member| Client { program, endpoint: cluster.endpoint(member) }).collect();
         enable(&clients[0]);
         clients.iter().for_each(expect_rights);
 
@@ -197,10 +112,9 @@ fn signed_tokens_serve_as_well_as_those_that_members_remember() {
     let secret = keys.path().join("secret");
     std::fs::write(&secret, "a secret of some length").unwrap();
     let flag = format!("jwt,priv-key={},sign-method=HS256,ttl=1m", secret.display());
-    let cluster = Cluster::start(24_000, &["--bcrypt-cost", "4", "--auth-token", &flag]);
-    let program: &[&str] = &[SEATRIAL, "etcdctl"];
+    let cluster = Cluster::start(3, &["--bcrypt-cost", "4", "--auth-token", &flag]);
     let clients: Vec<_> =
-        (0..3).map(|member| Client { program, endpoint: cluster.endpoint(member) }).collect();
+        (1..=3).map(|member| Client { program: OURS, endpoint: cluster.endpoint(member) }).collect();
     enable(&clients[0]);
     clients.iter().for_each(expect_rights);
 }

@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
+mod support;
+
 use rustix::process::{Pid, Signal, kill_process};
 use seatrial_client::{Client, ClientOptions, Store};
 use seatrial_proto::v3electionpb::election_client::ElectionClient;
@@ -16,86 +18,27 @@ use seatrial_wire::{Channel, ChannelOptions, GrpcEndpoint, connect};
 use seatrial_world_real::RealWorld;
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use support::{Cluster, OURS, REAL, clients};
 
-const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
 type Locks = LockClient<Channel<RealWorld>>;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Three members made by `seatrial up`, stopped when they go out of scope.
-struct Cluster {
-    dir: tempfile::TempDir,
-    port: u16,
+fn channel(cluster: &Cluster, world: &RealWorld, member: u16) -> Channel<RealWorld> {
+    Channel::new(world.clone(), cluster.endpoint(member), ChannelOptions::default())
 }
 
-/// A port whose neighbours, as `up` uses them, are free too.
-fn free_port(from: u16) -> u16 {
-    let first = from + std::process::id() as u16 % 100 * 3;
-    let free = |port: &u16| {
-        (0..3).all(|i| {
-            TcpListener::bind(("127.0.0.1", port + i * 100)).is_ok()
-                && TcpListener::bind(("127.0.0.1", port + i * 100 + 1)).is_ok()
-        })
-    };
-    (first..).step_by(3).find(free).unwrap()
-}
-
-impl Cluster {
-    fn start(from: u16) -> Self {
-        let cluster = Self { dir: tempfile::tempdir().unwrap(), port: free_port(from) };
-        let output = Command::new(SEATRIAL)
-            .args(["up", "--members", "3", "--port", &cluster.port.to_string(), "--dir"])
-            .arg(cluster.dir.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
-        cluster
-    }
-
-    fn endpoint(&self, member: u16) -> String {
-        format!("127.0.0.1:{}", self.port + member * 100)
-    }
-
-    fn channel(&self, world: &RealWorld, member: u16) -> Channel<RealWorld> {
-        Channel::new(world.clone(), self.endpoint(member), ChannelOptions::default())
-    }
-
-    fn client(&self, world: &RealWorld, members: &[u16]) -> Client<RealWorld, GrpcEndpoint<RealWorld>> {
-        let endpoints: Vec<_> = members.iter().map(|member| self.endpoint(*member)).collect();
-        connect(world, &endpoints, &ChannelOptions::default(), ClientOptions::default()).unwrap()
-    }
-
-    fn kill_9(&self, member: u16) {
-        let state = std::fs::read_to_string(self.dir.path().join("cluster.json")).unwrap();
-        let state: serde_json::Value = serde_json::from_str(&state).unwrap();
-        let pid = state["members"][usize::from(member)]["pid"].as_i64().unwrap();
-        kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
-    }
-
-    /// A command line client that asks one member only.
-    fn etcdctl(&self, program: &[&str], member: u16, args: &[&str]) -> Command {
-        let mut command = Command::new(program[0]);
-        command
-            .args(&program[1..])
-            .args(["--endpoints", &self.endpoint(member)])
-            .args(args)
-            .env("ETCDCTL_API", "3")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
-    }
+fn client_of(
+    cluster: &Cluster,
+    world: &RealWorld,
+    members: &[u16],
+) -> Client<RealWorld, GrpcEndpoint<RealWorld>> {
+    let endpoints: Vec<_> = members.iter().map(|member| cluster.endpoint(*member)).collect();
+    connect(world, &endpoints, &ChannelOptions::default(), ClientOptions::default()).unwrap()
 }
 
 fn run<F: Future>(test: impl FnOnce(RealWorld) -> F) -> F::Output {
@@ -155,11 +98,11 @@ async fn expect_waiting<T: std::fmt::Debug>(waiting: &mut (impl Future<Output = 
 
 #[test]
 fn a_lock_is_held_by_one_and_passed_on() {
-    let cluster = Cluster::start(41_000);
+    let cluster = Cluster::start(3, &[]);
     run(async |world| {
-        let client = cluster.client(&world, &[0, 1, 2]);
+        let client = client_of(&cluster, &world, &[1, 2, 3]);
         let mut locks: Vec<_> =
-            (0..3).map(|member| LockClient::new(cluster.channel(&world, member))).collect();
+            (1..=3).map(|member| LockClient::new(channel(&cluster, &world, member))).collect();
         let (first, second) = (lease(&client, 60).await, lease(&client, 60).await);
 
         let held = locks[0].lock(lock_request("l", first)).await.unwrap().into_inner();
@@ -226,7 +169,7 @@ fn a_lock_is_held_by_one_and_passed_on() {
 
 #[test]
 fn holders_exclude_each_other_and_a_leader_killed_meanwhile_changes_nothing() {
-    let cluster = Cluster::start(42_000);
+    let cluster = Cluster::start(3, &[]);
     run(async |world| {
         const CONTENDERS: u16 = 6;
         const ROUNDS: u16 = 5;
@@ -234,8 +177,9 @@ fn holders_exclude_each_other_and_a_leader_killed_meanwhile_changes_nothing() {
         let contend = |contender: u16| {
             let (cluster, world) = (&cluster, &world);
             async move {
-                let client = cluster.client(world, &[contender % 3]);
-                let mut locks = LockClient::new(cluster.channel(world, contender % 3));
+                let member = contender % 3 + 1;
+                let client = client_of(cluster, world, &[member]);
+                let mut locks = LockClient::new(channel(cluster, world, member));
                 let lease = lease(&client, 60).await;
                 for _ in 0..ROUNDS {
                     let held = locks.lock(lock_request("c", lease)).await.unwrap().into_inner();
@@ -248,27 +192,27 @@ fn holders_exclude_each_other_and_a_leader_killed_meanwhile_changes_nothing() {
             }
         };
         futures::future::join_all((0..CONTENDERS).map(contend)).await;
-        let all = cluster.client(&world, &[0, 1, 2]);
+        let all = client_of(&cluster, &world, &[1, 2, 3]);
         assert_eq!(value(&all, "count").await, u64::from(CONTENDERS * ROUNDS));
         assert_eq!(keys(&all, "c/").await, Vec::<String>::new());
 
         // Held through one follower, waited for through the other; then the leader dies.
-        let mut leader = 3;
-        for member in 0..3 {
-            let status = cluster.client(&world, &[member]).status().await.unwrap();
+        let mut leader = 0;
+        for member in 1..=3 {
+            let status = client_of(&cluster, &world, &[member]).status().await.unwrap();
             if status.leader == status.header.member_id {
                 leader = member;
             }
         }
-        let followers: Vec<_> = (0..3).filter(|member| *member != leader).collect();
+        let followers: Vec<_> = (1..=3).filter(|member| *member != leader).collect();
         let (holder, waiter) = (lease(&all, 60).await, lease(&all, 60).await);
-        let mut at_first = LockClient::new(cluster.channel(&world, followers[0]));
-        let mut at_second = LockClient::new(cluster.channel(&world, followers[1]));
+        let mut at_first = LockClient::new(channel(&cluster, &world, followers[0]));
+        let mut at_second = LockClient::new(channel(&cluster, &world, followers[1]));
         let held = at_first.lock(lock_request("k", holder)).await.unwrap().into_inner();
         let mut waiting = Box::pin(at_second.lock(lock_request("k", waiter)));
         expect_waiting(&mut waiting).await;
         cluster.kill_9(leader);
-        let alive = cluster.client(&world, &followers);
+        let alive = client_of(&cluster, &world, &followers);
         // A write in the new term: the others have a leader again.
         let put = PutRequest { key: "again".into(), ..PutRequest::default() };
         while alive.put(put.clone()).await.is_err() {}
@@ -281,11 +225,11 @@ fn holders_exclude_each_other_and_a_leader_killed_meanwhile_changes_nothing() {
 
 #[test]
 fn an_election_has_one_leader_and_observers_hear_of_each() {
-    let cluster = Cluster::start(43_000);
+    let cluster = Cluster::start(3, &[]);
     run(async |world| {
-        let client = cluster.client(&world, &[0, 1, 2]);
+        let client = client_of(&cluster, &world, &[1, 2, 3]);
         let mut elections: Vec<_> =
-            (0..3).map(|member| ElectionClient::new(cluster.channel(&world, member))).collect();
+            (1..=3).map(|member| ElectionClient::new(channel(&cluster, &world, member))).collect();
         let name = || LeaderRequest { name: "e".into() };
         let status = elections[0].leader(name()).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (tonic::Code::Unknown, "election: no leader"));
@@ -356,7 +300,7 @@ struct Running {
 
 impl Running {
     fn start(mut command: Command) -> Self {
-        let mut child = command.spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap());
         Self { child, lines }
     }
@@ -401,26 +345,20 @@ fn text(output: &Output) -> (Option<i32>, String, String) {
 
 #[test]
 fn the_command_line_takes_locks_and_stands_for_election() {
-    const OURS: &[&str] = &[SEATRIAL, "etcdctl"];
-    const REAL: &[&str] = &["/usr/bin/etcdctl"];
-    let cluster = Cluster::start(44_000);
+    let cluster = Cluster::start(3, &[]);
     // Each pair: who holds, and who waits. They understand each other's keys.
     let mut pairs = vec![(OURS, OURS)];
-    if Path::new(REAL[0]).exists() {
+    if clients().contains(&REAL) {
         pairs.extend([(REAL, OURS), (OURS, REAL)]);
-    } else {
-        eprintln!(
-            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
-        );
     }
     for (holder, waiter) in pairs {
         // The key, and its empty value.
-        let mut holding = Running::start(cluster.etcdctl(holder, 0, &["lock", "l"]));
+        let mut holding = Running::start(cluster.etcdctl_at(1, holder, &["lock", "l"]));
         let first = holding.line();
         assert!(first.starts_with("l/"), "{first}");
         assert_eq!(holding.line(), "\n");
         let script = "echo $ETCD_LOCK_KEY; test $ETCD_LOCK_REV -gt 1 && exit 7";
-        let command = cluster.etcdctl(waiter, 1, &["lock", "l", "--", "sh", "-c", script]);
+        let command = cluster.etcdctl_at(2, waiter, &["lock", "l", "--", "sh", "-c", script]);
         let mut waiting = Running::start(command);
         std::thread::sleep(Duration::from_millis(500));
         assert!(waiting.child.try_wait().unwrap().is_none(), "did not wait");
@@ -433,27 +371,27 @@ fn the_command_line_takes_locks_and_stands_for_election() {
         assert_eq!(waiting.end(), (Some(code), "Error: exit status 7\n".to_owned()));
 
         // A wait that is interrupted.
-        let mut holding = Running::start(cluster.etcdctl(holder, 2, &["lock", "l", "--ttl", "2"]));
+        let mut holding = Running::start(cluster.etcdctl_at(3, holder, &["lock", "l", "--ttl", "2"]));
         holding.line();
-        let waiting = Running::start(cluster.etcdctl(waiter, 0, &["lock", "l"]));
+        let waiting = Running::start(cluster.etcdctl_at(1, waiter, &["lock", "l"]));
         std::thread::sleep(Duration::from_millis(500));
         waiting.interrupt();
         assert_eq!(waiting.end(), (Some(1), "Error: context canceled\n".to_owned()));
-        let left = cluster.etcdctl(OURS, 1, &["get", "l/", "--prefix", "--keys-only"]).output().unwrap();
+        let left = cluster.etcdctl_at(2, OURS, &["get", "l/", "--prefix", "--keys-only"]).output().unwrap();
         assert_eq!(text(&left).1.lines().filter(|line| !line.is_empty()).count(), 1);
         // A holder that is killed is in the way as long as its lease lives, and no longer.
         holding.child.kill().unwrap();
         holding.child.wait().unwrap();
-        let taken = cluster.etcdctl(waiter, 0, &["lock", "l", "true"]).output().unwrap();
+        let taken = cluster.etcdctl_at(1, waiter, &["lock", "l", "true"]).output().unwrap();
         assert_eq!(text(&taken), (Some(0), String::new(), String::new()));
 
-        let mut observing = Running::start(cluster.etcdctl(waiter, 2, &["elect", "-l", "e"]));
-        let mut leading = Running::start(cluster.etcdctl(holder, 0, &["elect", "e", "one"]));
+        let mut observing = Running::start(cluster.etcdctl_at(3, waiter, &["elect", "-l", "e"]));
+        let mut leading = Running::start(cluster.etcdctl_at(1, holder, &["elect", "e", "one"]));
         let key = leading.line();
         assert!(key.starts_with("e/"), "{key}");
         assert_eq!(leading.line(), "one\n");
         assert_eq!((observing.line(), observing.line()), (key.clone(), "one\n".to_owned()));
-        let mut standing = Running::start(cluster.etcdctl(waiter, 1, &["elect", "e", "two"]));
+        let mut standing = Running::start(cluster.etcdctl_at(2, waiter, &["elect", "e", "two"]));
         std::thread::sleep(Duration::from_millis(300));
         leading.interrupt();
         assert_eq!(leading.end(), (Some(0), String::new()));
@@ -475,8 +413,8 @@ fn the_command_line_takes_locks_and_stands_for_election() {
             &["lock", "l", "no-such-command-anywhere"],
         ];
         for args in refused {
-            let ours = cluster.etcdctl(OURS, 0, args).output().unwrap();
-            let real = cluster.etcdctl(REAL, 0, args).output().unwrap();
+            let ours = cluster.etcdctl_at(1, OURS, args).output().unwrap();
+            let real = cluster.etcdctl_at(1, REAL, args).output().unwrap();
             assert_eq!(text(&ours), text(&real), "{args:?}");
         }
     }

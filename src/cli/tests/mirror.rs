@@ -4,82 +4,23 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
-use std::net::TcpListener;
+mod support;
+
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Output, Stdio};
+use support::{Cluster, OURS, REAL, clients, eventually};
 
-const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
-const OURS: &[&str] = &[SEATRIAL, "etcdctl"];
-const REAL: &[&str] = &["/usr/bin/etcdctl"];
-
-/// One member made by `seatrial up`, stopped when it goes out of scope.
-struct Member {
-    dir: tempfile::TempDir,
-    port: u16,
+fn keys(cluster: &Cluster) -> String {
+    cluster.ctl(&["get", "", "--from-key"])
 }
 
-impl Member {
-    fn start(from: u16) -> Self {
-        let first = from + std::process::id() as u16 % 100 * 3;
-        let free = |port: &u16| {
-            TcpListener::bind(("127.0.0.1", *port)).is_ok()
-                && TcpListener::bind(("127.0.0.1", port + 1)).is_ok()
-        };
-        let port = (first..).step_by(3).find(free).unwrap();
-        let member = Self { dir: tempfile::tempdir().unwrap(), port };
-        let output = Command::new(SEATRIAL)
-            .args(["up", "--members", "1", "--port", &port.to_string(), "--dir"])
-            .arg(member.dir.path())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
-        member
-    }
-
-    fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    fn etcdctl(&self, program: &[&str], args: &[&str]) -> Command {
-        let mut command = Command::new(program[0]);
-        command
-            .args(&program[1..])
-            .args(["--endpoints", &self.endpoint()])
-            .args(args)
-            .env("ETCDCTL_API", "3")
-            .stdin(Stdio::null());
-        command
-    }
-
-    fn done(&self, args: &[&str]) -> String {
-        let output = self.etcdctl(OURS, args).output().unwrap();
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    fn keys(&self) -> String {
-        self.done(&["get", "", "--from-key"])
-    }
-
-    /// Waits until these are all the keys and values.
-    fn expect(&self, wanted: &str) {
-        let begun = Instant::now();
-        loop {
-            let keys = self.keys();
-            if keys == wanted {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(5), "{keys:?} instead of {wanted:?}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
-    }
+/// Waits until these are all the keys and values.
+fn expect(cluster: &Cluster, wanted: &str) {
+    let mut found = String::new();
+    eventually(&format!("{wanted:?} in the destination"), || {
+        found = keys(cluster);
+        found == wanted
+    });
 }
 
 /// A mirror that runs until it goes out of scope.
@@ -98,16 +39,8 @@ fn said(output: &Output) -> (Option<i32>, String) {
 
 #[test]
 fn a_mirror_holds_what_was_there_and_follows_what_changes() {
-    let mut programs = vec![OURS];
-    if Path::new(REAL[0]).exists() {
-        programs.push(REAL);
-    } else {
-        eprintln!(
-            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
-        );
-    }
-    let (source, destination) = (Member::start(46_000), Member::start(46_500));
-    for program in programs {
+    let (source, destination) = (Cluster::start(1, &[]), Cluster::start(1, &[]));
+    for program in clients() {
         let cases: [(&[&str], &str); 4] = [
             (&[], ""),
             (&["--prefix", "a/"], "a/"),
@@ -115,12 +48,12 @@ fn a_mirror_holds_what_was_there_and_follows_what_changes() {
             (&["--prefix", "a/", "--no-dest-prefix"], ""),
         ];
         for (flags, prefix) in cases {
-            source.done(&["del", "", "--from-key"]);
-            destination.done(&["del", "", "--from-key"]);
+            source.ctl(&["del", "", "--from-key"]);
+            destination.ctl(&["del", "", "--from-key"]);
             for (key, value) in [("a/1", "one"), ("a/a/2", "two"), ("b", "other")] {
-                source.done(&["put", key, value]);
+                source.ctl(&["put", key, value]);
             }
-            let to = destination.endpoint();
+            let to = destination.endpoint(1);
             let args = [&["make-mirror"], flags, &[to.as_str()]].concat();
             let _running = Running(source.etcdctl(program, &args).spawn().unwrap());
             let all = flags.is_empty();
@@ -128,12 +61,12 @@ fn a_mirror_holds_what_was_there_and_follows_what_changes() {
             let name = |key: &str| if all { format!("a/{key}") } else { format!("{prefix}{key}") };
             let (first, second) = (name("1"), name("a/2"));
             let other = if all { "b\nother\n" } else { "" };
-            destination.expect(&format!("{first}\none\n{second}\ntwo\n{other}"));
-            source.done(&["put", "a/1", "changed"]);
-            source.done(&["del", "a/a/2"]);
-            source.done(&["del", "b"]);
-            source.done(&["put", "a/3", "three"]);
-            destination.expect(&format!("{first}\nchanged\n{}\nthree\n", name("3")));
+            expect(&destination, &format!("{first}\none\n{second}\ntwo\n{other}"));
+            source.ctl(&["put", "a/1", "changed"]);
+            source.ctl(&["del", "a/a/2"]);
+            source.ctl(&["del", "b"]);
+            source.ctl(&["put", "a/3", "three"]);
+            expect(&destination, &format!("{first}\nchanged\n{}\nthree\n", name("3")));
         }
     }
     let refused: [&[&str]; 3] = [
@@ -154,7 +87,7 @@ fn a_mirror_holds_what_was_there_and_follows_what_changes() {
 
 #[test]
 fn more_keys_than_one_answer_holds_are_mirrored() {
-    let (source, destination) = (Member::start(47_000), Member::start(47_500));
+    let (source, destination) = (Cluster::start(1, &[]), Cluster::start(1, &[]));
     // 20 transactions of 120 keys each.
     for first in 0..20 {
         let puts: String = (0..120).map(|key| format!("put k{:04} v\n", first * 120 + key)).collect();
@@ -165,9 +98,9 @@ fn more_keys_than_one_answer_holds_are_mirrored() {
         drop(input);
         assert!(command.wait().unwrap().success());
     }
-    let wanted = source.keys();
+    let wanted = keys(&source);
     assert_eq!(wanted.lines().count(), 4800);
-    let to = destination.endpoint();
+    let to = destination.endpoint(1);
     let _running = Running(source.etcdctl(OURS, &["make-mirror", &to]).spawn().unwrap());
-    destination.expect(&wanted);
+    expect(&destination, &wanted);
 }

@@ -4,205 +4,23 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
-
-const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
-
-/// A cluster made by `seatrial up`, stopped when it goes out of scope.
-struct Cluster {
-    dir: tempfile::TempDir,
-    endpoints: String,
-    port: u16,
-    flags: Vec<String>,
-}
-
-/// A port whose neighbours, as `up` uses them, are free too.
-fn free_port(members: u16) -> u16 {
-    // The tests of this file run beside each other: each takes its own thousand.
-    static TAKEN: AtomicU16 = AtomicU16::new(0);
-    let mut candidate =
-        11_000 + TAKEN.fetch_add(1, Ordering::Relaxed) * 1_000 + std::process::id() as u16 % 100 * 3;
-    loop {
-        candidate += 3;
-        let free = (0..members).all(|i| {
-            TcpListener::bind(("127.0.0.1", candidate + i * 100)).is_ok()
-                && TcpListener::bind(("127.0.0.1", candidate + i * 100 + 1)).is_ok()
-        });
-        if free {
-            return candidate;
-        }
-    }
-}
-
-impl Cluster {
-    fn start(members: u16, flags: &[&str]) -> Self {
-        let port = free_port(members);
-        let cluster = Self {
-            dir: tempfile::tempdir().unwrap(),
-            endpoints: (0..members)
-                .map(|i| format!("127.0.0.1:{}", port + i * 100))
-                .collect::<Vec<_>>()
-                .join(","),
-            port,
-            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
-        };
-        cluster.up(members);
-        cluster
-    }
-
-    fn up(&self, members: u16) -> String {
-        let output = Command::new(SEATRIAL)
-            .args(["up", "--members", &members.to_string(), "--port", &self.port.to_string(), "--dir"])
-            .arg(self.dir.path())
-            .arg("--")
-            .args(&self.flags)
-            .output()
-            .unwrap();
-        expect_success("up", &output)
-    }
-
-    fn down(&self) {
-        let output = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output().unwrap();
-        expect_success("down", &output);
-    }
-
-    fn state(&self) -> serde_json::Value {
-        serde_json::from_str(&fs::read_to_string(self.dir.path().join("cluster.json")).unwrap()).unwrap()
-    }
-
-    fn pid(&self, member: usize) -> i32 {
-        self.state()["members"][member - 1]["pid"].as_i64().unwrap() as i32
-    }
-
-    fn data(&self, member: usize) -> PathBuf {
-        self.dir.path().join(format!("m{member}"))
-    }
-
-    fn log(&self, member: usize) -> String {
-        fs::read_to_string(self.dir.path().join(format!("m{member}.log"))).unwrap()
-    }
-
-    fn kill_9(&self, member: usize) {
-        let pid = rustix::process::Pid::from_raw(self.pid(member)).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        let begun = Instant::now();
-        while Path::new(&format!("/proc/{}/fd", self.pid(member))).exists()
-            && fs::read_dir(format!("/proc/{}/fd", self.pid(member)))
-                .is_ok_and(|mut fds| fds.next().is_some())
-        {
-            assert!(begun.elapsed() < Duration::from_secs(10), "the process outlives kill -9");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// Starts one member again, with the flags it had.
-    fn restart(&self, member: usize, members: u16) -> std::process::Child {
-        let peer = |i: u16| format!("m{}=http://127.0.0.1:{}", i + 1, self.port + i * 100 + 1);
-        let initial: Vec<String> = (0..members).map(peer).collect();
-        let at = self.port + (member as u16 - 1) * 100;
-        let (client, peer) = (format!("http://127.0.0.1:{at}"), format!("http://127.0.0.1:{}", at + 1));
-        let log =
-            fs::OpenOptions::new().append(true).open(self.dir.path().join(format!("m{member}.log"))).unwrap();
-        Command::new(SEATRIAL)
-            .args(["server", "--name", &format!("m{member}"), "--initial-cluster", &initial.join(",")])
-            .args(["--initial-cluster-token", "seatrial-up", "--listen-client-urls", &client])
-            .args(["--advertise-client-urls", &client, "--listen-peer-urls", &peer])
-            .args(["--initial-advertise-peer-urls", &peer, "--data-dir"])
-            .arg(self.data(member))
-            .args(&self.flags)
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap()
-    }
-
-    fn ours(&self, args: &[&str]) -> Output {
-        Command::new(SEATRIAL)
-            .arg("etcdctl")
-            .args(["--endpoints", &self.endpoints])
-            .args(args)
-            .output()
-            .unwrap()
-    }
-
-    fn ctl(&self, args: &[&str]) -> String {
-        expect_success(&args.join(" "), &self.ours(args))
-    }
-
-    /// The number of the leading member, as the members see it.
-    fn leader(&self) -> usize {
-        let begun = Instant::now();
-        loop {
-            let output = self.ours(&["endpoint", "status", "-w", "json"]);
-            let statuses: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            for status in statuses.as_array().into_iter().flatten() {
-                let leader = &status["Status"]["leader"];
-                if !leader.is_null() && leader == &status["Status"]["header"]["member_id"] {
-                    let endpoint = status["Endpoint"].as_str().unwrap();
-                    let port: u16 = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
-                    return usize::from((port - self.port) / 100) + 1;
-                }
-            }
-            assert!(begun.elapsed() < Duration::from_secs(20), "no leader: {output:?}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        let _ = Command::new(SEATRIAL).args(["down", "--dir"]).arg(self.dir.path()).output();
-        if std::thread::panicking() {
-            for member in 1..=self.endpoints.split(',').count() {
-                let log = self.log(member);
-                let lines: Vec<&str> = log.lines().collect();
-                eprintln!("--- m{member}.log (end)\n{}", lines[lines.len().saturating_sub(15)..].join("\n"));
-            }
-        }
-    }
-}
-
-fn expect_success(what: &str, output: &Output) -> String {
-    assert!(
-        output.status.success(),
-        "{what}: {}\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// Etcd's own client, or ours where it is not installed: the expectations are the same.
-fn clients() -> Vec<(&'static str, Vec<&'static str>)> {
-    let mut clients = vec![(SEATRIAL, vec!["etcdctl"])];
-    if Path::new("/usr/bin/etcdctl").exists() {
-        clients.push(("/usr/bin/etcdctl", vec![]));
-    } else {
-        eprintln!(
-            "SKIPPED: etcd's own etcdctl is not installed (Debian package etcd-client); only ours is driven"
-        );
-    }
-    clients
-}
+use support::{Cluster, SEATRIAL, clients, etcdctl, eventually, expect_success};
 
 #[test]
 fn the_commands_of_a_first_hour_work_with_etcds_client_and_with_ours() {
-    for (program, first) in clients() {
+    for client in clients() {
         let cluster = Cluster::start(3, &[]);
-        let command = |args: &[&str]| {
-            let mut command = Command::new(program);
-            command.args(&first).args(["--endpoints", &cluster.endpoints]).args(args);
-            command.env("ETCDCTL_API", "3").stdin(Stdio::null());
-            command
-        };
+        let command = |args: &[&str]| cluster.etcdctl(client, args);
         let run = |args: &[&str]| expect_success(&args.join(" "), &command(args).output().unwrap());
 
         assert_eq!(run(&["put", "greeting", "hello"]), "OK\n");
@@ -293,13 +111,8 @@ fn the_commands_of_a_first_hour_work_with_etcds_client_and_with_ours() {
 fn nothing_acknowledged_is_lost_when_the_leader_is_killed_and_when_all_are() {
     let cluster = Cluster::start(3, &[]);
     let leader = cluster.leader();
-    let others: Vec<String> = cluster
-        .endpoints
-        .split(',')
-        .enumerate()
-        .filter(|(i, _)| i + 1 != leader)
-        .map(|(_, endpoint)| endpoint.to_owned())
-        .collect();
+    let others: Vec<String> =
+        (1..=3).filter(|member| *member != leader).map(|member| cluster.endpoint(member)).collect();
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..16)
         .map(|writer| {
@@ -359,7 +172,7 @@ fn nothing_acknowledged_is_lost_when_the_leader_is_killed_and_when_all_are() {
     for member in (1..=3).filter(|member| *member != leader) {
         cluster.kill_9(member);
     }
-    cluster.up(3);
+    cluster.up();
     let found = keys(cluster.ctl(&["get", "--prefix", "w", "--keys-only"]));
     for (key, _) in &acknowledged {
         assert!(found.contains(key), "{key} was acknowledged and is gone after the restart of all");
@@ -400,8 +213,8 @@ fn a_torn_tail_is_cut_and_damage_in_the_middle_is_named_and_healed_by_the_peers(
     bytes[end / 2] ^= 0xff;
     fs::write(&segment, &bytes).unwrap();
     fs::remove_dir_all(cluster.data(follower).join("db")).unwrap();
-    let mut child = cluster.restart(follower, 3);
-    let endpoint = cluster.endpoints.split(',').nth(follower - 1).unwrap().to_owned();
+    let mut child = cluster.restart(follower);
+    let endpoint = cluster.endpoint(follower);
     let begun = Instant::now();
     loop {
         let output = Command::new(SEATRIAL)
@@ -436,7 +249,7 @@ fn a_torn_tail_is_cut_and_damage_in_the_middle_is_named_and_healed_by_the_peers(
     bytes[end..end + 24].copy_from_slice(&[0x5a; 24]);
     fs::write(&segment, &bytes).unwrap();
     let before = cluster.log(follower).len();
-    let mut child = cluster.restart(follower, 3);
+    let mut child = cluster.restart(follower);
     let begun = Instant::now();
     loop {
         let output = Command::new(SEATRIAL)
@@ -489,15 +302,6 @@ impl Drop for Joined {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
-    }
-}
-
-/// Waits until `done` is true.
-fn eventually(what: &str, mut done: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
@@ -579,7 +383,7 @@ fn a_member_joins_a_running_cluster_and_another_leaves_it() {
     assert_eq!(unknown.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("etcdserver: member not found"), "{unknown:?}");
     // Started again, it is told so, and ends.
-    let mut back = cluster.restart(leader, 3);
+    let mut back = cluster.restart(leader);
     eventually("it ends again", || back.try_wait().unwrap().is_some());
     assert!(fourth.0.try_wait().unwrap().is_none(), "the fourth member still runs");
 }
@@ -611,25 +415,19 @@ fn a_snapshot_is_saved_checked_and_restored_into_a_new_cluster() {
     }
     cluster.ctl(&["put", "last", "word"]);
     let revision = 22;
-    let first = cluster.endpoints.split(',').next().unwrap().to_owned();
+    let first = cluster.endpoint(1);
     let many = cluster.ours(&["snapshot", "save", "x.db"]);
     assert_eq!(many.status.code(), Some(128), "{many:?}");
     let mut saved = Vec::new();
-    for (program, leading) in clients() {
+    for client in clients() {
         let file = cluster.dir.path().join(format!("saved-{}.db", saved.len()));
-        let output = Command::new(program)
-            .env("ETCDCTL_API", "3")
-            .args(&leading)
-            .args(["--endpoints", &first, "snapshot", "save"])
-            .arg(&file)
-            .output()
-            .unwrap();
+        let output = etcdctl(client, &first, &["snapshot", "save", file.to_str().unwrap()]).output().unwrap();
         let said = expect_success("snapshot save", &output);
-        assert_eq!(said, format!("Snapshot saved at {}\n", file.display()), "{program}");
+        assert_eq!(said, format!("Snapshot saved at {}\n", file.display()), "{client:?}");
         let status =
             Command::new(SEATRIAL).args(["etcdutl", "snapshot", "status"]).arg(&file).output().unwrap();
         let status = expect_success("snapshot status", &status);
-        assert!(status.contains(&format!(", {revision}, 21, 1.0 MB")), "{program}: {status}");
+        assert!(status.contains(&format!(", {revision}, 21, 1.0 MB")), "{client:?}: {status}");
         saved.push(file);
     }
     cluster.ctl(&["put", "last", "word after the snapshot"]);

@@ -3,6 +3,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 
+mod support;
+
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::fs;
 use std::io::{Read, Write};
@@ -10,8 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-
-const SEATRIAL: &str = env!("CARGO_BIN_EXE_seatrial");
+use support::{OURS, SEATRIAL, clients};
 
 /// An authority that signs what it is asked to.
 struct Authority {
@@ -149,22 +150,13 @@ impl Drop for Cluster {
     }
 }
 
-/// Our client, and etcd's where it is there.
-fn programs() -> Vec<Vec<&'static str>> {
-    let mut programs = vec![vec![SEATRIAL, "etcdctl"]];
-    if Command::new("etcdctl").arg("version").output().is_ok() {
-        programs.push(vec!["etcdctl"]);
-    }
-    programs
-}
-
 #[test]
 fn members_and_clients_speak_tls_and_new_files_count_at_the_next_handshake() {
     let authority = Authority::new("first");
     let cluster = Cluster::start(&authority);
     let stranger = Authority::new("stranger");
     stranger.sign(cluster.dir.path(), "mallory");
-    for program in &programs() {
+    for program in clients() {
         let key = program[0];
         assert_eq!(cluster.expect(program, "ca.pem", "client", &["put", key, "v"]), "OK\n");
         assert_eq!(cluster.expect(program, "ca.pem", "client", &["get", key]), format!("{key}\nv\n"));
@@ -183,7 +175,7 @@ fn members_and_clients_speak_tls_and_new_files_count_at_the_next_handshake() {
     fs::write(cluster.file("ca2.pem"), &second.pem).unwrap();
     fs::write(cluster.file("old-ca.pem"), &authority.pem).unwrap();
     fs::write(cluster.file("ca.pem"), &second.pem).unwrap();
-    for program in &programs() {
+    for program in clients() {
         assert_eq!(cluster.expect(program, "ca2.pem", "client2", &["put", "k", "new"]), "OK\n");
         assert!(!cluster.ctl(program, "old-ca.pem", "client2", &["get", "k"]).status.success());
         assert!(!cluster.ctl(program, "ca2.pem", "client", &["get", "k"]).status.success());
@@ -193,7 +185,7 @@ fn members_and_clients_speak_tls_and_new_files_count_at_the_next_handshake() {
 #[test]
 fn plain_http_at_an_https_port_is_named_in_the_log() {
     let cluster = Cluster::start(&Authority::new("only"));
-    cluster.expect(&[SEATRIAL, "etcdctl"], "ca.pem", "client", &["put", "a", "b"]);
+    cluster.expect(OURS, "ca.pem", "client", &["put", "a", "b"]);
     let mut stream = TcpStream::connect(("127.0.0.1", cluster.ports[0].0)).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();

@@ -59,7 +59,7 @@ impl<S: Store> Election<S> {
     /// # Errors
     /// Whatever the store says.
     pub async fn wait(&self, place: &Place) -> Result<(), LockError> {
-        queue::wait(&self.store, &self.prefix, place).await
+        queue::wait(&self.store, &self.prefix, place).await.map(|_| ())
     }
 
     /// Changes the value of our candidacy or leadership.

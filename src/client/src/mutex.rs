@@ -5,6 +5,7 @@ use crate::queue::{self, LockError, Place};
 use crate::store::Store;
 use bytes::Bytes;
 use seatrial_types::LeaseId;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
 
 /// A lock that at most one lease holds: a queue of keys below `name/` (etcd: `concurrency.Mutex`; both understand each
@@ -81,7 +82,10 @@ impl<S: Store> Mutex<S> {
     /// # Errors
     /// As [`Mutex::lock`], but the place is kept.
     pub async fn wait(&self, place: &Place) -> Result<Header, LockError> {
-        queue::wait(&self.store, &self.prefix, place).await?;
+        let free = queue::wait(&self.store, &self.prefix, place).await?;
+        if is_planted(Planted::K01) {
+            return Ok(free);
+        }
         // Our own key may have gone before those it waited for.
         let own = queue::read(&self.store, place).await?;
         if own.kvs.is_empty() { Err(LockError::SessionExpired) } else { Ok(own.header) }

@@ -5,6 +5,7 @@
 use crate::error::ClientError;
 use crate::store::{Store, Watching};
 use bytes::Bytes;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, Header, PutRequest, RangeRequest, RangeResponse,
     SortOrder, SortTarget, TxnOp, TxnOpResponse, TxnRequest, TxnResponse,
@@ -131,8 +132,12 @@ fn odd() -> LockError {
     ClientError { error, ambiguous: true }.into()
 }
 
-/// Waits until every older key of the queue is gone. Dropping the future changes nothing in the store.
-pub(crate) async fn wait<S: Store>(store: &S, prefix: &Bytes, place: &Place) -> Result<(), LockError> {
+/// Waits until every older key of the queue is gone, and gives the answer that said so. Dropping the future changes
+/// nothing in the store.
+pub(crate) async fn wait<S: Store>(store: &S, prefix: &Bytes, place: &Place) -> Result<Header, LockError> {
+    if is_planted(Planted::K03) {
+        return wait_for_first(store, prefix).await;
+    }
     loop {
         let request = RangeRequest {
             sort_order: SortOrder::Descend,
@@ -140,9 +145,18 @@ pub(crate) async fn wait<S: Store>(store: &S, prefix: &Bytes, place: &Place) -> 
             ..oldest(prefix)
         };
         let RangeResponse { header, kvs, .. } = store.range(request).await?;
-        let Some(before) = kvs.into_iter().next() else { return Ok(()) };
+        let Some(before) = kvs.into_iter().next() else { return Ok(header) };
         deleted(store, before.key, header.revision).await?;
     }
+}
+
+/// The planted bug K03: everybody waits for the one who holds the lock, and looks no further.
+async fn wait_for_first<S: Store>(store: &S, prefix: &Bytes) -> Result<Header, LockError> {
+    let RangeResponse { header, kvs, .. } = store.range(oldest(prefix)).await?;
+    if let Some(first) = kvs.into_iter().next() {
+        deleted(store, first.key, header.revision).await?;
+    }
+    Ok(header)
 }
 
 /// Waits for the deletion of a key which existed at this revision.

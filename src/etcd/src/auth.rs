@@ -175,5 +175,30 @@ impl Desk {
     }
 }
 
+/// For the fuzz targets: reads a token, and signs one for a user of this name.
+#[doc(hidden)]
+pub fn fuzz_token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let options = TokenOptions::parse(
+        "jwt,priv-key=file,sign-method=HS256,ttl=5m",
+        |_| Ok(b"a secret of sufficient length".to_vec()),
+        |_| Some(Duration::from_secs(300)),
+    );
+    let Kind::Jwt(jwt) = options.expect("the flag is right").kind else { return };
+    assert!(jwt.read(text, Duration::ZERO).is_none(), "a token that nobody signed was taken: {text:?}");
+    let wall = Duration::from_secs(1_000_000);
+    let token = jwt.write(text, AuthRevision(7), wall).expect("there is a key");
+    assert_eq!(jwt.read(&token, wall), Some((text.to_owned(), AuthRevision(7))));
+    assert_eq!(jwt.read(&token, wall + Duration::from_secs(301)), None);
+    let mut other = token.into_bytes();
+    let at = bytes.len() % other.len();
+    other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+    let other = String::from_utf8(other).expect("tokens are ASCII");
+    // The last letter of a part has bits that mean nothing.
+    if let Some((user, revision)) = jwt.read(&other, wall) {
+        assert_eq!((user.as_str(), revision), (text, AuthRevision(7)), "a changed token says something else");
+    }
+}
+
 #[cfg(test)]
 mod tests;

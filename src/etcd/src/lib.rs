@@ -8,13 +8,16 @@
 
 mod ask;
 pub mod auth;
+mod metrics;
 mod service;
 mod snapshot_file;
 pub mod validate;
 
 pub use ask::{Ask, AskSend, AskWatch};
+pub use auth::fuzz_token;
 pub use auth::{AuthOptions, Outside, TokenOptions};
-pub use seatrial_node::API_VERSION;
+pub use metrics::{Kind, MemberMetrics, Page, member_metrics};
+pub use seatrial_node::{API_VERSION, Histogram};
 pub use service::{EtcdService, WatchAnswers, WatchAsks};
 pub use snapshot_file::{SnapshotFile, SnapshotFileError, TRAILER_BYTES_MAX};
 pub use validate::Limits;

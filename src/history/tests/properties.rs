@@ -149,7 +149,9 @@ proptest! {
 
     #[test]
     fn what_is_broken_is_rejected_by_both_checkers(seed: u64, kind in 0u64..4) {
-        let mut made = make(seed, SMALL);
+        // A key that a read misses may be explained by a deletion whose outcome nobody knows.
+        let unknown_one_in = if kind == 3 { 0 } else { SMALL.unknown_one_in };
+        let mut made = make(seed, Shape { unknown_one_in, ..SMALL });
         if break_it(kind, &mut Chance::new(seed ^ 77), &mut made).is_some() {
             let verdict = check_revisions(&made.history, &made.finale);
             prop_assert!(verdict.violation().is_some(), "kind {kind}: {verdict}");

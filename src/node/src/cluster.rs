@@ -2,6 +2,7 @@
 
 use crate::proposal::RequestId;
 use seatrial_raft::{Config, ConfigStep};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Member as MemberInfo;
 use seatrial_types::{ClusterId, Error, MemberId};
 use serde::{Deserialize, Serialize};
@@ -179,6 +180,9 @@ impl Cluster {
                 if !member.is_learner {
                     self.joining.insert(member.id);
                 }
+                if is_planted(Planted::R12) {
+                    self.removed.remove(&member.id);
+                }
                 self.members.insert(member.id, member.clone());
             }
             Some(ClusterChange::Remove(id)) => {
@@ -242,6 +246,10 @@ impl Cluster {
     /// The id of a new member: it must never have been another's, so `salt` has to be new each time.
     fn new_id(&self, peer_urls: &[String], salt: u64) -> MemberId {
         let bytes = peer_urls.join(",");
+        if is_planted(Planted::R12) {
+            let first = self.genesis.values().find(|member| member.peer_urls == peer_urls);
+            return first.map_or_else(|| MemberId(spread(fnv1a(bytes.bytes())).max(1)), |first| first.id);
+        }
         (0..)
             .map(|attempt: u64| {
                 let numbers = [self.id.0, salt, attempt];

@@ -2,11 +2,14 @@
 
 use crate::handle::Call;
 use crate::member::{Durable, Input, LogWrite};
+use crate::meters::Meters;
 use seatrial_raft::{Config, Entry, HardState, Payload, PersistId, SnapshotMeta};
 use seatrial_store::wal::{self, Record, Recovered, SnapshotMark};
 use seatrial_store::{BackendError, RedbBackend, RedbCommitter, RedbOptions, Wal, WalError, WalOptions};
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Disk, DiskWork, World};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 /// A disk from which no member can start.
@@ -122,6 +125,7 @@ pub(crate) async fn write_log<W: World>(
     mut log: Wal<W::Disk>,
     mut work: mpsc::UnboundedReceiver<LogWrite>,
     inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
 ) {
     while let Some(first) = work.recv().await {
         let mut records = Vec::new();
@@ -137,6 +141,8 @@ pub(crate) async fn write_log<W: World>(
             }
             next = work.try_recv().ok();
         }
+        let bytes = records.iter().map(Record::written_bytes).sum();
+        meters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
         let (back, appended) = world
             .work(DiskWork::Write, move || {
                 let appended = log.append(&records);
@@ -147,12 +153,14 @@ pub(crate) async fn write_log<W: World>(
         let result = match appended {
             Err(error) => Err(error),
             Ok(()) => {
+                let began = world.now();
                 let (back, synced) = world
                     .work(DiskWork::Sync, move || {
                         let synced = log.sync();
                         (log, synced)
                     })
                     .await;
+                meters.log_sync.observe(world.now().saturating_sub(began));
                 log = back;
                 synced
             }

@@ -3,12 +3,12 @@
 //! Handlers of gRPC and HTTP hold this and nothing else, so that they are compiled once and not once per
 //! world.
 
-use seatrial_types::watch::{StreamId, WatchId, WatchRequest, WatchResponse};
+use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
-/// Answers with events a stream may have in its channel before the member holds back (and catches up from the
-/// store later): bounds the memory of a reader that does not read.
+/// What a stream may have in its channel before the member holds back (and catches up from the store later), in units
+/// of [`WatchResponse::credit`]: bounds the memory of a reader that does not read to 4 MiB and one answer.
 pub const WATCH_WINDOW: usize = 64;
 
 /// What callers hand to the loop.
@@ -35,11 +35,11 @@ pub(crate) enum Call {
         /// What.
         request: WatchRequest,
     },
-    /// The reader took so many answers.
+    /// The reader took answers of so much credit.
     WatchCredit {
         /// Which stream.
         stream: StreamId,
-        /// How many.
+        /// How much.
         count: usize,
     },
     /// The reader is gone.
@@ -58,6 +58,11 @@ pub(crate) enum Call {
     Cluster {
         /// The cluster as this member has applied it.
         answer: oneshot::Sender<crate::Cluster>,
+    },
+    /// Somebody who watches over the member asks how it stands.
+    Figures {
+        /// How it stands.
+        answer: oneshot::Sender<crate::Figures>,
     },
     /// Something that is not a call of a client.
     Input(crate::member::Input),
@@ -101,6 +106,18 @@ impl Handle {
         Ok(WatchSession { handle: self.clone(), stream, receive, taken: 0 })
     }
 
+    /// How the member stands.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn figures(&self) -> Result<crate::Figures, Error> {
+        let (answer, wait) = oneshot::channel();
+        if self.calls.send(Call::Figures { answer }).is_err() {
+            return Err(Error::Stopped);
+        }
+        wait.await.map_err(|_| Error::Stopped)
+    }
+
     /// Ends the member in good order; what waits is answered with [`Error::Stopped`].
     pub fn stop(&self) {
         let _ = self.calls.send(Call::Stop);
@@ -125,9 +142,7 @@ impl WatchSession {
     /// The next answer; `None` once the member has stopped. Cancel-safe.
     pub async fn next(&mut self) -> Option<WatchResponse> {
         let response = self.receive.recv().await?;
-        // Answers to what the client asked for itself are not counted against it.
-        let counted = !response.created && !response.canceled && response.watch_id != WatchId::INVALID;
-        self.taken += usize::from(counted);
+        self.taken += response.credit() as usize;
         // Handing credit back one by one would wake the member for every event.
         if self.taken >= WATCH_WINDOW / 4 || (self.taken > 0 && self.receive.is_empty()) {
             let count = std::mem::take(&mut self.taken);

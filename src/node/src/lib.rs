@@ -13,6 +13,7 @@ mod identity;
 mod image;
 mod initial_check;
 mod member;
+mod meters;
 mod observation;
 mod offline;
 mod peer;
@@ -27,11 +28,13 @@ pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
 pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{
-    API_VERSION, AutoCompaction, BootError, Durable, Input, LogWrite, Member, MemberOptions, Output, Rescue,
-    Timer,
+    API_VERSION, AutoCompaction, BootError, Counts, Durable, Figures, Input, LogWrite, Member, MemberOptions,
+    Output, Rescue, Timer,
 };
+pub use meters::{Histogram, Meters, PeerBytes};
 pub use observation::{Blind, Observation, Observer};
 pub use offline::{defragment, hash_kv, lock_folder};
+pub use peer::fuzz_peer;
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};
 pub use restore::{RestoreError, restore};

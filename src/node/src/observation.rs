@@ -1,6 +1,6 @@
 //! What a member lets its onlookers see: facts for oracles, reports and metrics, never read back.
 
-use seatrial_raft::Role;
+use seatrial_raft::{Config, Role};
 use seatrial_types::{LogIndex, MemberId, Revision, Term};
 use std::time::Duration;
 
@@ -110,6 +110,19 @@ pub enum Observation {
         /// One sentence.
         text: String,
     },
+    /// Another configuration is in force: the newest in the log, committed or not.
+    Config {
+        /// The entry that brought it; where that was compacted, some entry before what is kept.
+        index: LogIndex,
+        /// That entry's term; 0 where it is not known any more.
+        term: Term,
+        /// It.
+        config: Config,
+        /// This member put it into the log, as the leader of that term.
+        leads: bool,
+    },
+    /// The member heard that it was removed from the cluster; it ends.
+    Removed,
     /// The member stops: it cannot go on safely.
     Failed {
         /// One sentence.

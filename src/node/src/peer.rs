@@ -20,6 +20,9 @@ pub const PEER_VERSION: u16 = 3;
 /// Largest frame accepted: a request of the largest size inside a batch, with room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 
+/// Memory taken for a frame before any of it has come.
+const FRAME_BYTES_FIRST: usize = 64 << 10;
+
 const MAGIC: [u8; 8] = *b"SEATRIAL";
 const MAGIC_QUESTION: [u8; 8] = *b"SEATWHO?";
 const MAGIC_HASH: [u8; 8] = *b"SEATHASH";
@@ -170,8 +173,13 @@ where
     if length > FRAME_BYTES_MAX {
         return Err(PeerError::TooLong(length));
     }
-    buffer.resize(length, 0);
-    stream.read_exact(buffer).await?;
+    // Memory is taken as bytes come: whoever reaches the port could otherwise have it all with a few words.
+    buffer.clear();
+    while buffer.len() < length {
+        let at = buffer.len();
+        buffer.resize(length.min(at + at.max(FRAME_BYTES_FIRST)), 0);
+        stream.read_exact(&mut buffer[at..]).await?;
+    }
     let found = crc32c::crc32c(buffer);
     if found != want {
         return Err(PeerError::Checksum { want, found });
@@ -308,6 +316,42 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
     }
 }
 
+/// For the fuzz targets: everything that is read from a peer's stream, with the sum of the first frame put right.
+#[doc(hidden)]
+pub fn fuzz_peer(bytes: &[u8]) {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+    /// Bytes in memory are never waited for.
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(value) => Some(value),
+            Poll::Pending => None,
+        }
+    }
+    let mut buffer = Vec::new();
+    let _ = now(read_frame::<PeerMessage, _>(&mut &*bytes, &mut buffer));
+    let mut framed = u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes().to_vec();
+    framed.extend_from_slice(&crc32c::crc32c(bytes).to_le_bytes());
+    framed.extend_from_slice(bytes);
+    if let Some(Ok(message)) = now(read_frame::<PeerMessage, _>(&mut &*framed, &mut buffer)) {
+        let mut written = Vec::new();
+        encode_frame(&message, &mut written);
+        let again: PeerMessage = now(read_frame(&mut &*written, &mut buffer))
+            .expect("bytes in memory are never waited for")
+            .expect("what was written can be read");
+        assert_eq!(again, message, "a message changed on its way through bytes");
+    }
+    let _ = now(read_frame::<Hello, _>(&mut &*framed, &mut buffer));
+    let _ = now(read_frame::<Welcome, _>(&mut &*framed, &mut buffer));
+    let _ = now(read_frame::<Cluster, _>(&mut &*framed, &mut buffer));
+    // How a connection begins.
+    let mut stream = std::io::Cursor::new([&MAGIC[..], &framed].concat());
+    if let Some(Ok(Opening::Peer)) = now(opening(&mut stream)) {
+        let _ = now(welcome(&mut stream, ClusterId(1), MemberId(1), |_| false));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,6 +379,23 @@ mod tests {
         let mut buffer = Vec::new();
         assert_eq!(now(read_frame::<PeerMessage, _>(&mut reader, &mut buffer)).unwrap(), message);
         assert_eq!(now(read_frame::<PeerMessage, _>(&mut reader, &mut buffer)).unwrap(), message);
+    }
+
+    #[test]
+    fn a_frame_takes_memory_only_as_it_comes() {
+        let mut bytes = 60_000_000u32.to_le_bytes().to_vec();
+        bytes.extend([0; 4 + 1000]);
+        let mut buffer = Vec::new();
+        let read = now(read_frame::<PeerMessage, _>(&mut &*bytes, &mut buffer));
+        assert!(matches!(read, Err(PeerError::Io(_))), "{read:?}");
+        assert!(buffer.capacity() <= 2 * FRAME_BYTES_FIRST, "{} bytes for 1000", buffer.capacity());
+        // A frame of several steps comes whole.
+        let name = "n".repeat(5 * FRAME_BYTES_FIRST);
+        let hello =
+            Hello { version: 1, cluster: ClusterId(1), from: MemberId(1), to: MemberId(2), urls: vec![name] };
+        let mut bytes = Vec::new();
+        encode_frame(&hello, &mut bytes);
+        assert_eq!(now(read_frame::<Hello, _>(&mut &*bytes, &mut buffer)).unwrap(), hello);
     }
 
     #[test]

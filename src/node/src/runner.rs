@@ -4,12 +4,13 @@
 use crate::handle::{Call, Handle};
 use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Rescue, Timer};
+use crate::meters::Meters;
 use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk, initial_check};
-use seatrial_store::{Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, WalOptions};
+use seatrial_store::{Batch, Commit, Reading, RedbBackend, RedbCommitter, RedbOptions, View, WalOptions};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
@@ -18,10 +19,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 /// Inputs taken between two flushes: more would batch better and answer later.
 const BATCH_MAX: usize = 512;
+
+/// Of a long range so much is read at once, so that the log's writes, which the same threads do, wait for no more.
+const READ_PAGE: (usize, usize) = (256, 1 << 20);
+
+/// Long ranges that are read at one time. The others wait for their turn, and hold no memory yet.
+const READINGS_MAX: usize = 4;
 
 /// Time for a member's last messages to leave.
 const LAST_WORDS: Duration = Duration::from_millis(50);
@@ -119,6 +126,8 @@ pub struct Running<W: World> {
     pub id: MemberId,
     /// The addresses at which it hears peers, with drawn ports.
     pub peer_addresses: Vec<String>,
+    /// What its tasks measure.
+    pub meters: Arc<Meters>,
     ended: oneshot::Receiver<Result<(), String>>,
     tasks: Vec<W::Task>,
 }
@@ -226,10 +235,19 @@ pub async fn start<W: World>(
     let mut peer_addresses = Vec::new();
     let inbound = InboundPeers::new();
     let layer = options.peer_layer.clone();
+    let meters = Arc::new(Meters::default());
     for listener in listeners {
         peer_addresses.push(seatrial_world::Listener::local_address(&listener));
-        let (inbox, inbound) = (calls.clone(), inbound.clone());
-        tasks.push(transport::accept(world, listener, cluster_id, id, layer.clone(), inbox, inbound));
+        let hearing = transport::Hearing {
+            world: world.clone(),
+            cluster: cluster_id,
+            me: id,
+            layer: layer.clone(),
+            inbox: calls.clone(),
+            inbound: inbound.clone(),
+            meters: meters.clone(),
+        };
+        tasks.push(transport::accept(hearing, listener));
     }
     let peers = Peers {
         world: world.clone(),
@@ -243,12 +261,19 @@ pub async fn start<W: World>(
         layer,
         inbound,
         inbox: calls.clone(),
+        meters: meters.clone(),
     };
 
     let (log_writes, log_work) = mpsc::unbounded_channel();
-    tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone())));
+    tasks.push(world.spawn(disk::write_log(world.clone(), wal, log_work, calls.clone(), meters.clone())));
     let (commits, commit_work) = mpsc::unbounded_channel();
-    tasks.push(world.spawn(write_backend(world.clone(), committer, commit_work, calls.clone())));
+    tasks.push(world.spawn(write_backend(
+        world.clone(),
+        committer,
+        commit_work,
+        calls.clone(),
+        meters.clone(),
+    )));
 
     let (end, ended) = oneshot::channel();
     let boot = u64::from(options.member.boot) << 32;
@@ -262,9 +287,11 @@ pub async fn start<W: World>(
         log_writes,
         commits,
         answers: BTreeMap::new(),
+        readings: Arc::new(Semaphore::new(READINGS_MAX)),
         streams: BTreeMap::new(),
         next_request: boot,
         next_stream: boot,
+        meters: meters.clone(),
         _lock: lock,
     };
     let last_words = world.clone();
@@ -274,7 +301,7 @@ pub async fn start<W: World>(
         last_words.sleep(LAST_WORDS).await;
         let _ = end.send(result);
     }));
-    Ok(Running { handle: Handle { calls }, id, peer_addresses, ended, tasks })
+    Ok(Running { handle: Handle { calls }, id, peer_addresses, meters, ended, tasks })
 }
 
 /// What is done to the backend's file, in order.
@@ -289,6 +316,7 @@ async fn write_backend<W: World>(
     mut committer: RedbCommitter<W::Disk>,
     mut work: mpsc::UnboundedReceiver<BackendWork>,
     inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
 ) {
     while let Some(next) = work.recv().await {
         let batch = match next {
@@ -325,12 +353,14 @@ async fn write_backend<W: World>(
                 .await;
             committer = back;
         }
+        let began = world.now();
         let (back, result) = world
             .work(DiskWork::Sync, move || {
                 let result = committer.commit(&batch);
                 (committer, result)
             })
             .await;
+        meters.backend_commit.observe(world.now().saturating_sub(began));
         committer = back;
         let call = match result {
             Ok(id) => Call::Input(Input::Committed(id)),
@@ -339,6 +369,40 @@ async fn write_backend<W: World>(
         let failed = matches!(call, Call::Failed(_));
         if inbox.send(call).is_err() || failed {
             return;
+        }
+    }
+}
+
+/// Reads a long range, page by page, and answers with it.
+async fn read<W: World, V: View + Send + 'static>(
+    world: W,
+    turns: Arc<Semaphore>,
+    mut reading: Box<Reading<V>>,
+    answer: oneshot::Sender<Result<Response, Error>>,
+    inbox: mpsc::UnboundedSender<Call>,
+) {
+    let Ok(_turn) = turns.acquire().await else { return };
+    // Who no longer waits need not be read for.
+    while !answer.is_closed() {
+        let (back, more) = world
+            .work(DiskWork::Read, move || {
+                let more = reading.step(READ_PAGE.0, READ_PAGE.1);
+                (reading, more)
+            })
+            .await;
+        reading = back;
+        match more {
+            Ok(true) => {}
+            Ok(false) => {
+                let response = world.work(DiskWork::Read, move || reading.answer()).await;
+                let _ = answer.send(Ok(Response::Range(response)));
+                return;
+            }
+            Err(error) => {
+                let _ = inbox.send(Call::Failed(format!("the store failed: {error}")));
+                let _ = answer.send(Err(Error::Stopped));
+                return;
+            }
         }
     }
 }
@@ -360,6 +424,7 @@ struct Peers<W: World> {
     layer: transport::Layer,
     inbound: InboundPeers<W::Task>,
     inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
 }
 
 impl<W: World> Peers<W> {
@@ -411,7 +476,8 @@ impl<W: World> Peers<W> {
                 urls: self.own.clone(),
             };
             let (layer, inbox) = (self.layer.clone(), self.inbox.clone());
-            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox);
+            let meters = self.meters.clone();
+            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox, meters);
             self.links.insert(member, (addresses, link));
         }
     }
@@ -427,9 +493,11 @@ struct Driver<W: World> {
     log_writes: mpsc::UnboundedSender<LogWrite>,
     commits: mpsc::UnboundedSender<BackendWork>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
+    readings: Arc<Semaphore>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
     next_request: u64,
     next_stream: u64,
+    meters: Arc<Meters>,
     /// Keeps other processes out of the data folder while this member runs.
     _lock: <W::Disk as Disk>::File,
 }
@@ -517,6 +585,9 @@ impl<W: World> Driver<W> {
             Call::Cluster { answer } => {
                 let _ = answer.send(self.member.cluster().clone());
             }
+            Call::Figures { answer } => {
+                let _ = answer.send(self.member.figures());
+            }
             Call::Failed(why) => {
                 tracing::error!(member = %self.member.id(), %why, "stopped");
                 let id = self.member.id();
@@ -560,8 +631,18 @@ impl<W: World> Driver<W> {
                         let _ = answer.send(result);
                     }
                 }
+                Output::Read { id, reading } => {
+                    if let Some(answer) = self.answers.remove(&id) {
+                        let (turns, inbox) = (self.readings.clone(), self.peers.inbox.clone());
+                        self.world.spawn(read(self.world.clone(), turns, reading, answer, inbox));
+                    }
+                }
                 Output::Watch { stream, response } => {
                     if let Some(responses) = self.streams.get(&stream) {
+                        if !response.events.is_empty() {
+                            let events = response.events.len() as u64;
+                            self.meters.events.fetch_add(events, std::sync::atomic::Ordering::Relaxed);
+                        }
                         let _ = responses.send(response);
                     }
                 }

@@ -7,6 +7,7 @@
 use crate::cluster::Cluster;
 use crate::handle::Call;
 use crate::member::Input;
+use crate::meters::Meters;
 use crate::peer::{
     Hello, Opening, PeerError, PeerMessage, encode_frame, greet, hash_question, opening, question,
     read_frame, weight, welcome,
@@ -76,11 +77,20 @@ pub(crate) fn dial<W: World>(
     addresses: Vec<String>,
     layer: Layer,
     inbox: Inbox,
+    meters: Arc<Meters>,
 ) -> (PeerLink, W::Task) {
     let (queue, receive) = mpsc::unbounded_channel();
     let queued = Arc::new(AtomicUsize::new(0));
-    let dialler =
-        Dialler { world: world.clone(), hello, addresses, layer, receive, queued: queued.clone(), inbox };
+    let dialler = Dialler {
+        world: world.clone(),
+        hello,
+        addresses,
+        layer,
+        receive,
+        queued: queued.clone(),
+        inbox,
+        meters,
+    };
     let task = world.spawn(dialler.run());
     (PeerLink { queue, queued }, task)
 }
@@ -93,6 +103,7 @@ struct Dialler<W> {
     receive: mpsc::UnboundedReceiver<PeerMessage>,
     queued: Arc<AtomicUsize>,
     inbox: Inbox,
+    meters: Arc<Meters>,
 }
 
 /// Why a dialler's connection ended.
@@ -217,6 +228,7 @@ impl<W: World> Dialler<W> {
                         tracing::debug!(peer = %self.hello.to, %error, "lost the connection to a peer");
                         return Ended::Broken;
                     }
+                    self.meters.sent(self.hello.to, buffer.len());
                     buffer.clear();
                     unheard_since.get_or_insert(self.world.now());
                 }
@@ -307,28 +319,13 @@ async fn reach<W: World>(
 }
 
 /// Accepts peers until the task is aborted.
-pub(crate) fn accept<W: World>(
-    world: &W,
-    mut listener: W::Listener,
-    cluster: ClusterId,
-    me: MemberId,
-    layer: Layer,
-    inbox: Inbox,
-    inbound: InboundPeers<W::Task>,
-) -> W::Task {
-    let accepting = world.clone();
-    world.spawn(async move {
+pub(crate) fn accept<W: World>(hearing: Hearing<W>, mut listener: W::Listener) -> W::Task {
+    let accepting = hearing.world.clone();
+    accepting.clone().spawn(async move {
         loop {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let hearing = Hearing {
-                        world: accepting.clone(),
-                        cluster,
-                        me,
-                        layer: layer.clone(),
-                        inbox: inbox.clone(),
-                        inbound: inbound.clone(),
-                    };
+                    let hearing = hearing.clone();
                     let (give, take) = tokio::sync::oneshot::channel();
                     let task = accepting.spawn(async move {
                         if let Ok(task) = take.await {
@@ -359,13 +356,29 @@ async fn tell<T: serde::Serialize, S: tokio::io::AsyncRead + tokio::io::AsyncWri
     Ok(())
 }
 
-struct Hearing<W: World> {
-    world: W,
-    cluster: ClusterId,
-    me: MemberId,
-    layer: Layer,
-    inbox: Inbox,
-    inbound: InboundPeers<W::Task>,
+/// What is needed to hear peers.
+pub(crate) struct Hearing<W: World> {
+    pub(crate) world: W,
+    pub(crate) cluster: ClusterId,
+    pub(crate) me: MemberId,
+    pub(crate) layer: Layer,
+    pub(crate) inbox: Inbox,
+    pub(crate) inbound: InboundPeers<W::Task>,
+    pub(crate) meters: Arc<Meters>,
+}
+
+impl<W: World> Clone for Hearing<W> {
+    fn clone(&self) -> Self {
+        Self {
+            world: self.world.clone(),
+            cluster: self.cluster,
+            me: self.me,
+            layer: self.layer.clone(),
+            inbox: self.inbox.clone(),
+            inbound: self.inbound.clone(),
+            meters: self.meters.clone(),
+        }
+    }
 }
 
 impl<W: World> Hearing<W> {
@@ -459,6 +472,7 @@ impl<W: World> Hearing<W> {
                     Err(error) => return error,
                 };
                 heard.fetch_add(1, Ordering::Relaxed);
+                self.meters.received(from, buffer.len());
                 // A peer speaks for itself alone.
                 let honest = message.from == from && message.to == self.me;
                 if honest && self.inbox.send(Call::Input(Input::Peer(message))).is_err() {

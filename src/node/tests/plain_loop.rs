@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{Loop, Machine, level, put};
+use common::{Loop, Machine, level, put, put_request};
 use seatrial_node::{AutoCompaction, Input, MemberOptions, Observation, RequestId};
-use seatrial_types::request::{MemberUpdateRequest, PutRequest, RangeRequest};
+use seatrial_types::request::{MemberUpdateRequest, PutRequest, RangeRequest, TxnOp, TxnRequest};
 use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response, Revision};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +18,38 @@ fn a_put_is_seen_through_every_member() {
     world.call(leader, put("k", "v")).unwrap();
     for id in world.ids() {
         assert_eq!(world.value(id, "k").as_deref(), Some(b"v".as_slice()), "through member {id}");
+    }
+}
+
+#[test]
+fn a_put_passes_a_long_range_and_the_range_shows_what_was_there_before() {
+    let mut world = Loop::new(3, 4);
+    let leader = world.await_leader();
+    let puts = (0..100).map(|number| TxnOp::Put(put_request(format!("k{number:03}"), "old")));
+    world.call(leader, Request::Txn(TxnRequest { success: puts.collect(), ..Default::default() })).unwrap();
+    world.call(leader, put("k100", "old")).unwrap();
+    let all = RangeRequest { range: KeyRange::prefix("k"), ..Default::default() };
+    let few = world.call(leader, Request::Range(RangeRequest { limit: 50, ..all.clone() })).unwrap();
+    assert!(matches!(few, Response::Range(few) if few.kvs.len() == 50 && few.more && few.count == 101));
+    for member in world.ids() {
+        let request = world.ask(member, Request::Range(all.clone()));
+        world.run_until("a reading", |this| !this.readings.is_empty());
+        let newest = world.member(member).store().revision();
+        // Nobody has begun to read, and the cluster goes on.
+        world.call(leader, put("k000", "new")).unwrap();
+        assert!(!world.answers.contains_key(&request), "the range was answered by the member itself");
+        let (id, reading) = world.readings.pop().unwrap();
+        assert_eq!(id, request);
+        let range = reading.finish().unwrap();
+        assert_eq!((range.kvs.len(), range.count, range.header.revision), (101, 101, newest));
+        assert_eq!((range.header.member_id, range.more), (member, false));
+        let value: &[u8] = if member == world.ids()[0] { b"old" } else { b"new" };
+        assert_eq!(range.kvs[0].value.as_ref(), value, "through member {member}");
+        // However long the reading takes: its request is no longer the member's to answer.
+        for _ in 0..2_000 {
+            world.turn();
+        }
+        assert!(!world.answers.contains_key(&request), "answered twice: {:?}", world.answers.get(&request));
     }
 }
 

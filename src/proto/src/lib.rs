@@ -37,6 +37,37 @@ pub mod v3electionpb {
     include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
 }
 
+/// gRPC's protocol for asking after a server's health.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod health {
+    include!(concat!(env!("OUT_DIR"), "/grpc.health.v1.rs"));
+}
+
+/// gRPC's protocol for asking a server what it serves.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod reflection {
+    include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1.rs"));
+}
+
+/// The same under its older name.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod reflection_alpha {
+    include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1alpha.rs"));
+}
+
+pub use prost_reflect;
+
+/// The descriptors of all messages and services of this crate.
+#[must_use]
+pub fn descriptors() -> &'static prost_reflect::DescriptorPool {
+    // A constant that takes some work.
+    static POOL: std::sync::LazyLock<prost_reflect::DescriptorPool> = std::sync::LazyLock::new(|| {
+        let bytes: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+        prost_reflect::DescriptorPool::decode(bytes).expect("the compiler of these files wrote them")
+    });
+    &POOL
+}
+
 mod convert {
     mod auth;
     mod cluster;

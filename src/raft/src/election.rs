@@ -65,7 +65,8 @@ impl Raft {
         let id = self.options.id;
         self.lost.is_none()
             && !self.receiving.as_ref().is_some_and(|receiving| receiving.installing)
-            && self.log.configs_from(self.commit).any(|config| config.is_voter(id))
+            && (self.log.configs_from(self.commit).any(|config| config.is_voter(id))
+                || is_planted(Planted::R14))
     }
 
     pub(crate) fn is_only_voter(&self) -> bool {
@@ -74,7 +75,7 @@ impl Raft {
 
     /// A leader is alive as far as this member knows; it helps nobody to depose it (thesis §4.2.3).
     pub(crate) fn has_leader_lease(&self) -> bool {
-        self.role == Role::Leader || self.heard
+        (self.role == Role::Leader || self.heard) && !is_planted(Planted::R23)
     }
 
     /// Waits an election timeout for a leader; then a campaign may follow.
@@ -127,6 +128,9 @@ impl Raft {
     }
 
     fn begin_pre_vote(&mut self) {
+        if is_planted(Planted::R23) {
+            return self.begin_election(false);
+        }
         self.forget_leader();
         self.role = Role::PreCandidate;
         self.votes.clear();
@@ -300,7 +304,7 @@ impl Raft {
             Some(voter == id || self.progress.get(&voter).is_some_and(|progress| progress.active))
         });
         self.transfer = None;
-        if result != VoteResult::Won {
+        if result != VoteResult::Won && !is_planted(Planted::R23) {
             self.become_follower(self.term, MemberId::NONE);
             return;
         }

@@ -199,6 +199,11 @@ impl Log {
         self.configs.last().expect("a log always has a configuration").0
     }
 
+    /// The configuration at the log's beginning and all behind it, each with its entry (see [`Self::config_index`]).
+    pub(crate) fn configs(&self) -> impl Iterator<Item = (LogIndex, &Config)> {
+        self.configs.iter().map(|(at, config)| (*at, config))
+    }
+
     /// The configurations that may be in force for somebody, oldest first, where `commit` is committed:
     /// the one there and all behind it.
     pub(crate) fn configs_from(&self, commit: LogIndex) -> impl Iterator<Item = &Config> {

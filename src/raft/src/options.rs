@@ -22,6 +22,9 @@ pub struct Options {
     pub uncommitted_bytes_max: usize,
     /// Bytes in one chunk of a snapshot.
     pub chunk_bytes: usize,
+    /// Every change of the configuration goes through a joint one, also where one step would do. It costs one more
+    /// entry; both ways are safe, so members need not agree on it.
+    pub joint_changes: bool,
 }
 
 impl Options {
@@ -36,6 +39,7 @@ impl Options {
             inflight_max: 256,
             uncommitted_bytes_max: 1 << 30,
             chunk_bytes: 256 << 10,
+            joint_changes: false,
         }
     }
 }

@@ -405,6 +405,12 @@ impl Raft {
         self.log.config()
     }
 
+    /// Every configuration in the log, oldest first, each with the entry that brought it; the first is the one in force
+    /// where the log begins.
+    pub fn configs(&self) -> impl Iterator<Item = (LogIndex, &Config)> + '_ {
+        self.log.configs()
+    }
+
     /// The entry that brought [`Raft::config`].
     #[must_use]
     pub fn config_index(&self) -> LogIndex {

@@ -1,7 +1,7 @@
 //! The leader's side: proposals, appends, acknowledgements, commits, snapshots going out (Raft §5.3, §5.4,
 //! §6, §7).
 
-use crate::config::{changed, leave_joint};
+use crate::config::{changed, enter_joint, leave_joint};
 use crate::error::{ProposeError, StepError};
 use crate::message::{Body, Config, ConfigChange, ConfigEntry, Entry, Payload, SnapshotMeta};
 use crate::progress::{Progress, ProgressState};
@@ -49,14 +49,18 @@ impl Raft {
         // Two leaders of two terms, each with a change of its own that the other does not know, could
         // form quorums that do not meet; an entry of the own term in between rules that out (the bug in
         // the thesis' single-server changes, found in 2015).
-        if !self.has_committed_in_term() {
+        if !self.has_committed_in_term() && !is_planted(Planted::R10) {
             return Err(ProposeError::TermNotCommitted { term: self.term });
         }
         let (index, commit) = (self.log.config_index(), self.commit);
         if index > commit || self.config().is_joint() {
             return Err(ProposeError::ConfigPending { index, commit });
         }
-        let config = changed(self.config(), &change)?;
+        let config = if self.options.joint_changes {
+            enter_joint(self.config(), &change.steps, true)?
+        } else {
+            changed(self.config(), &change)?
+        };
         self.append_config(config, change.context);
         Ok(())
     }
@@ -166,7 +170,7 @@ impl Raft {
         }
         let (config, id) = (self.config(), self.options.id);
         if config.is_joint() {
-            if config.auto_leave && self.has_committed_in_term() {
+            if config.auto_leave && self.has_committed_in_term() && !is_planted(Planted::R16) {
                 let simple = leave_joint(config).expect("a joint configuration can be left");
                 self.append_config(simple, Bytes::new());
             }

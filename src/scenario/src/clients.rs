@@ -1,8 +1,15 @@
 //! What clients do during the storm: each step of a client's plan asks one member, once, and writes down
 //! what came back and when.
 
+mod locks;
+mod membership;
+mod users;
+
+pub(crate) use locks::lock_names;
+pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
+
 use crate::format::spec::{OpKind, Without, WorkloadKind};
-use crate::plan::{ClientPlan, Step, StepKind};
+use crate::plan::{ClientPlan, Plan, Step, StepKind};
 use crate::record::{LeaseRecord, MemberHash, Notebook, Sighting, WatchRecord};
 use crate::theatre::{CallError, Client, Theatre, Watch};
 use futures::future::{Either, select};
@@ -72,13 +79,16 @@ impl Curtain {
 /// One client's whole evening.
 pub(crate) async fn perform<T: Theatre>(
     theatre: T,
+    run: &Plan,
     plan: ClientPlan,
-    members: u64,
-    until: Duration,
     notebook: Notebook,
     curtain: Curtain,
 ) {
-    let client = theatre.client(plan.machine);
+    let mut client = theatre.client(plan.machine);
+    if run.has_users() && plan.spec.kind != WorkloadKind::Users {
+        client.identify(ROOT, ROOT_PASSWORD);
+    }
+    let (members, until) = (run.scenario.machines(), run.scenario.time);
     let mut actor =
         Actor { theatre, client, plan, members, until, notebook, counter: 0, seen: BTreeMap::new() };
     match actor.plan.spec.kind {
@@ -86,6 +96,10 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Watch => actor.watch(&curtain).await,
         WorkloadKind::Lease => actor.lease().await,
         WorkloadKind::Hash => actor.hash().await,
+        WorkloadKind::Locks => actor.locks().await,
+        WorkloadKind::Membership => actor.membership(run).await,
+        WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
+        WorkloadKind::Users => actor.try_rights().await,
     }
     curtain.leave(actor.plan.spec.kind);
 }
@@ -145,6 +159,20 @@ impl<T: Theatre> Actor<T> {
             value.push('.');
         }
         value
+    }
+
+    /// Calls a member that need not be the one asked last; another one is asked next time where it fails.
+    async fn call_round(
+        &mut self,
+        member: &mut MemberId,
+        request: Request,
+        timeout: Duration,
+    ) -> Result<Response, CallError> {
+        let answer = self.client.call(*member, request, timeout).await;
+        if answer.is_err() {
+            *member = MemberId(member.0 % self.members + 1);
+        }
+        answer
     }
 
     async fn ask(&mut self, member: MemberId, input: Input) -> Option<(i64, Answer)> {

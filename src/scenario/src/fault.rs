@@ -74,6 +74,9 @@ pub struct DiskFault {
     pub log_sync_fails: bool,
     /// Syncs answer well and make nothing durable.
     pub sync_lies: bool,
+    /// There is no room for another byte.
+    #[serde(default)]
+    pub full: bool,
 }
 
 impl DiskFault {
@@ -86,6 +89,7 @@ impl DiskFault {
             sync_fails: self.sync_fails || other.sync_fails,
             log_sync_fails: self.log_sync_fails || other.log_sync_fails,
             sync_lies: self.sync_lies || other.sync_lies,
+            full: self.full || other.full,
         }
     }
 }

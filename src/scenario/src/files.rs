@@ -159,7 +159,7 @@ pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, Str
         ("watches.jsonl".into(), lines(&run.log.watches)),
         ("leases.jsonl".into(), lines(&run.log.leases)),
     ];
-    for member in plan.members() {
+    for member in plan.machines() {
         let told: String = run
             .log
             .observed

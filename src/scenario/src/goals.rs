@@ -2,8 +2,9 @@
 
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
-use crate::record::RunLog;
+use crate::record::{ChangeRecord, RunLog};
 use seatrial_history::Outcome;
+use seatrial_types::LogIndex;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -85,6 +86,45 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             batches.filter(|batch| !batch.events.is_empty()).map(|batch| batch.at).min()
         }
         GoalKind::LeaseExpired => log.leases.iter().filter_map(|lease| Some(lease.gone?.ret)).min(),
+        GoalKind::LockHeld => log.locks.iter().filter_map(|lock| Some(lock.told?.ret)).min(),
+        GoalKind::LockWaited => {
+            // Who need not wait is told at the revision of its own key.
+            let waited = log.locks.iter().filter(|lock| {
+                let last = log.last.iter().flat_map(|last| &last.ledger);
+                let created = last.filter(|event| event.kv.key.as_ref() == lock.key.as_bytes());
+                created.map(|event| event.kv.create_revision.0).max().is_some_and(|at| at < lock.revision)
+            });
+            waited.filter_map(|lock| Some(lock.told?.ret)).min()
+        }
+        GoalKind::WriteFenced => {
+            let writes = log.locks.iter().flat_map(|lock| &lock.writes);
+            writes.filter(|write| write.refused).map(|write| write.seen.ret).min()
+        }
+        GoalKind::MemberJoined => {
+            let first = log.observed.iter().find_map(|seen| match &seen.what {
+                Observation::Config { index: LogIndex::ZERO, voters, .. } => Some(voters),
+                _ => None,
+            })?;
+            observed(&|what| match what {
+                Observation::Config { id, voters, .. } => !first.contains(id) && voters.contains(id),
+                _ => false,
+            })
+        }
+        GoalKind::MemberRemoved => observed(&|what| *what == Observation::Removed),
+        GoalKind::MemberPromoted => {
+            let done = |change: &&ChangeRecord| change.error.is_none() && change.what.starts_with("promote");
+            log.changes.iter().filter(done).map(|change| change.seen.ret).min()
+        }
+        GoalKind::JointConfig => observed(&|what| match what {
+            Observation::Config { outgoing, .. } => !outgoing.is_empty(),
+            _ => false,
+        }),
+        GoalKind::UserAllowed => {
+            log.tries.iter().filter(|tried| tried.allowed).map(|tried| tried.seen.ret).min()
+        }
+        GoalKind::UserDenied => {
+            log.tries.iter().filter(|tried| !tried.allowed).map(|tried| tried.seen.ret).min()
+        }
         GoalKind::LeaseKept => {
             let kept = log.leases.iter().filter_map(|lease| {
                 let (granted, _) = lease.renewals.first()?;

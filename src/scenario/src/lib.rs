@@ -31,4 +31,4 @@ pub mod theatre;
 mod to_report;
 
 pub use judge::{Judgement, judge};
-pub use plan::{ClientPlan, Knobs, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};
+pub use plan::{ClientPlan, Knobs, LockStep, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};

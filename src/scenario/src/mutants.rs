@@ -130,6 +130,27 @@ pub const HUNTS: &[Hunt] = &[
         oracles: &["hash-kv", "linearizable", "serializable", "durability", "watch", "convergence"],
     },
     Hunt { bug: Planted::L03, scenarios: &["overloaded-leases"], oracles: &["lease"] },
+    Hunt { bug: Planted::K01, scenarios: &["locks-in-a-queue", "locks"], oracles: &["lock"] },
+    Hunt { bug: Planted::K03, scenarios: &["locks-in-a-queue", "locks"], oracles: &["lock"] },
+    Hunt {
+        bug: Planted::R10,
+        scenarios: &["changes-by-new-leaders", "members-replaced"],
+        oracles: &["membership"],
+    },
+    Hunt { bug: Planted::R12, scenarios: &["wiped-member-returns"], oracles: &["membership"] },
+    Hunt { bug: Planted::R14, scenarios: &["learner-in-a-partition"], oracles: &["membership"] },
+    Hunt { bug: Planted::R16, scenarios: &["joint-changes"], oracles: &["membership"] },
+    Hunt {
+        bug: Planted::R23,
+        scenarios: &["bridge-that-stays", "one-way-cut-that-stays"],
+        oracles: &["serves"],
+    },
+    Hunt {
+        bug: Planted::A01,
+        scenarios: &["users-alone", "users"],
+        oracles: &["auth", "linearizable", "serializable", "durability", "hash-kv", "watch", "convergence"],
+    },
+    Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
 ];
 
 /// The row of a bug.

@@ -51,7 +51,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             theatre,
             plan,
             notebook,
-            members: plan.members().collect(),
+            members: plan.machines().collect(),
             active: BTreeMap::new(),
             links_now: BTreeMap::new(),
             agenda,
@@ -110,11 +110,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     }
 
     pub(crate) async fn start(&self, member: MemberId) -> Result<(), TheatreError> {
-        // Whatever is left of the last incarnation (it may have stopped by itself) goes first.
-        self.theatre.kill(member).await?;
-        self.notebook.starting(member);
-        self.notebook.up(member, self.theatre.now());
-        self.theatre.start(member).await
+        start(self.theatre, self.notebook, member).await
     }
 
     fn fault(&self, id: u32) -> PlannedFault {
@@ -207,6 +203,11 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
                 format!("{whose} of {} fails", names(&active.targets))
             }
+            NemesisKind::FullDisk => {
+                let full = DiskFault { full: true, ..DiskFault::default() };
+                active.disks = active.targets.iter().map(|member| (*member, full)).collect();
+                format!("the disk of {} is full", names(&active.targets))
+            }
             NemesisKind::LyingSync => {
                 let lies = DiskFault { sync_lies: true, ..DiskFault::default() };
                 active.disks = active.targets.iter().map(|member| (*member, lies)).collect();
@@ -235,6 +236,15 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             active.paused.iter().copied().filter(|member| !self.is_paused(*member)).collect();
         let targets = active.targets.clone();
         let steps = active.clocks.clone();
+        let cut: Vec<(MemberId, MemberId)> = active
+            .links
+            .iter()
+            .filter(|(_, _, rule)| rule.cut)
+            .filter_map(|(from, to, _)| match (from, to) {
+                (Place::Member(from), Place::Member(to)) => Some((*from, *to)),
+                _ => None,
+            })
+            .collect();
         self.active.insert(fault.id, active);
         self.agenda.insert((fault.ends, Moment::End, fault.id));
         if turns {
@@ -273,6 +283,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             from: self.theatre.now(),
             to: None,
             text,
+            cut,
         });
         Ok(())
     }
@@ -348,7 +359,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 self.start(*member).await?;
             }
         }
-        if fault.kind == NemesisKind::SyncError {
+        if matches!(fault.kind, NemesisKind::SyncError | NemesisKind::FullDisk) {
             for member in &active.targets {
                 if !self.is_held_down(*member) && !self.theatre.is_running(*member) {
                     self.start(*member).await?;
@@ -423,6 +434,19 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         }
         Ok(())
     }
+}
+
+/// Starts a member, or the next incarnation of one.
+pub(crate) async fn start<T: Theatre>(
+    theatre: &T,
+    notebook: &Notebook,
+    member: MemberId,
+) -> Result<(), TheatreError> {
+    // Whatever is left of the last incarnation (it may have stopped by itself) goes first.
+    theatre.kill(member).await?;
+    notebook.starting(member);
+    notebook.up(member, theatre.now());
+    theatre.start(member).await
 }
 
 /// Whom a target means, given who leads now.

@@ -5,6 +5,7 @@
 
 use seatrial_types::{LeaseId, LogIndex, MemberId, Revision, Term};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A member's role in its term, as the oracles see it.
@@ -90,6 +91,25 @@ pub enum Observation {
         /// Which.
         lease: LeaseId,
     },
+    /// Another configuration is in force at it: the newest in its log, committed or not.
+    Config {
+        /// Its own id in the cluster: machines may have one member after the other. Ids here are the cluster's.
+        id: MemberId,
+        /// The entry that brought it.
+        index: LogIndex,
+        /// That entry's term; 0 where it is not known any more.
+        term: Term,
+        /// Who votes.
+        voters: BTreeSet<MemberId>,
+        /// Who votes in the other half of a joint configuration.
+        outgoing: BTreeSet<MemberId>,
+        /// Who only listens.
+        learners: BTreeSet<MemberId>,
+        /// It put the entry into the log, as the leader of that term.
+        leads: bool,
+    },
+    /// It heard that it was removed from the cluster, and ends.
+    Removed,
     /// It stopped by itself: a failed sync, a full disk.
     Failed {
         /// One sentence.

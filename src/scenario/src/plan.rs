@@ -2,7 +2,7 @@
 
 use crate::chance::Chance;
 use crate::format::spec::{
-    DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
+    ChangeKind, DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
     WorkloadSpec,
 };
 use seatrial_types::MemberId;
@@ -51,6 +51,8 @@ pub struct Knobs {
     pub watch_progress: Duration,
     #[serde(default = "usual_uncommitted_bytes")]
     pub uncommitted_bytes: u64,
+    #[serde(default)]
+    pub joint: bool,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
@@ -70,6 +72,9 @@ fn usual_watch_progress() -> Duration {
 pub struct ClientPlan {
     /// Its machine, from 1 (machine 0 belongs to the runner), and its number in the history.
     pub machine: u32,
+    /// Its number within its workload, from 0.
+    #[serde(default)]
+    pub number: u32,
     /// The workload it is part of.
     pub spec: WorkloadSpec,
     /// In order of time. A client that is still busy does the next step as soon as it can.
@@ -109,6 +114,42 @@ pub enum StepKind {
     },
     /// Compare this member's hash with those of the others.
     Hash,
+    /// Take a lock, hold it, give it back.
+    Lock(LockStep),
+    /// Change the cluster.
+    Change {
+        /// How.
+        kind: ChangeKind,
+        /// Whom it hits: the so many-th of those it can hit, counted round.
+        pick: u32,
+    },
+    /// The administrator allows a user everything with its keys, or takes that away.
+    Permit {
+        /// The user's number.
+        user: u32,
+    },
+    /// A user tries its rights.
+    Try {
+        /// By a write, or by a read.
+        write: bool,
+    },
+}
+
+/// How a lock is taken and held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockStep {
+    /// Which.
+    pub lock: u32,
+    /// How long it is held.
+    pub hold: Duration,
+    /// The client stands still for so long and keeps no lease alive meanwhile …
+    pub pause: Duration,
+    /// … while it waits for the lock; otherwise while it holds it.
+    pub pause_waiting: bool,
+    /// A member waits on its behalf.
+    pub by_member: bool,
+    /// What it writes is fenced by its own key; otherwise by a number that only grows.
+    pub fence_by_key: bool,
 }
 
 /// One fault, with everything drawn but who leads at the time.
@@ -162,7 +203,8 @@ impl Plan {
     /// Draws everything.
     #[must_use]
     pub fn draw(scenario: &Scenario, seed: u64) -> Self {
-        let members: Vec<MemberId> = (1..=scenario.members).map(MemberId).collect();
+        // Whoever may join is hit by faults, and asked, like the others.
+        let members: Vec<MemberId> = (1..=scenario.machines()).map(MemberId).collect();
         let mut swarm = Chance::stream(seed, "swarm");
         let kept = draw_swarm(scenario, &mut swarm);
         let mut faults: Vec<PlannedFault> = Vec::new();
@@ -189,9 +231,26 @@ impl Plan {
         }
     }
 
-    /// The members' ids.
+    /// The members with which the cluster begins; each on the machine of its number.
     pub fn members(&self) -> impl Iterator<Item = MemberId> + use<> {
         (1..=self.scenario.members).map(MemberId)
+    }
+
+    /// Every machine that may have a member on it.
+    pub fn machines(&self) -> impl Iterator<Item = MemberId> + use<> {
+        (1..=self.scenario.machines()).map(MemberId)
+    }
+
+    /// Whether the members may change.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership)
+    }
+
+    /// Whether clients may have to say who they are.
+    #[must_use]
+    pub fn has_users(&self) -> bool {
+        self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Users)
     }
 
     /// The largest drift of a clock in the plan, in parts per million: time limits are judged with it.
@@ -232,7 +291,9 @@ fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> 
     let loses = |nemesis: &NemesisSpec| {
         matches!(nemesis.kind, NemesisKind::WalDamage | NemesisKind::LyingSync | NemesisKind::SyncError)
     };
-    if !is_wanted || members.len() < 3 || scenario.nemeses.iter().any(loses) {
+    // Who is a majority in the end is known only then.
+    let changes = scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership);
+    if changes || !is_wanted || members.len() < 3 || scenario.nemeses.iter().any(loses) {
         return Vec::new();
     }
     let mut core = order[..members.len() / 2 + 1].to_vec();
@@ -256,6 +317,7 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         watch_window: chance.pick(&choices.watch_window),
         watch_progress: chance.pick(&choices.watch_progress),
         uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
+        joint: chance.pick(&choices.joint),
     }
 }
 
@@ -266,11 +328,11 @@ fn draw_clients(scenario: &Scenario, members: &[MemberId], seed: u64, swarm: &mu
         if scenario.swarm {
             spec.mix = swarm_mix(&spec.mix, swarm);
         }
-        for _ in 0..spec.clients {
+        for number in 0..spec.clients {
             let machine = u32::try_from(clients.len() + 1).expect("fewer clients than 4 billion");
             let mut chance = Chance::stream(seed, &format!("client {machine}"));
-            let steps = draw_steps(&spec, members, scenario.time, &mut chance);
-            clients.push(ClientPlan { machine, spec: spec.clone(), steps });
+            let steps = draw_steps(&spec, number, members, scenario.time, &mut chance);
+            clients.push(ClientPlan { machine, number, spec: spec.clone(), steps });
         }
     }
     clients
@@ -294,7 +356,13 @@ fn swarm_mix(mix: &[(OpKind, u32)], chance: &mut Chance) -> Vec<(OpKind, u32)> {
     mix
 }
 
-fn draw_steps(spec: &WorkloadSpec, members: &[MemberId], time: Duration, chance: &mut Chance) -> Vec<Step> {
+fn draw_steps(
+    spec: &WorkloadSpec,
+    number: u32,
+    members: &[MemberId],
+    time: Duration,
+    chance: &mut Chance,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     // Clients have a member they like, as a client with one open connection has; now and then another.
     let usual = chance.pick(members);
@@ -310,6 +378,23 @@ fn draw_steps(spec: &WorkloadSpec, members: &[MemberId], time: Duration, chance:
             }
             WorkloadKind::Watch => (StepKind::Watch, chance.around(spec.reopen)),
             WorkloadKind::Hash => (StepKind::Hash, chance.around(spec.think)),
+            WorkloadKind::Locks => (StepKind::Lock(draw_lock(spec, chance)), chance.around(spec.think)),
+            WorkloadKind::Membership => {
+                let changes = &spec.fleet.changes;
+                let next = changes[steps.len() % changes.len()];
+                let drawn = chance.pick(changes);
+                let kind = if spec.fleet.in_order { next } else { drawn };
+                let pick = u32::try_from(chance.below(1000)).expect("small");
+                (StepKind::Change { kind, pick }, chance.around(spec.think))
+            }
+            WorkloadKind::Users if number == 0 => {
+                // Users are numbered from 1; the administrator is the first client.
+                let user = 1 + u32::try_from(chance.below(u64::from(spec.clients - 1))).expect("small");
+                (StepKind::Permit { user }, chance.around(spec.think))
+            }
+            WorkloadKind::Users => {
+                (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think))
+            }
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))
@@ -319,6 +404,19 @@ fn draw_steps(spec: &WorkloadSpec, members: &[MemberId], time: Duration, chance:
         at += next;
     }
     steps
+}
+
+fn draw_lock(spec: &WorkloadSpec, chance: &mut Chance) -> LockStep {
+    let pauses = chance.one_in(u64::from(spec.locks.pause_one_in));
+    let pause = chance.between(spec.ttl / 2, spec.ttl * 2);
+    LockStep {
+        lock: u32::try_from(chance.below(u64::from(spec.locks.locks))).expect("small"),
+        hold: chance.around(spec.locks.hold),
+        pause: if pauses { pause } else { Duration::ZERO },
+        pause_waiting: chance.one_in(2),
+        by_member: chance.one_in(3),
+        fence_by_key: chance.one_in(2),
+    }
 }
 
 fn draw_faults(

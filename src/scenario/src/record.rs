@@ -74,6 +74,96 @@ pub struct LeaseRecord {
     pub alive: Option<Sighting>,
 }
 
+/// One time that a client wanted a lock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// The client.
+    pub client: u32,
+    /// The lock.
+    pub name: String,
+    /// For which lease, of how many seconds.
+    pub lease: i64,
+    /// See `lease`.
+    pub ttl_seconds: i64,
+    /// Every answered grant or keepalive: when it was asked and when answered. In order.
+    pub renewals: Vec<(Duration, Duration)>,
+    /// It was told that it holds the lock: between which moments, …
+    pub told: Option<Sighting>,
+    /// … by which key, …
+    pub key: String,
+    /// … and at which revision of the store.
+    pub revision: i64,
+    /// When it began to give it back.
+    pub released: Option<Duration>,
+    /// What it wrote meanwhile.
+    pub writes: Vec<FencedWrite>,
+}
+
+/// A write that only the holder of a lock may make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencedWrite {
+    /// Where.
+    pub key: String,
+    /// What: the fence and a number of its own.
+    pub value: String,
+    /// The revision that created the lock's key.
+    pub fence: i64,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// The store took it, at this revision.
+    pub accepted: Option<i64>,
+    /// The store turned it away: the fence did not hold.
+    pub refused: bool,
+}
+
+/// One change of the cluster that a client asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRecord {
+    /// What was asked, in words.
+    pub what: String,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// The error, where it was refused or nothing was heard.
+    pub error: Option<String>,
+}
+
+/// The administrator changed what a user may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PermitRecord {
+    /// The user.
+    pub user: u32,
+    /// It may do everything with its keys from then on, or nothing.
+    pub allowed: bool,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// It happened; `None`: nobody knows.
+    pub done: Option<bool>,
+}
+
+/// A user tried its rights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TryRecord {
+    /// The user.
+    pub user: u32,
+    /// At which member.
+    pub member: MemberId,
+    /// By a write, or by a read.
+    pub write: bool,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// Let in, or turned away for lack of permission.
+    pub allowed: bool,
+}
+
+/// What a member knows of users and roles.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsersView {
+    /// The member.
+    pub member: MemberId,
+    /// All of it, in words.
+    pub text: String,
+}
+
 /// Something seen by a read between its call and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
@@ -98,6 +188,9 @@ pub struct FaultRecord {
     pub to: Option<Duration>,
     /// What was done, in words.
     pub text: String,
+    /// The links between members that were cut, from and to.
+    #[serde(default)]
+    pub cut: Vec<(MemberId, MemberId)>,
 }
 
 /// Bytes that arrived at one member from another, one of many.
@@ -140,6 +233,12 @@ pub struct Healing {
     pub leases_left: Vec<i64>,
     /// When that was looked at.
     pub leases_looked: Option<Duration>,
+    /// Locks that were asked for once all leases were over: until when in vain, or `None` where it was had.
+    #[serde(default)]
+    pub locks: Vec<(String, Option<Duration>)>,
+    /// What the members know of users and roles, asked when all else was well.
+    #[serde(default)]
+    pub users: Vec<UsersView>,
 }
 
 /// A member's answer to HashKV.
@@ -179,6 +278,21 @@ pub struct RunLog {
     pub watches: Vec<WatchRecord>,
     /// What happened to leases.
     pub leases: Vec<LeaseRecord>,
+    /// What clients did with locks.
+    #[serde(default)]
+    pub locks: Vec<LockRecord>,
+    /// How the cluster was changed.
+    #[serde(default)]
+    pub changes: Vec<ChangeRecord>,
+    /// When authentication was on for certain.
+    #[serde(default)]
+    pub users_since: Option<Duration>,
+    /// How users' rights were changed, in order.
+    #[serde(default)]
+    pub permits: Vec<PermitRecord>,
+    /// What users were let do.
+    #[serde(default)]
+    pub tries: Vec<TryRecord>,
     /// Members' hashes during the storm, and when they were told.
     #[serde(default)]
     pub hashes: Vec<(Duration, MemberHash)>,
@@ -217,6 +331,11 @@ impl RunLog {
             history: History::default(),
             watches: Vec::new(),
             leases: Vec::new(),
+            locks: Vec::new(),
+            changes: Vec::new(),
+            users_since: None,
+            permits: Vec::new(),
+            tries: Vec::new(),
             hashes: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
@@ -253,7 +372,7 @@ impl Notebook {
     /// Empty, for a plan.
     #[must_use]
     pub fn new(plan: Plan) -> Self {
-        let members = usize::try_from(plan.scenario.members).expect("at most 9");
+        let members = usize::try_from(plan.scenario.machines()).expect("at most 13");
         let pages = Pages {
             log: RunLog::new(plan),
             recorder: Recorder::new(),
@@ -335,6 +454,41 @@ impl Notebook {
         change(&mut self.pages().log.leases[place]);
     }
 
+    pub(crate) fn open_lock(&self, record: LockRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.locks.push(record);
+        pages.log.locks.len() - 1
+    }
+
+    pub(crate) fn lock(&self, place: usize, change: impl FnOnce(&mut LockRecord)) {
+        change(&mut self.pages().log.locks[place]);
+    }
+
+    pub(crate) fn changed(&self, record: ChangeRecord) {
+        self.pages().log.changes.push(record);
+    }
+
+    /// A change of rights begins; how it ends is told by [`Self::permitted`].
+    pub(crate) fn open_permit(&self, record: PermitRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.permits.push(record);
+        pages.log.permits.len() - 1
+    }
+
+    pub(crate) fn permitted(&self, place: usize, at: Duration, done: Option<bool>) {
+        let permit = &mut self.pages().log.permits[place];
+        permit.seen.ret = at;
+        permit.done = done;
+    }
+
+    pub(crate) fn users_on(&self, at: Duration) {
+        self.pages().log.users_since = Some(at);
+    }
+
+    pub(crate) fn tried(&self, record: TryRecord) {
+        self.pages().log.tries.push(record);
+    }
+
     pub(crate) fn hashed(&self, at: Duration, hash: MemberHash) {
         self.pages().log.hashes.push((at, hash));
     }
@@ -409,7 +563,7 @@ impl Notebook {
 }
 
 fn slot(member: MemberId) -> usize {
-    usize::try_from(member.0).expect("members are numbered from 1 to 9")
+    usize::try_from(member.0).expect("machines are numbered from 1 to 13")
 }
 
 pub(crate) fn nanos(at: Duration) -> u64 {

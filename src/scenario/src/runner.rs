@@ -1,18 +1,20 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
-use crate::clients::{Curtain, ask, perform, time_to_live};
+use crate::clients::{Curtain, ROOT, ROOT_PASSWORD, ask, lock_names, perform, time_to_live, view_of};
 use crate::nemesis::Nemesis;
 use crate::plan::Plan;
 use crate::record::{FinalState, Healing, MemberHash, Notebook};
-use crate::theatre::{Client, Theatre, TheatreError, Watch};
+use crate::format::spec::WorkloadKind;
+use crate::theatre::{Client, LockWish, Theatre, TheatreError, Watch};
 use futures::future::{Either, select};
 use seatrial_history::Input;
 use seatrial_types::kv::KeyRange;
-use seatrial_types::request::{RangeRequest, Request, Response};
+use seatrial_types::request::{LeaseGrantRequest, RangeRequest, Request, Response};
 use seatrial_types::watch::WatchCreate;
-use seatrial_types::{MemberId, Revision};
+use seatrial_types::{LeaseId, MemberId, Revision};
 use std::collections::BTreeMap;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The number of the runner's own client in the history, and of its machine.
@@ -48,27 +50,29 @@ pub async fn play<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) {
 
 async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Result<(), TheatreError> {
     let mut nemesis = Nemesis::new(theatre, plan, notebook);
-    for member in plan.members() {
+    // A spare machine has nothing to run yet and is only made known.
+    for member in plan.machines() {
         nemesis.start(member).await?;
     }
     let curtain = Curtain::default();
     let until = plan.scenario.time;
+    let run = Arc::new(plan.clone());
     for client in &plan.clients {
         curtain.enter(client.spec.kind);
-        let task = perform(
-            theatre.clone(),
-            client.clone(),
-            plan.scenario.members,
-            until,
-            notebook.clone(),
-            curtain.clone(),
-        );
-        theatre.spawn(client.machine, task);
+        let (theatre, run, client) = (theatre.clone(), Arc::clone(&run), client.clone());
+        let (notebook, curtain, machine) = (notebook.clone(), curtain.clone(), client.machine);
+        let stage = theatre.clone();
+        let task = async move { perform(theatre, &run, client, notebook, curtain).await };
+        stage.spawn(machine, task);
     }
     nemesis.storm(until).await?;
     nemesis.calm().await?;
 
-    let mut runner = Runner { theatre, plan, notebook, client: theatre.client(RUNNER), probes: 0 };
+    let mut client = theatre.client(RUNNER);
+    if plan.has_users() {
+        client.identify(ROOT, ROOT_PASSWORD);
+    }
+    let mut runner = Runner { theatre, plan, notebook, client, probes: 0 };
     let all: Vec<MemberId> = plan.members().collect();
     let mut is_alive = true;
     if !plan.core.is_empty() {
@@ -85,7 +89,9 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     if healing.healed.is_some() {
         // The last look comes after every acknowledgement, or it would miss some.
         leave(theatre, || curtain.actors()).await?;
-        let healing = runner.wait_for_leases(healing).await;
+        let mut healing = runner.wait_for_leases(healing).await;
+        runner.try_locks(&mut healing).await;
+        runner.ask_users(&mut healing).await;
         notebook.healing(healing);
         let last = runner.last_look().await;
         notebook.last(last);
@@ -134,9 +140,14 @@ impl<T: Theatre> Runner<'_, T> {
         let began = self.theatre.now();
         let bound = began + self.plan.scenario.expect.heals_within;
         let mut served = BTreeMap::new();
+        let mut up = up.to_vec();
         loop {
-            nemesis.start_stopped(up).await?;
             let mut missing = Vec::new();
+            if self.plan.has_changes() {
+                self.find_members(nemesis, &mut up, &mut missing).await?;
+            }
+            let up = up.as_slice();
+            nemesis.start_stopped(up).await?;
             self.probe(up, &mut served, &mut missing).await;
             let mut hashes = Vec::new();
             if missing.is_empty() {
@@ -158,12 +169,69 @@ impl<T: Theatre> Runner<'_, T> {
                     healed,
                     missing,
                     hashes,
-                    leases_left: Vec::new(),
-                    leases_looked: None,
+                    ..Healing::default()
                 });
             }
             self.theatre.sleep_until((now + LOOK).min(bound)).await;
         }
+    }
+
+    /// Who the members are by now, by their machines; they run afterwards. Who only listens serves nobody.
+    async fn find_members(
+        &mut self,
+        nemesis: &mut Nemesis<'_, T>,
+        up: &mut Vec<MemberId>,
+        missing: &mut Vec<String>,
+    ) -> Result<(), TheatreError> {
+        let mut list = None;
+        for member in self.plan.machines() {
+            let request = Request::MemberList { linearizable: true };
+            if let Some(Response::MemberList(answer)) = self.call(member, request).await {
+                list = Some(answer.members);
+                break;
+            }
+        }
+        let Some(list) = list else {
+            missing.push("a list of the members".to_owned());
+            return Ok(());
+        };
+        for machine in self.plan.machines() {
+            let occupant = self.theatre.occupant(machine);
+            let is_gone = occupant.is_some_and(|id| list.iter().all(|member| member.id != id));
+            if is_gone && self.theatre.is_running(machine) {
+                missing.push(format!("the end of the member on machine {machine}, which was removed"));
+            }
+        }
+        let mut voters = Vec::new();
+        for member in list {
+            let machine = member.peer_urls.iter().find_map(|url| self.theatre.machine_at(url));
+            let Some(machine) = machine else {
+                // Added by a client that did not come to take it away again.
+                missing.push(format!("the removal of {}, who never started", member.id));
+                for other in self.plan.machines() {
+                    if self.call(other, Request::MemberRemove(member.id)).await.is_some() {
+                        break;
+                    }
+                }
+                continue;
+            };
+            if self.theatre.occupant(machine) != Some(member.id) {
+                self.theatre.kill(machine).await?;
+                self.theatre.assign(machine, member.id)?;
+                nemesis.start(machine).await?;
+            }
+            if member.name.is_empty() {
+                missing.push(format!("the name of {} on machine {machine}", member.id));
+            }
+            if member.is_learner {
+                nemesis.start_stopped(&[machine]).await?;
+            } else {
+                voters.push(machine);
+            }
+        }
+        voters.sort_unstable();
+        *up = voters;
+        Ok(())
     }
 
     /// A fresh write and a fresh read through every member that has not served both yet.
@@ -248,7 +316,7 @@ impl<T: Theatre> Runner<'_, T> {
         let Some(deadline) = deadline.max() else { return healing };
         self.theatre.sleep_until(deadline).await;
         for (id, ..) in &leases {
-            for member in self.plan.members() {
+            for member in self.plan.machines() {
                 let Some(Response::LeaseTimeToLive(left)) = self.call(member, time_to_live(*id)).await else {
                     continue;
                 };
@@ -262,10 +330,44 @@ impl<T: Theatre> Runner<'_, T> {
         healing
     }
 
+    /// Once every lease is over, every lock can be had at once.
+    async fn try_locks(&mut self, healing: &mut Healing) {
+        // Ids of clients' leases begin with their machine's number.
+        let mut lease = LeaseId(1);
+        for name in lock_names(self.plan) {
+            lease.0 += 1;
+            let wish = LockWish { name: name.clone(), lease, by_member: false };
+            let grant = Request::LeaseGrant(LeaseGrantRequest { id: lease, ttl_seconds: 60 });
+            let mut had = false;
+            for member in self.plan.machines() {
+                if self.call(member, grant.clone()).await.is_some() {
+                    let held = self.client.lock(member, wish, PATIENCE * 2).await;
+                    had = held.is_ok();
+                    // Nothing of it is left for the last look.
+                    self.call(member, Request::LeaseRevoke(lease)).await;
+                    break;
+                }
+            }
+            healing.locks.push((name, (!had).then(|| self.theatre.now())));
+        }
+    }
+
+    /// What every member knows of users and roles.
+    async fn ask_users(&mut self, healing: &mut Healing) {
+        let workloads = self.plan.scenario.workloads.iter();
+        let users = workloads.filter(|spec| spec.kind == WorkloadKind::Users).map(|spec| spec.clients - 1);
+        let Some(users) = users.max() else { return };
+        for member in healing.up.clone() {
+            if let Some(view) = view_of(&mut self.client, member, users, PATIENCE).await {
+                healing.users.push(view);
+            }
+        }
+    }
+
     /// Everything there is, and everything that ever changed.
     async fn last_look(&mut self) -> FinalState {
         let mut last = FinalState::default();
-        for member in self.plan.members() {
+        for member in self.plan.machines() {
             let all = RangeRequest { range: KeyRange::prefix(&b""[..]), ..RangeRequest::default() };
             if let Some(Response::Range(range)) = self.call(member, Request::Range(all)).await {
                 last.revision = range.header.revision.0;
@@ -274,7 +376,7 @@ impl<T: Theatre> Runner<'_, T> {
             }
         }
         if last.revision > 0 {
-            for member in self.plan.members() {
+            for member in self.plan.machines() {
                 if self.read_ledger(member, &mut last).await {
                     break;
                 }

@@ -6,7 +6,7 @@
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_types::watch::{WatchCreate, WatchResponse};
-use seatrial_types::{Error, MemberId, Request, Response};
+use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response};
 use std::future::Future;
 use std::time::Duration;
 
@@ -30,6 +30,32 @@ pub struct TheatreError {
     pub why: String,
 }
 
+/// How a lock is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockWish {
+    /// The lock.
+    pub name: String,
+    /// For whom.
+    pub lease: LeaseId,
+    /// A member waits on the client's behalf (the service Lock); otherwise the client waits itself.
+    pub by_member: bool,
+}
+
+/// A lock that its client was told to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockHeld {
+    /// The key that shows it.
+    pub key: String,
+    /// The revision of the answer that said so.
+    pub revision: i64,
+}
+
+/// What a theatre says that cannot do something.
+fn unable(what: &str) -> CallError {
+    let error = Error::Other(Code::Unimplemented, format!("clients of this world know no {what}"));
+    CallError { error, ambiguous: false }
+}
+
 /// One client on a machine of its own.
 pub trait Client: Send + Sync + 'static {
     /// An open watch.
@@ -51,6 +77,34 @@ pub trait Client: Send + Sync + 'static {
         create: WatchCreate,
         timeout: Duration,
     ) -> impl Future<Output = Result<Self::Watch, CallError>> + Send;
+
+    /// Takes a lock, as a real client does. `member` is asked where a member waits on the client's behalf. Given up
+    /// after `timeout`; the client's place in the queue may stay behind then.
+    fn lock(
+        &mut self,
+        member: MemberId,
+        wish: LockWish,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<LockHeld, CallError>> + Send {
+        let _ = (member, wish, timeout);
+        async { Err(unable("locks")) }
+    }
+
+    /// Gives a lock back.
+    fn unlock(
+        &mut self,
+        member: MemberId,
+        key: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        let _ = (member, key, timeout);
+        async { Err(unable("locks")) }
+    }
+
+    /// From now on this client is that user, wherever it is asked who it is.
+    fn identify(&mut self, user: &str, password: &str) {
+        let _ = (user, password);
+    }
 }
 
 /// An open watch.
@@ -113,6 +167,31 @@ pub trait Theatre: Clone + Send + Sync + 'static {
 
     /// The behaviour of a member's clock from now on; [`ClockFault::default`] is a true one.
     fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError>;
+
+    /// Where peers reach a machine: what is said of it when it is added to the cluster.
+    fn peer_url(&self, machine: MemberId) -> String {
+        let _ = machine;
+        String::new()
+    }
+
+    /// The machine at this address.
+    fn machine_at(&self, url: &str) -> Option<MemberId> {
+        let _ = url;
+        None
+    }
+
+    /// The id, in the cluster, of the member that lives on a machine.
+    fn occupant(&self, machine: MemberId) -> Option<MemberId> {
+        let _ = machine;
+        None
+    }
+
+    /// Gives a machine that does not run an empty disk and the place of the member `id` of the cluster: started, it
+    /// asks the others who they are and joins them.
+    fn assign(&self, machine: MemberId, id: MemberId) -> Result<(), TheatreError> {
+        let what = format!("let machine {machine} join as {id}");
+        Err(TheatreError { what, why: "members do not come and go in this world".to_owned() })
+    }
 
     /// Whether the member's process runs now (it may have stopped by itself).
     fn is_running(&self, member: MemberId) -> bool;

@@ -102,7 +102,7 @@ pub(crate) fn to_record(
         duration_ns: nanos(log.ended),
         cpu_ns: nanos(log.cpu),
         phases,
-        members: plan.members().map(|id| MemberInfo { name: name(id), detail: format!("id {id}") }).collect(),
+        members: plan.machines().map(|id| MemberInfo { name: name(id), detail: format!("id {id}") }).collect(),
         roles: roles(log),
         outages: outages(log),
         faults: log
@@ -238,7 +238,7 @@ fn progress(log: &RunLog) -> Vec<ProgressSeries> {
     /// One point in so much time is enough for a picture.
     const STEP: Duration = Duration::from_millis(100);
     let mut series: BTreeMap<MemberId, Vec<ProgressPoint>> =
-        log.plan.members().map(|member| (member, Vec::new())).collect();
+        log.plan.machines().map(|member| (member, Vec::new())).collect();
     let mut now: BTreeMap<MemberId, (u64, u64)> = BTreeMap::new();
     for seen in &log.observed {
         let (last, applied) = now.entry(seen.member).or_default();
@@ -287,6 +287,17 @@ fn logs(log: &RunLog) -> Vec<LogLine> {
             Observation::LogCompacted { index } => ("debug", format!("compacted its log up to {index}")),
             Observation::Finding { text, damage } => (if *damage { "warn" } else { "info" }, text.clone()),
             Observation::LeaseExpired { lease } => ("debug", format!("lease {lease} ran out")),
+            Observation::Config { id, index, voters, outgoing, learners, .. } => {
+                let list = |ids: &std::collections::BTreeSet<MemberId>| {
+                    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                };
+                let (voters, outgoing, learners) = (list(voters), list(outgoing), list(learners));
+                let text = format!(
+                    "as {id}: configuration of entry {index}: voters {voters}; outgoing {outgoing}; learners {learners}"
+                );
+                ("debug", text)
+            }
+            Observation::Removed => ("info", "was removed from the cluster".to_owned()),
             Observation::Failed { why } => ("error", format!("stopped: {why}")),
             Observation::Said { level, text } => (level.as_str(), text.clone()),
             Observation::Applied { .. } | Observation::Role { .. } | Observation::Durable { .. } => continue,

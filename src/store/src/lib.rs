@@ -20,12 +20,12 @@ pub mod watch;
 
 pub use auth::{Auth, ROOT};
 pub use backend::{
-    Backend, BackendError, Batch, BatchId, Commit, MemBackend, RedbBackend, RedbCommitter, RedbOptions, Size,
-    Staging, Table, View,
+    Backend, BackendError, Batch, BatchId, Commit, MemBackend, MemSnapshot, RedbBackend, RedbCommitter,
+    RedbOptions, Size, Staging, Table, View,
 };
 pub use command::{Command, CommandError};
 pub use lease::Leases;
-pub use mvcc::{Failure, HashTask, Mvcc};
+pub use mvcc::{Failure, HashTask, Mvcc, Reading};
 pub use snapshot::{Import, Inspection, SnapshotError, SnapshotHeader, SnapshotReader};
 pub use store::{Answer, Applied, Store};
 pub use wal::{Wal, WalError, WalOptions};

@@ -5,7 +5,7 @@ use crate::auth::Auth;
 use crate::backend::{Backend, BackendError, Batch, BatchId, Size, Table, View};
 use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
-use crate::mvcc::{Counters, Failure, HashTask, Mvcc, check_count};
+use crate::mvcc::{Counters, Failure, HashTask, Mvcc, Reading, check_count};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
@@ -346,6 +346,12 @@ impl<B: Backend> Store<B> {
         self.mvcc.range(request)
     }
 
+    /// See [`Mvcc::reading`].
+    #[must_use]
+    pub fn reading(&self, request: &RangeRequest, keys_max: usize) -> Option<Reading<B::Snapshot>> {
+        self.mvcc.reading(request, keys_max)
+    }
+
     /// A transaction that only reads.
     ///
     /// # Errors
@@ -447,7 +453,7 @@ impl<B: Backend> Store<B> {
         self.hub.request(stream, request, &self.mvcc)
     }
 
-    /// Lets a stream be sent so many responses more.
+    /// Lets a stream be sent so much more, in units of [`seatrial_types::watch::WatchResponse::credit`].
     pub fn watch_credit(&mut self, stream: StreamId, more: u32) {
         self.hub.credit(stream, more);
     }

@@ -27,6 +27,7 @@ fn life(seed: u64, steps: u64) {
     let mut rng = Rng(seed);
     let mut store = store();
     let mut reference = Reference::default();
+    let mut readings = Vec::new();
     for step in 1..=steps {
         let at = format!("seed {seed}, step {step}");
         let command = commands::command(&mut rng, reference.revision());
@@ -38,7 +39,17 @@ fn life(seed: u64, steps: u64) {
         assert_eq!(store.revision().0, reference.revision(), "{at}");
         for _ in 0..3 {
             let request = commands::range_request(&mut rng, reference.revision());
-            assert_eq!(refused(store.range(&request)), reference.range(&request), "{at}: {request:?}");
+            let answer = reference.range(&request);
+            assert_eq!(refused(store.range(&request)), answer, "{at}: {request:?}");
+            // The same, read apart from the store while it goes on: what was pinned then counts.
+            if let Some(reading) = store.reading(&request, 0) {
+                readings.push((reading, answer, format!("{at}: {request:?}")));
+            }
+        }
+        while readings.len() > 4 {
+            let (mut reading, answer, at) = readings.remove(rng.below(readings.len() as u64) as usize);
+            while reading.step(1 + rng.below(3) as usize, usize::MAX).unwrap() {}
+            assert_eq!(Ok(reading.answer()), answer, "{at}, read later");
         }
         for id in reference.leases.keys() {
             let keys: Vec<_> = reference
@@ -194,4 +205,36 @@ fn an_entry_is_never_applied_twice() {
     let mut store = store();
     store.skip(LogIndex(1), Term(1));
     store.skip(LogIndex(1), Term(1));
+}
+
+#[test]
+fn a_range_of_few_keys_is_answered_at_once_and_one_of_many_is_given_away() {
+    let mut store = store();
+    for number in 0..50 {
+        let key = format!("key/{number:02}");
+        let put = PutRequest { key: key.into(), value: vec![7; 1000].into(), ..PutRequest::default() };
+        store.apply(LogIndex(number + 1), Term(1), &Command::Put(put), Duration::ZERO).unwrap();
+    }
+    let all = RangeRequest { range: KeyRange::prefix("key/"), ..RangeRequest::default() };
+    assert!(store.reading(&all, 50).is_none(), "50 keys are no more than 50");
+    assert!(
+        store.reading(&RangeRequest { limit: 9, ..all.clone() }, 10).is_none(),
+        "ten keys show that there are more"
+    );
+    assert!(
+        store.reading(&RangeRequest { count_only: true, ..all.clone() }, 1).is_none(),
+        "the index knows the count"
+    );
+    assert!(
+        store.reading(&RangeRequest { revision: Revision(99), ..all.clone() }, 1).is_none(),
+        "refused at once"
+    );
+    let mut reading = store.reading(&all, 49).expect("50 keys are more than 49");
+    let mut pages = 1;
+    // A page ends with the key that makes it too large.
+    while reading.step(usize::MAX, 9_000).unwrap() {
+        pages += 1;
+    }
+    assert_eq!(pages, 6);
+    assert_eq!(reading.answer(), store.range(&all).unwrap());
 }

@@ -70,6 +70,15 @@ planted! {
     W02 = "a watch that begins in a member's future is told what lies before its beginning";
     L01 = "a leader that steps down goes on to end leases by its own clock";
     L05 = "a new leader gives leases no time of their own";
+    K01 = "a lock is told to be held although its lease ended in the queue";
+    K03 = "all who wait for a lock get in when its holder's lease runs out";
+    R10 = "a new leader changes the configuration before it committed an entry of its own term";
+    R12 = "a member that was removed comes back under its old id";
+    R14 = "a learner campaigns";
+    R16 = "a joint configuration is never left";
+    R23 = "no pre-vote, no lease against votes, and a leader nobody answers goes on leading";
+    A01 = "a member that starts again has forgotten what users may do";
+    A02 = "what a role loses, its users keep until the member starts again";
 }
 
 /// The name is not the id of a planted bug.

@@ -71,3 +71,21 @@ pub struct WatchResponse {
     /// In order of revision; the events of one revision are never split unless `fragment`.
     pub events: Vec<Event>,
 }
+
+/// Bytes of events that weigh as much as one answer more.
+const CREDIT_BYTES: usize = 64 << 10;
+
+impl WatchResponse {
+    /// What this answer takes of its stream's credit, and gives back once it was read: 0 where it answers a
+    /// request of the client, else 1 and 1 more for every 64 KiB of keys and values. A window in answers alone
+    /// would let a client that never reads hold as many of the largest transactions.
+    #[must_use]
+    pub fn credit(&self) -> u32 {
+        if self.created || self.canceled || self.watch_id == WatchId::INVALID {
+            return 0;
+        }
+        let kvs = self.events.iter().flat_map(|event| std::iter::once(&event.kv).chain(&event.prev_kv));
+        let bytes: usize = kvs.map(|kv| kv.key.len() + kv.value.len()).sum();
+        1 + u32::try_from(bytes / CREDIT_BYTES).unwrap_or(u32::MAX - 1)
+    }
+}

@@ -16,6 +16,6 @@ mod tls;
 pub use client::{
     Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcWatch, connect, host_port, is_https,
 };
-pub use server::{ClientCommonName, Metrics, ServeOptions, Serving, serve_clients};
+pub use server::{Access, ClientCommonName, Metrics, ServeOptions, Serving, fuzz_json, serve_clients};
 pub use status::{error_of_status, status_of_error};
 pub use tls::{ReadFile, Tls, TlsFiles};

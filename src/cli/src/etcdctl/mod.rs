@@ -138,7 +138,11 @@ impl Session<'_> {
         let channel = ChannelOptions {
             layer,
             connect_timeout: self.globals.dial_timeout,
-            keepalive_interval: Some(self.globals.keepalive_time).filter(|time| !time.is_zero()),
+            // Servers send away who pings every two seconds, which is the flag's default. Go's library, on which the real
+            // etcdctl rests, raises what is below ten seconds in silence, and so do we.
+            keepalive_interval: Some(self.globals.keepalive_time)
+                .filter(|time| !time.is_zero())
+                .map(|time| time.max(Duration::from_secs(10))),
             keepalive_timeout: self.globals.keepalive_timeout,
             token,
             ..ChannelOptions::default()

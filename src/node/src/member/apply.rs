@@ -106,6 +106,7 @@ impl<B: Backend> Member<B> {
                     Ok(applied) => applied,
                     Err(error) => return self.broken(&error),
                 };
+                self.count_applied(&command, &applied.answer);
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
                 if let Command::LeaseCheckpoint(list) = &command {

@@ -190,8 +190,10 @@ impl<B: Backend> Member<B> {
             history: super::auto_compact::History::default(),
             published: Published::No,
             tokens: super::auth::Tokens::default(),
+            configs_told: Vec::new(),
             repairing: false,
             stopped: false,
+            tally: super::figures::Tally::default(),
             options,
         };
         member.repairing = member.raft.is_repairing();
@@ -199,6 +201,7 @@ impl<B: Backend> Member<B> {
             member.observe(Observation::Finding { text, damage });
         }
         member.observe(started);
+        member.tell_configs();
         if let Some(meta) = restart {
             member.output(Output::Log(LogWrite::Restart(meta)));
         }

@@ -5,12 +5,14 @@
 
 use super::{Member, Output};
 use crate::cluster::{ChangeContext, ClusterChange};
+use crate::observation::Observation;
 use crate::peer::{PeerBody, PeerMessage};
 use crate::proposal::{Proposal, RequestId};
 use seatrial_raft::{ConfigChange, ConfigStep, Role};
 use seatrial_store::Backend;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{MemberAddResponse, MemberListResponse};
-use seatrial_types::{Error, MemberId, Request, Response};
+use seatrial_types::{Error, LogIndex, MemberId, Request, Response, Term};
 use std::collections::BTreeMap;
 
 /// A learner may be promoted, and a new member admitted, when it holds this share of the leader's log (etcd's).
@@ -90,7 +92,8 @@ impl<B: Backend> Member<B> {
     fn propose_change(&mut self, origin: MemberId, id: RequestId, request: &Request) -> Result<(), Refusal> {
         // The table must be as the leader's log has it, or two changes might be checked against the same one.
         let is_behind = self.raft.is_config_pending() || self.raft.config_index() > self.store.applied();
-        if self.raft.role() != Role::Leader || !self.leases_led || is_behind {
+        let leads = self.raft.role() == Role::Leader && (self.leases_led || is_planted(Planted::R10));
+        if !leads || is_behind {
             return Err(Refusal::Later);
         }
         let up = |member| self.is_heard(member);
@@ -187,6 +190,31 @@ impl<B: Backend> Member<B> {
         self.end_if_removed();
     }
 
+    /// Lets onlookers know of the configurations in the log, the one in force last.
+    pub(super) fn tell_configs(&mut self) {
+        let newest = self.raft.config_index();
+        // The term of what was compacted is not known any more.
+        let term_of = |index| self.raft.term_at(index).unwrap_or_default();
+        let is_told = |told: &(LogIndex, Term), index, term| {
+            told.0 == index && (told.1 == term || term == Term::default())
+        };
+        if self.configs_told.last().is_some_and(|told| is_told(told, newest, term_of(newest))) {
+            return;
+        }
+        let (mut told, mut news) = (Vec::new(), Vec::new());
+        for (index, config) in self.raft.configs() {
+            let term = term_of(index);
+            let is_known = self.configs_told.iter().any(|told| is_told(told, index, term));
+            if !is_known || index == newest {
+                let leads = self.raft.role() == Role::Leader && term == self.raft.term();
+                news.push(Observation::Config { index, term, config: config.clone(), leads });
+            }
+            told.push((index, term));
+        }
+        self.configs_told = told;
+        news.into_iter().for_each(|observation| self.observe(observation));
+    }
+
     pub(super) fn tell_peers(&mut self) {
         let me = self.id();
         let members: BTreeMap<MemberId, Vec<String>> = self
@@ -209,6 +237,7 @@ impl<B: Backend> Member<B> {
 
     pub(super) fn removed(&mut self) {
         if !self.stopped {
+            self.observe(Observation::Removed);
             self.output(Output::Removed);
             self.stop();
         }

@@ -4,7 +4,7 @@ use crate::observation::Observation;
 use crate::peer::PeerMessage;
 use crate::proposal::RequestId;
 use seatrial_raft as raft;
-use seatrial_store::{Batch, BatchId};
+use seatrial_store::{Batch, BatchId, Reading};
 use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, MemberId, Request, Response};
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,11 +37,11 @@ pub enum Input {
         /// What.
         request: WatchRequest,
     },
-    /// The stream can take so many more answers.
+    /// The stream can take so much more, in units of [`WatchResponse::credit`].
     WatchCredit {
         /// Which stream.
         stream: StreamId,
-        /// How many.
+        /// How much.
         count: usize,
     },
     /// The stream is gone.
@@ -96,9 +96,9 @@ pub enum LogWrite {
     ForgetLoss,
 }
 
-/// Everything a member wants done.
+/// Everything a member wants done. `V` is a pinned view of its store.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Output {
+pub enum Output<V> {
     /// Say this to a peer; may be lost.
     Send(PeerMessage),
     /// Write this into the log, in order.
@@ -113,6 +113,14 @@ pub enum Output {
         id: RequestId,
         /// What.
         result: Result<Response, Error>,
+    },
+    /// Read this apart from the member, and answer the request with it. Who asks for so much may wait for it; the others
+    /// may not.
+    Read {
+        /// Which request.
+        id: RequestId,
+        /// What.
+        reading: Box<Reading<V>>,
     },
     /// An answer on a watch stream.
     Watch {

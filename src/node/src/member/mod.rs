@@ -14,6 +14,7 @@ mod auto_compact;
 mod boot;
 mod changes;
 mod client_snapshots;
+mod figures;
 mod hash_check;
 mod io;
 mod lease_checkpoints;
@@ -26,6 +27,7 @@ mod snapshots;
 pub use auto_compact::AutoCompaction;
 pub(crate) use boot::CLUSTER_KEY;
 pub use boot::{BootError, Durable, Rescue};
+pub use figures::{Counts, Figures};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
 pub use requests::API_VERSION;
@@ -39,7 +41,7 @@ use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerReques
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
-use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response};
+use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Term};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -65,7 +67,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Monotonic, as of the last input.
     now: Duration,
     soft: SoftState,
-    outputs: Vec<Output>,
+    outputs: Vec<Output<V>>,
 
     /// Messages that must not leave before this id is durable.
     held: VecDeque<(PersistId, Vec<seatrial_raft::Message>)>,
@@ -113,9 +115,12 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// Whether this member's own name and addresses are in the cluster's table, or on their way.
     published: Published,
     tokens: auth::Tokens,
+    /// The places of the configurations onlookers know of.
+    configs_told: Vec<(LogIndex, Term)>,
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
     repairing: bool,
     stopped: bool,
+    tally: figures::Tally,
 }
 
 /// A request whose answer is owed.
@@ -205,7 +210,7 @@ impl<B: Backend> Member<B> {
 
     /// Turns what has gathered into outputs, in the order in which they are to be carried out.
     #[must_use]
-    pub fn flush(&mut self) -> Vec<Output> {
+    pub fn flush(&mut self) -> Vec<Output<B::Snapshot>> {
         if !self.stopped {
             self.submit_proposals();
             self.submit_reads();
@@ -241,11 +246,12 @@ impl<B: Backend> Member<B> {
         }
     }
 
-    fn output(&mut self, output: Output) {
+    fn output(&mut self, output: Output<B::Snapshot>) {
         self.outputs.push(output);
     }
 
     fn observe(&mut self, observation: Observation) {
+        self.count_observed(&observation);
         self.outputs.push(Output::Observe(observation));
     }
 
@@ -362,6 +368,7 @@ impl<B: Backend> Member<B> {
                 TimerRequest::Cancel(timer) => Output::CancelTimer(Timer::Raft(timer)),
             });
         }
+        self.tell_configs();
         if let Some(soft) = ready.soft_state {
             self.change_role(soft);
         }
@@ -409,6 +416,9 @@ impl<B: Backend> Member<B> {
 
     fn change_role(&mut self, soft: SoftState) {
         let led = self.is_leader();
+        if soft.leader != MemberId::NONE && soft.leader != self.soft.leader {
+            self.tally.0.leader_changes += 1;
+        }
         self.soft = soft;
         self.observe(Observation::Role { role: soft.role, term: soft.term, leader: soft.leader });
         if led && !self.is_leader() && !is_planted(Planted::L01) {
@@ -570,7 +580,8 @@ impl<B: Backend> Member<B> {
     }
 
     fn answer(&mut self, id: RequestId, result: Result<Response, Error>) {
-        if self.waiting.remove(&id).is_some() {
+        if let Some(waiting) = self.waiting.remove(&id) {
+            self.count_answered(waiting.proposed, &result);
             self.output(Output::Answer { id, result });
         }
     }

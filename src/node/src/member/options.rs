@@ -29,7 +29,7 @@ pub struct MemberOptions {
     pub retry_interval: Duration,
     /// Between reports to idle watchers that asked for them.
     pub watch_progress_interval: Duration,
-    /// Answers on one watch stream that may wait to be read; at least 1.
+    /// What may wait to be read on one watch stream, in units of `WatchResponse::credit`; at least 1.
     pub watch_window: usize,
     /// How much history is kept by itself; all of it where there is none.
     pub auto_compaction: Option<super::AutoCompaction>,

@@ -113,8 +113,7 @@ impl<B: Backend> Member<B> {
                     Read::Own(id) => {
                         let request = self.waiting.get_mut(&id).and_then(|waiting| waiting.request.take());
                         if let Some(request) = request {
-                            let result = self.evaluate(request);
-                            self.answer(id, result);
+                            self.serve(id, request);
                         }
                     }
                     Read::Forwarded { from, id, request } => {

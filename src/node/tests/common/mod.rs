@@ -11,7 +11,7 @@ use seatrial_node::{
     Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId,
     Rescue, Timer,
 };
-use seatrial_store::{Batch, Commit, MemBackend};
+use seatrial_store::{Batch, Commit, MemBackend, MemSnapshot, Reading};
 use seatrial_types::request::{MemberAddRequest, PutRequest, RangeRequest};
 use seatrial_types::{Error, KeyRange, MemberId, Request, Response};
 use std::collections::{BTreeMap, VecDeque};
@@ -51,6 +51,8 @@ pub struct Loop {
     pub machines: BTreeMap<MemberId, Machine>,
     pub flying: Vec<PeerMessage>,
     pub answers: BTreeMap<RequestId, Result<Response, Error>>,
+    /// Long ranges that were given away and are not read yet.
+    pub readings: Vec<(RequestId, Box<Reading<MemSnapshot>>)>,
     pub seen: Vec<(MemberId, Observation)>,
     pub dice: Dice,
     pub next_request: u64,
@@ -98,6 +100,7 @@ impl Loop {
             machines,
             flying: Vec::new(),
             answers: BTreeMap::new(),
+            readings: Vec::new(),
             seen: Vec::new(),
             dice: Dice(seed),
             next_request: 1 << 32,
@@ -204,6 +207,7 @@ impl Loop {
                 Output::Answer { id, result } => {
                     self.answers.insert(id, result);
                 }
+                Output::Read { id, reading } => self.readings.push((id, reading)),
                 Output::Watch { .. } | Output::Peers { .. } => {}
                 Output::Removed => {
                     self.removed.push(id);
@@ -339,6 +343,10 @@ impl Loop {
             other => panic!("{other:?}"),
         }
     }
+}
+
+pub fn put_request(key: impl Into<Bytes>, value: impl Into<Bytes>) -> PutRequest {
+    PutRequest { key: key.into(), value: value.into(), ..Default::default() }
 }
 
 pub fn put(key: &'static str, value: impl Into<Bytes>) -> Request {

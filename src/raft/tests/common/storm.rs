@@ -164,6 +164,7 @@ impl Storm {
             inflight_max: [1, 2, 8, 256][draw(4) as usize],
             uncommitted_bytes_max: [0, 200, 1 << 20][draw(3) as usize],
             chunk_bytes: [7, 64, 1 << 16][draw(3) as usize],
+            joint_changes: false,
             ..Options::new(MemberId(1))
         };
         let size = 3 + draw(3);

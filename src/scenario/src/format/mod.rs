@@ -4,6 +4,7 @@ mod parse;
 mod source;
 pub mod spec;
 mod units;
+mod workloads;
 
 pub use parse::parse;
 pub use source::FormatError;

@@ -2,10 +2,11 @@
 
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario,
-    Shape, Target, VerdictKind, WatchSpec, Without, WorkloadKind, WorkloadSpec, usual_compact_behind,
+    DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
+    Target, VerdictKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
+use super::workloads::read_workload;
 use crate::oracles;
 use std::ops::Range;
 use std::time::Duration;
@@ -28,9 +29,10 @@ const KNOB_KEYS: &[&str] = &[
     "watch_window",
     "watch_progress",
     "uncommitted",
+    "joint",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
-const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "verdict", "oracle"];
+const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
 
 /// Reads a scenario file. `file` is only shown in errors, and its stem names the scenario.
 ///
@@ -70,7 +72,7 @@ fn syntax_hint(source: &str, span: &Range<usize>) -> String {
 }
 
 /// One table of the file, with everything known about what may stand in it.
-struct Section<'a, 'i> {
+pub(super) struct Section<'a, 'i> {
     table: &'a DeTable<'i>,
     span: Range<usize>,
     /// For messages: "the nemesis \"kill\"".
@@ -79,7 +81,7 @@ struct Section<'a, 'i> {
 }
 
 impl<'a, 'i> Section<'a, 'i> {
-    fn new(
+    pub(super) fn new(
         table: &'a DeTable<'i>,
         span: Range<usize>,
         what: String,
@@ -99,28 +101,28 @@ impl<'a, 'i> Section<'a, 'i> {
         Self { table, span, what, complaints }
     }
 
-    fn complain(&mut self, span: Range<usize>, message: String, hint: String) {
+    pub(super) fn complain(&mut self, span: Range<usize>, message: String, hint: String) {
         self.complaints.push(Complaint { span, message, hint, is_missing: false });
     }
 
-    fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Spanned<DeValue<'i>>> {
         let table: &'a DeTable<'i> = self.table;
         table.iter().find(|(name, _)| name.get_ref() == key).map(|(_, value)| value)
     }
 
-    fn missing(&mut self, key: &str, example: &str) {
+    pub(super) fn missing(&mut self, key: &str, example: &str) {
         let span = self.span.clone();
         let message = format!("{} lacks {key:?}", self.what);
         let hint = format!("add a line such as `{key} = {example}`");
         self.complaints.push(Complaint { span, message, hint, is_missing: true });
     }
 
-    fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
+    pub(super) fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
         let message = format!("{key:?} is {wanted}, not {}", an(value.get_ref().type_str()));
         self.complain(value.span(), message, format!("write it as `{key} = {example}`"));
     }
 
-    fn string(&mut self, key: &str, example: &str) -> Option<(String, Range<usize>)> {
+    pub(super) fn string(&mut self, key: &str, example: &str) -> Option<(String, Range<usize>)> {
         let value = self.get(key)?;
         match value.get_ref().as_str() {
             Some(text) => Some((text.to_owned(), value.span())),
@@ -131,7 +133,7 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    fn required_text(&mut self, key: &str, example: &str) -> String {
+    pub(super) fn required_text(&mut self, key: &str, example: &str) -> String {
         if self.get(key).is_none() {
             self.missing(key, example);
             return String::new();
@@ -143,7 +145,7 @@ impl<'a, 'i> Section<'a, 'i> {
         text
     }
 
-    fn boolean(&mut self, key: &str, default: bool) -> bool {
+    pub(super) fn boolean(&mut self, key: &str, default: bool) -> bool {
         let Some(value) = self.get(key) else { return default };
         match value.get_ref().as_bool() {
             Some(answer) => answer,
@@ -154,12 +156,12 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    fn integer(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, default: u64) -> u64 {
+    pub(super) fn integer(&mut self, key: &str, range: std::ops::RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.get(key) else { return default };
         self.integer_value(key, value, range).unwrap_or(default)
     }
 
-    fn integer_value(
+    pub(super) fn integer_value(
         &mut self,
         key: &str,
         value: &Spanned<DeValue<'_>>,
@@ -184,7 +186,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// A value with a unit: the text is handed to `read`.
-    fn unit<T>(
+    pub(super) fn unit<T>(
         &mut self,
         key: &str,
         value: &Spanned<DeValue<'_>>,
@@ -210,7 +212,7 @@ impl<'a, 'i> Section<'a, 'i> {
         }
     }
 
-    fn duration_in(
+    pub(super) fn duration_in(
         &mut self,
         key: &str,
         value: &Spanned<DeValue<'_>>,
@@ -228,7 +230,7 @@ impl<'a, 'i> Section<'a, 'i> {
         Some(duration)
     }
 
-    fn duration(
+    pub(super) fn duration(
         &mut self,
         key: &str,
         range: std::ops::RangeInclusive<Duration>,
@@ -239,7 +241,7 @@ impl<'a, 'i> Section<'a, 'i> {
     }
 
     /// One value or a list of them.
-    fn choices<T>(
+    pub(super) fn choices<T>(
         &mut self,
         key: &str,
         default: Vec<T>,
@@ -259,7 +261,7 @@ impl<'a, 'i> Section<'a, 'i> {
         list.iter().filter_map(|item| read(self, item)).collect()
     }
 
-    fn name<T: Copy>(
+    pub(super) fn name<T: Copy>(
         &mut self,
         key: &str,
         what: &str,
@@ -312,7 +314,7 @@ fn an(kind: &str) -> String {
     }
 }
 
-fn seconds(n: u64) -> Duration {
+pub(super) fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
@@ -348,6 +350,7 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         None => Expect {
             oracles: oracles::defaults(),
             heals_within: seconds(20),
+            serves_within: None,
             verdict: VerdictKind::Pass,
             oracle: None,
         },
@@ -453,6 +456,13 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let keep_entries = counts("keep_entries", usual.keep_entries);
     let inflight = counts("inflight", usual.inflight);
     let watch_window = counts("watch_window", usual.watch_window);
+    let joint = knobs.choices("joint", usual.joint, |knobs, value| match value.get_ref().as_bool() {
+        Some(joint) => Some(joint),
+        None => {
+            knobs.wrong_type(value, "joint", "true or false", "[true, false]");
+            None
+        }
+    });
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
     {
@@ -478,11 +488,12 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         watch_window,
         watch_progress,
         uncommitted_bytes,
+        joint,
     }
 }
 
 /// The `name` of a workload or nemesis, which decides what else may stand in its table.
-fn read_kind<T: Copy>(
+pub(super) fn read_kind<T: Copy>(
     table: &DeTable<'_>,
     span: &Range<usize>,
     what: &str,
@@ -500,152 +511,16 @@ fn read_kind<T: Copy>(
     section.name("name", what, names, None, |text| from_name(text).map(Some))
 }
 
-fn read_workload(
-    table: &DeTable<'_>,
-    span: Range<usize>,
-    complaints: &mut Vec<Complaint>,
-) -> Option<WorkloadSpec> {
-    let kind = read_kind(table, &span, "workload", WorkloadKind::NAMES, complaints, WorkloadKind::from_name)?;
-    let keys: &[&str] = match kind {
-        WorkloadKind::Kv => &[
-            "name",
-            "clients",
-            "think",
-            "rate",
-            "keys",
-            "value",
-            "mix",
-            "serializable",
-            "timeout",
-            "compact_behind",
-        ],
-        WorkloadKind::Watch => {
-            &["name", "clients", "reopen", "timeout", "read_every", "progress", "prev_kv", "without"]
-        }
-        WorkloadKind::Hash => &["name", "clients", "think", "timeout"],
-        WorkloadKind::Lease => &["name", "clients", "think", "ttl", "keepalives", "timeout"],
-    };
-    let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
-    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
-    let clients = section.integer("clients", 1..=1000, 4) as u32;
-    let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), {
-        if matches!(kind, WorkloadKind::Lease | WorkloadKind::Hash) {
-            seconds(1)
-        } else {
-            Duration::from_millis(200)
-        }
-    });
-    if let Some(value) = section.get("rate") {
-        if section.get("think").is_some() {
-            section.complain(
-                value.span(),
-                "\"rate\" and \"think\" say the same thing twice".to_owned(),
-                "keep one of the two lines".to_owned(),
-            );
-        }
-        think = section.unit("rate", value, "\"20/s\"", units::rate).unwrap_or(think);
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
-    let keys = section.integer("keys", 1..=100_000, 5) as u32;
-    let value_bytes = match section.get("value") {
-        Some(value) => section.unit("value", value, "\"64B\"", units::bytes).unwrap_or(0),
-        None => 16,
-    };
-    if value_bytes > 1 << 20 {
-        let span = section.get("value").map_or(0..0, Spanned::span);
-        section.complain(
-            span,
-            format!("\"value\" is {value_bytes} bytes, out of range"),
-            "a request holds at most 1.5 MiB; stay below \"1MiB\"".to_owned(),
-        );
-    }
-    let serializable_ppm = match section.get("serializable") {
-        Some(value) => section.unit("serializable", value, "\"20%\"", units::share_ppm).unwrap_or(0),
-        None => 200_000,
-    };
-    let mix = read_mix(&mut section);
-    let ttl = section.duration("ttl", seconds(1)..=seconds(600), seconds(3));
-    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
-    let keepalives = section.integer("keepalives", 0..=1000, 4) as u32;
-    let reopen = section.duration("reopen", Duration::from_millis(100)..=seconds(600), seconds(4));
-    // Shorter than the runner's last wait, so that no client outstays the play.
-    let timeout = section.duration("timeout", Duration::from_millis(10)..=seconds(8), seconds(3));
-    let behind = u64::from(usual_compact_behind());
-    #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
-    let compact_behind = section.integer("compact_behind", 0..=1_000_000, behind) as u32;
-    let watch = WatchSpec {
-        read_every: section.duration("read_every", Duration::ZERO..=seconds(10), Duration::ZERO),
-        progress: section.boolean("progress", false),
-        prev_kv: section.boolean("prev_kv", false),
-        without: section.name(
-            "without",
-            "kind of change",
-            Without::NAMES,
-            Without::Nothing,
-            Without::from_name,
-        ),
-    };
-    Some(WorkloadSpec {
-        kind,
-        clients,
-        think,
-        keys,
-        value_bytes,
-        mix,
-        serializable_ppm,
-        ttl,
-        keepalives,
-        reopen,
-        timeout,
-        compact_behind,
-        watch,
-    })
-}
-
-fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {
-    let usual = vec![
-        (OpKind::Put, 40),
-        (OpKind::Get, 30),
-        (OpKind::Range, 8),
-        (OpKind::Delete, 6),
-        (OpKind::Cas, 16),
-    ];
-    let Some(value) = section.get("mix") else { return usual };
-    let Some(table) = value.get_ref().as_table() else {
-        section.wrong_type(value, "mix", "a table of weights", "{ put = 3, get = 1 }");
-        return usual;
-    };
-    let mut mix = Vec::new();
-    for (key, weight) in table.iter() {
-        let Some(op) = OpKind::from_name(key.get_ref()) else {
-            let message = format!("there is no operation called {:?}", key.get_ref());
-            section.complain(key.span(), message, hint_for(key.get_ref(), OpKind::NAMES));
-            continue;
-        };
-        if let Some(weight) = section.integer_value(key.get_ref(), weight, 0..=1000) {
-            #[allow(clippy::cast_possible_truncation, reason = "checked")]
-            mix.push((op, weight as u32));
-        }
-    }
-    mix.sort_unstable();
-    if mix.len() == table.len() && mix.iter().all(|(_, weight)| *weight == 0) {
-        section.complain(
-            value.span(),
-            "\"mix\" has no operation with a weight above 0".to_owned(),
-            "for example `mix = { put = 3, get = 1 }`".to_owned(),
-        );
-    }
-    mix
-}
-
 fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
     match kind {
         NemesisKind::Partition => &["shape", "target", "clients"],
         NemesisKind::Flapping => &["target", "period", "how"],
         NemesisKind::RollingRestart => &["target", "period"],
-        NemesisKind::Kill | NemesisKind::PowerLoss | NemesisKind::Pause | NemesisKind::LyingSync => {
-            &["target"]
-        }
+        NemesisKind::Kill
+        | NemesisKind::PowerLoss
+        | NemesisKind::Pause
+        | NemesisKind::LyingSync
+        | NemesisKind::FullDisk => &["target"],
         NemesisKind::SyncError => &["target", "files"],
         NemesisKind::Loss => &["target", "rate"],
         NemesisKind::Latency => &["target", "delay", "jitter"],
@@ -809,5 +684,8 @@ fn read_expect(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Com
             "add `verdict = \"violation\"`, or drop the line".to_owned(),
         );
     }
-    Expect { oracles, heals_within, verdict, oracle }
+    let serves_within = section.get("serves_within").and_then(|value| {
+        section.duration_in("serves_within", value, &(Duration::from_millis(100)..=seconds(600)))
+    });
+    Expect { oracles, heals_within, serves_within, verdict, oracle }
 }

@@ -50,6 +50,12 @@ named! {
         Lease = "lease",
         /// Compares the members' hashes of keys and values.
         Hash = "hash",
+        /// Takes locks, holds them for a while, and writes what they guard.
+        Locks = "locks",
+        /// Adds, removes, promotes and replaces members.
+        Membership = "membership",
+        /// Users who may do now this and now that, and one who decides it.
+        Users = "users",
     }
 }
 
@@ -76,6 +82,24 @@ named! {
 }
 
 named! {
+    /// Ways to change the cluster (workload `membership`).
+    ChangeKind {
+        /// A new voter comes on a spare machine, and a drawn other goes.
+        Replace = "replace",
+        /// The same, but the new one listens first and is promoted by hand.
+        Promote = "promote",
+        /// A new voter comes on a spare machine, where there is one.
+        Grow = "grow",
+        /// A drawn member goes, where at least two are left.
+        Shrink = "shrink",
+        /// A drawn member goes, its disk is emptied, and its machine joins again.
+        Return = "return",
+        /// Two voters are asked for that will never start; then they go again.
+        Phantom = "phantom",
+    }
+}
+
+named! {
     /// Kinds of faults a scenario may ask for.
     NemesisKind {
         /// Links between members are cut; see [`Shape`].
@@ -98,6 +122,8 @@ named! {
         SlowDisk = "slow-disk",
         /// A sync fails; the member must stop. It is started again at the end.
         SyncError = "sync-error",
+        /// The disk has no room left; the member must stop. It is started again at the end.
+        FullDisk = "full-disk",
         /// Syncs answer well and do nothing.
         LyingSync = "lying-sync",
         /// The log of a stopped member is damaged before it starts again.
@@ -208,6 +234,24 @@ named! {
         LeaseExpired = "lease-expired",
         /// A lease was kept alive past its first deadline.
         LeaseKept = "lease-kept",
+        /// A lock was held.
+        LockHeld = "lock-held",
+        /// A lock was held by somebody who had waited for it.
+        LockWaited = "lock-waited",
+        /// A fenced write was refused: its writer's lock was another's by then.
+        WriteFenced = "write-fenced",
+        /// A member joined that had not been there at first.
+        MemberJoined = "member-joined",
+        /// A member was removed, heard of it, and ended.
+        MemberRemoved = "member-removed",
+        /// A learner was promoted.
+        MemberPromoted = "member-promoted",
+        /// A joint configuration was in force.
+        JointConfig = "joint-config",
+        /// A user was let in.
+        UserAllowed = "user-allowed",
+        /// A user was turned away for lack of permission.
+        UserDenied = "user-denied",
     }
 }
 
@@ -278,6 +322,15 @@ pub struct Scenario {
     pub goals: Vec<GoalKind>,
 }
 
+impl Scenario {
+    /// Machines that may have a member on them: those of the first members, and the spare ones behind them.
+    #[must_use]
+    pub fn machines(&self) -> u64 {
+        let spares = self.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Membership);
+        self.members + spares.map(|workload| workload.fleet.spares).max().unwrap_or(0)
+    }
+}
+
 /// Settings of the members; each seed draws one of each list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnobChoices {
@@ -310,6 +363,13 @@ pub struct KnobChoices {
     /// Bytes of proposals a leader has on their way before it refuses more.
     #[serde(default = "usual_uncommitted_bytes")]
     pub uncommitted_bytes: Vec<u64>,
+    /// Every change of the configuration goes through a joint one.
+    #[serde(default = "usual_joint")]
+    pub joint: Vec<bool>,
+}
+
+fn usual_joint() -> Vec<bool> {
+    vec![false]
 }
 
 fn usual_watch_window() -> Vec<u64> {
@@ -346,6 +406,7 @@ impl Default for KnobChoices {
             watch_window: usual_watch_window(),
             watch_progress: usual_watch_progress(),
             uncommitted_bytes: usual_uncommitted_bytes(),
+            joint: usual_joint(),
         }
     }
 }
@@ -381,6 +442,34 @@ pub struct WorkloadSpec {
     /// What a watcher asks for, and how fast it reads (workload `watch`).
     #[serde(default)]
     pub watch: WatchSpec,
+    /// How locks are used (workload `locks`).
+    #[serde(default)]
+    pub locks: LockSpec,
+    /// How the cluster changes (workload `membership`).
+    #[serde(default)]
+    pub fleet: FleetSpec,
+}
+
+/// How locks are used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockSpec {
+    /// How many locks there are.
+    pub locks: u32,
+    /// Mean time for which one is held.
+    pub hold: Duration,
+    /// One in so many times its client stands still while it waits or holds, for about its time to live.
+    pub pause_one_in: u32,
+}
+
+/// How the cluster changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetSpec {
+    /// Machines beside those of the first members.
+    pub spares: u64,
+    /// What is done: drawn from these, or one after the other where `in_order`.
+    pub changes: Vec<ChangeKind>,
+    /// See `changes`.
+    pub in_order: bool,
 }
 
 /// See [`WorkloadSpec::compact_behind`].
@@ -450,6 +539,9 @@ pub struct Expect {
     pub oracles: Vec<String>,
     /// After the storm: the bound until all is well again.
     pub heals_within: Duration,
+    /// During the storm: while a majority hears each other for longer than this, it serves, and its leader stays.
+    #[serde(default)]
+    pub serves_within: Option<Duration>,
     /// A negative scenario expects a violation.
     pub verdict: VerdictKind,
     /// Of this oracle.

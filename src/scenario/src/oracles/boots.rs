@@ -14,7 +14,7 @@ use crate::record::RunLog;
 pub(super) fn check(log: &RunLog) -> Finding {
     for seen in &log.observed {
         let disk_fails_now = log.faults.iter().any(|fault| {
-            fault.kind == NemesisKind::SyncError.name()
+            [NemesisKind::SyncError, NemesisKind::FullDisk].iter().any(|kind| fault.kind == kind.name())
                 && fault.targets.contains(&seen.member)
                 && fault.from <= seen.at
                 && fault.to.is_none_or(|to| seen.at <= to)
@@ -54,6 +54,7 @@ mod tests {
             from: at(5),
             to: Some(at(20)),
             text: String::new(),
+            cut: Vec::new(),
         });
         saw(&mut log, 10, 3, 1, Observation::BootFailed { error: "sync failed".to_owned() });
         assert_eq!(check(&log), Finding::Ok);

@@ -8,14 +8,19 @@
 //! | `log-matching` | entries of equal index and term are equal | Raft §5.3 |
 //! | `leader-completeness` | a leader has every entry committed before its term | Raft §5.4 |
 //! | `state-machine-safety` | equal index, equal entry applied | Raft §5.4.3 |
+//! | `membership` | members agree on who they are, and change that by safe steps | Raft §6; thesis §4; etcd: strict reconfiguration |
 //! | `durability` | every acknowledged write is there at the end | etcd: API guarantees, durability |
 //! | `linearizable` | one order explains all answers, and agrees with real time | etcd: API guarantees |
 //! | `serializable` | a serializable read is the state of one revision | etcd: API guarantees |
 //! | `watch` | events ordered, unique, atomic, reliable, resumable | etcd: API guarantees, watch |
 //! | `lease` | no lease ends early, none lives for ever | etcd: API guarantees, lease |
+//! | `lock` | one holder as long as leases last, and fences that hold | etcd: concurrency; etcd#11456 |
+//! | `auth` | nobody may do more, or less, than was decided | etcd: authentication; etcd#14571 |
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
+//! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
 
+mod auth;
 mod boots;
 mod convergence;
 mod durability;
@@ -24,9 +29,12 @@ mod hash_kv;
 mod leader_completeness;
 mod lease;
 mod linearizable;
+mod lock;
 mod log_matching;
+mod membership;
 mod no_panic;
 mod serializable;
+mod serves;
 mod state_machine_safety;
 mod watch;
 
@@ -80,12 +88,16 @@ pub const NAMES: &[&str] = &[
     "log-matching",
     "leader-completeness",
     "state-machine-safety",
+    "membership",
     "durability",
     "linearizable",
     "serializable",
     "watch",
     "lease",
+    "lock",
+    "auth",
     "hash-kv",
+    "serves",
     "convergence",
 ];
 
@@ -111,6 +123,9 @@ impl<'a> Judged<'a> {
     }
 }
 
+/// Keys that clients write without a line in the history: locks and what they guard, and what users try.
+const ASIDE: [&[u8]; 3] = [b"lock/", b"guard/", b"user/"];
+
 /// The end of the run in the words of the history's checker.
 fn finale(log: &RunLog) -> Final {
     let Some(last) = &log.last else { return Final::default() };
@@ -126,8 +141,10 @@ fn finale(log: &RunLog) -> Final {
         let revision = event.kv.mod_revision.0;
         let change = changes.entry(revision).or_insert_with(|| Change { revision, ..Change::default() });
         let value = (event.kind == EventKind::Put).then(|| Blob(event.kv.value.clone()));
-        // Nobody deletes a leased key but the lease's end.
-        change.by_store |= value.is_none() && event.kv.key.starts_with(b"lease/");
+        // Nobody deletes a leased key but the lease's end; and what stands in other records than the history is
+        // nobody's operation there.
+        let is_aside = ASIDE.iter().any(|prefix| event.kv.key.starts_with(prefix));
+        change.by_store |= is_aside || value.is_none() && event.kv.key.starts_with(b"lease/");
         change.keys.insert(Blob(event.kv.key.clone()), value);
     }
     Final { state: Some(state), changes: changes.into_values().collect() }
@@ -171,6 +188,10 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "serializable" => serializable::check(judged),
         "watch" => watch::check(judged),
         "lease" => lease::check(log),
+        "membership" => membership::check(log),
+        "lock" => lock::check(log),
+        "auth" => auth::check(log),
+        "serves" => serves::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),

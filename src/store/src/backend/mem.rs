@@ -35,6 +35,10 @@ impl Image {
 }
 
 impl View for Image {
+    fn place(&self) -> String {
+        "the store in memory".to_owned()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         Ok(self.tables[table.position()].get(key).cloned())
     }
@@ -106,6 +110,10 @@ impl MemBackend {
 }
 
 impl View for MemBackend {
+    fn place(&self) -> String {
+        "the store in memory".to_owned()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         self.image.get(table, key)
     }
@@ -176,10 +184,6 @@ impl Backend for MemBackend {
 
     fn size(&self) -> Size {
         Size { total_bytes: self.image.bytes, in_use_bytes: self.image.bytes }
-    }
-
-    fn place(&self) -> String {
-        "the store in memory".to_owned()
     }
 
     fn row_count(&self, table: Table) -> Result<u64, BackendError> {

@@ -134,6 +134,9 @@ pub struct Size {
 
 /// Something that rows can be read from.
 pub trait View {
+    /// Where the rows lie, for people.
+    fn place(&self) -> String;
+
     /// One row.
     ///
     /// # Errors
@@ -180,9 +183,6 @@ pub trait Backend: View + Sized {
 
     /// Bytes used.
     fn size(&self) -> Size;
-
-    /// Where the rows lie, for people.
-    fn place(&self) -> String;
 
     /// Rows that are durable in a table, as it counts them itself.
     ///

@@ -529,6 +529,10 @@ impl<D: Disk> RedbBackend<D> {
 }
 
 impl<D: Disk> View for RedbBackend<D> {
+    fn place(&self) -> String {
+        self.db.path.clone()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         get(&self.view, &self.overlay, table, key)
     }
@@ -558,6 +562,10 @@ impl fmt::Debug for RedbSnapshot {
 }
 
 impl View for RedbSnapshot {
+    fn place(&self) -> String {
+        self.view.path.clone()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         get(&self.view, &self.overlay, table, key)
     }
@@ -647,10 +655,6 @@ impl<D: Disk> Backend for RedbBackend<D> {
 
     fn size(&self) -> Size {
         self.db.size()
-    }
-
-    fn place(&self) -> String {
-        self.db.path.clone()
     }
 
     fn row_count(&self, table: Table) -> Result<u64, BackendError> {

@@ -8,14 +8,16 @@ mod compact;
 mod counted;
 mod index;
 mod range;
+mod reading;
 mod record;
 mod txn;
 
 pub use compact::HashTask;
+pub use reading::Reading;
 pub use record::At;
 pub(crate) use record::verify;
 
-use crate::backend::{Backend, BackendError, Table};
+use crate::backend::{Backend, BackendError, Table, View};
 use crate::lease::Leases;
 use bytes::Bytes;
 use index::KeyIndex;
@@ -70,6 +72,12 @@ impl Default for Counters {
     fn default() -> Self {
         Self { revision: Revision(1), compacted: Revision(-1), finished: Revision(-1) }
     }
+}
+
+/// A row that must be there is not.
+pub(crate) fn missing<V: View>(view: &V, at: At) -> BackendError {
+    let (At { main, sub }, place) = (at, view.place());
+    BackendError::damaged(format!("{place}: the key-value row of revision {main}.{sub} is missing"))
 }
 
 /// A damaged page may lead a walk past rows that are there. The table counts them apart from its pages.
@@ -214,9 +222,7 @@ impl<B: Backend> Mvcc<B> {
     }
 
     fn missing(&self, at: At) -> BackendError {
-        let At { main, sub } = at;
-        let place = self.backend.place();
-        BackendError::damaged(format!("{place}: the key-value row of revision {main}.{sub} is missing"))
+        missing(&self.backend, at)
     }
 
     /// Reads a row back, or says which one of which file cannot be believed.

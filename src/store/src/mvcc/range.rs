@@ -33,21 +33,8 @@ impl<B: Backend> Mvcc<B> {
         }
         let (mut kvs, count) = self.fetch(request, revision, newest)?;
         kvs.retain(|kv| passes(kv, request));
-        sort(&mut kvs, request);
-        let mut more = false;
-        if let Ok(limit) = usize::try_from(request.limit)
-            && limit > 0
-            && kvs.len() > limit
-        {
-            kvs.truncate(limit);
-            more = true;
-        }
-        if request.keys_only {
-            for kv in &mut kvs {
-                kv.value = bytes::Bytes::new();
-            }
-        }
-        Ok(RangeResponse { header, kvs, more, count })
+        let response = arrange(request, kvs);
+        Ok(RangeResponse { header, count, ..response })
     }
 
     /// The revision to read at.
@@ -75,23 +62,7 @@ impl<B: Backend> Mvcc<B> {
         revision: Revision,
         newest: Revision,
     ) -> Result<(Vec<KeyValue>, i64), BackendError> {
-        // A sort by something else than the key, asked for without an order, sorts only what the limit let
-        // through: etcd's way, kept because clients may see it.
-        let is_in_key_order = request.sort_order == SortOrder::None
-            || (request.sort_target == SortTarget::Key && request.sort_order == SortOrder::Ascend);
-        let is_filtered = [
-            request.min_mod_revision,
-            request.max_mod_revision,
-            request.min_create_revision,
-            request.max_create_revision,
-        ]
-        .iter()
-        .any(|bound| bound.0 != 0);
-        let limit = match usize::try_from(request.limit) {
-            // One more tells whether there is more.
-            Ok(limit) if limit > 0 && is_in_key_order && !is_filtered => limit.saturating_add(1),
-            _ => usize::MAX,
-        };
+        let limit = keys_wanted(request);
         let mut kvs = Vec::new();
         let known = self.count_now(request, revision, newest);
         let mut count = 0;
@@ -113,7 +84,47 @@ impl<B: Backend> Mvcc<B> {
     }
 }
 
-fn passes(kv: &KeyValue, request: &RangeRequest) -> bool {
+/// How many versions are looked at before the rest need not be.
+pub(super) fn keys_wanted(request: &RangeRequest) -> usize {
+    // A sort by something else than the key, asked for without an order, sorts only what the limit let
+    // through: etcd's way, kept because clients may see it.
+    let is_in_key_order = request.sort_order == SortOrder::None
+        || (request.sort_target == SortTarget::Key && request.sort_order == SortOrder::Ascend);
+    let is_filtered = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ]
+    .iter()
+    .any(|bound| bound.0 != 0);
+    match usize::try_from(request.limit) {
+        // One more tells whether there is more.
+        Ok(limit) if limit > 0 && is_in_key_order && !is_filtered => limit.saturating_add(1),
+        _ => usize::MAX,
+    }
+}
+
+/// The versions as the request wants them. Header and count are left open.
+pub(super) fn arrange(request: &RangeRequest, mut kvs: Vec<KeyValue>) -> RangeResponse {
+    sort(&mut kvs, request);
+    let mut more = false;
+    if let Ok(limit) = usize::try_from(request.limit)
+        && limit > 0
+        && kvs.len() > limit
+    {
+        kvs.truncate(limit);
+        more = true;
+    }
+    if request.keys_only {
+        for kv in &mut kvs {
+            kv.value = bytes::Bytes::new();
+        }
+    }
+    RangeResponse { kvs, more, ..RangeResponse::default() }
+}
+
+pub(super) fn passes(kv: &KeyValue, request: &RangeRequest) -> bool {
     let within = |value: Revision, min: Revision, max: Revision| {
         (min.0 == 0 || value >= min) && (max.0 == 0 || value <= max)
     };

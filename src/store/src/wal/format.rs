@@ -233,6 +233,28 @@ pub(super) fn parse_name(name: &str) -> Option<(u64, LogIndex)> {
     Some((u64::from_str_radix(seq, 16).ok()?, LogIndex(u64::from_str_radix(first, 16).ok()?)))
 }
 
+/// For the fuzz targets: records as they lie in a segment, with the sum of the first put right.
+pub(super) fn fuzz(bytes: &[u8]) {
+    const SEED: u32 = 7;
+    let _ = Header::decode(bytes);
+    let _ = std::str::from_utf8(bytes).ok().and_then(parse_name);
+    let _ = decode(bytes, SEED);
+    let mut framed = bytes.to_vec();
+    if let Some(head) = framed.get(4..8) {
+        let length = u32_at(head, 0) as usize;
+        if let Some(body) = FRAME_BYTES.checked_add(length).and_then(|end| framed.get(4..end)) {
+            let crc = crc32c::crc32c_append(SEED, body);
+            framed[..4].copy_from_slice(&crc.to_le_bytes());
+        }
+    }
+    if let Some(frame) = decode(&framed, SEED) {
+        let mut again = Vec::new();
+        encode(&mut again, SEED, frame.chain, frame.synced, &frame.record);
+        let again = decode(&again, SEED).expect("what was written can be read");
+        assert_eq!(again.record, frame.record, "a record changed on its way through bytes");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

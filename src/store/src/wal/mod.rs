@@ -85,6 +85,20 @@ pub enum Record {
     LostUpTo(LogIndex),
 }
 
+/// For the fuzz targets: reads records.
+#[doc(hidden)]
+pub fn fuzz_records(bytes: &[u8]) {
+    format::fuzz(bytes);
+}
+
+impl Record {
+    /// Bytes it takes in the log.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        format::frame_bytes(self)
+    }
+}
+
 /// An entry found in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WalEntry {

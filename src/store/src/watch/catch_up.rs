@@ -78,7 +78,7 @@ impl WatchHub {
             self.ready.remove(&(watcher.next, *name));
             touched.insert(name.0);
             match positions.first() {
-                Some(first) if self.stream(name.0).credit == 0 => {
+                Some(first) if self.stream(name.0).credit <= 0 => {
                     // Another watcher of the stream used the last credit: this one goes on from its first event.
                     let next = events[*first].kv.mod_revision;
                     self.fall_behind(*name, next);

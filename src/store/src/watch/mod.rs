@@ -23,8 +23,8 @@ pub type Output = (StreamId, WatchResponse);
 /// How watches are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HubOptions {
-    /// Responses a new stream may be sent before more credit is given. Every response uses one, except those
-    /// which answer a request (created, cancelled, progress asked for).
+    /// What a new stream may be sent before more credit is given, in units of [`WatchResponse::credit`]. The last
+    /// response may take more than is left.
     pub credit: u32,
     /// A response larger than this is split, for watchers which asked for it.
     pub fragment_bytes: usize,
@@ -82,7 +82,8 @@ impl Watcher {
 struct Stream {
     watchers: OrdMap<WatchId, Watcher>,
     next_id: i64,
-    credit: u32,
+    /// Below zero where the last response took more than was left.
+    credit: i64,
     /// Watchers which are not synced.
     behind: OrdSet<WatchId>,
     /// The client asked how far the stream is, and it was not in step.
@@ -183,7 +184,7 @@ impl WatchHub {
 
     /// Begins a stream; nothing happens where it is there.
     pub fn open(&mut self, stream: StreamId) {
-        let credit = self.options.credit;
+        let credit = self.options.credit.into();
         self.streams.entry(stream).or_insert_with(|| Stream {
             watchers: OrdMap::new(),
             next_id: 0,
@@ -202,11 +203,11 @@ impl WatchHub {
         self.streams.remove(&stream);
     }
 
-    /// Lets the stream be sent so many responses more.
+    /// Lets the stream be sent so much more, in units of [`WatchResponse::credit`].
     pub fn credit(&mut self, stream: StreamId, more: u32) {
         let Some(found) = self.streams.get_mut(&stream) else { return };
-        found.credit = found.credit.saturating_add(more);
-        if more == 0 {
+        found.credit = found.credit.saturating_add(more.into());
+        if found.credit <= 0 {
             return;
         }
         for id in found.behind.clone() {
@@ -218,9 +219,9 @@ impl WatchHub {
         }
     }
 
-    /// The responses the stream may still be sent.
+    /// What the stream may still be sent; below zero where the last response took more than was left.
     #[must_use]
-    pub fn credit_left(&self, stream: StreamId) -> u32 {
+    pub fn credit_left(&self, stream: StreamId) -> i64 {
         self.streams.get(&stream).map_or(0, |stream| stream.credit)
     }
 
@@ -234,6 +235,12 @@ impl WatchHub {
     #[must_use]
     pub fn counts(&self) -> (usize, usize) {
         (self.streams.len(), self.streams.values().map(|stream| stream.watchers.len()).sum())
+    }
+
+    /// How many watches are behind and could go on.
+    #[must_use]
+    pub fn behind(&self) -> usize {
+        self.ready.len()
     }
 
     fn stream(&mut self, stream: StreamId) -> &mut Stream {
@@ -409,7 +416,7 @@ impl WatchHub {
         let mut before = Before { mvcc, known: BTreeMap::new() };
         let mut out = Vec::new();
         for (name, positions) in wanted {
-            if self.stream(name.0).credit == 0 {
+            if self.stream(name.0).credit <= 0 {
                 if is_planted(Planted::W03) {
                     continue;
                 }
@@ -421,7 +428,7 @@ impl WatchHub {
         Ok(out)
     }
 
-    /// Sends events to one watcher, for one credit.
+    /// Sends events to one watcher.
     fn tell<B: Backend>(
         &mut self,
         name: Name,
@@ -432,8 +439,9 @@ impl WatchHub {
         out: &mut Vec<Output>,
     ) -> Result<(), BackendError> {
         let fragment_bytes = self.options.fragment_bytes;
-        let stream = self.stream(name.0);
-        stream.credit = stream.credit.checked_sub(1).expect("there is credit where something is told");
+        let credit = self.stream(name.0).credit;
+        assert!(credit > 0, "something is told on {name:?} with a credit of {credit}");
+        let first_output = out.len();
         let watcher = self.watcher(name);
         watcher.is_quiet = false;
         let mut response = answer(name.1, revision);
@@ -457,6 +465,8 @@ impl WatchHub {
             response.events.push(event);
         }
         out.push((name.0, response));
+        let used: i64 = out[first_output..].iter().map(|(_, response)| i64::from(response.credit())).sum();
+        self.stream(name.0).credit -= used;
         Ok(())
     }
 
@@ -477,8 +487,9 @@ impl WatchHub {
                 let is_due = watcher.is_quiet && (is_in_step || is_planted(Planted::W01));
                 stream.watchers.get_mut(&watch).expect("just seen").is_quiet = true;
                 if is_due {
-                    stream.credit = stream.credit.saturating_sub(1);
-                    out.push((id, answer(watch, mvcc.revision())));
+                    let response = answer(watch, mvcc.revision());
+                    stream.credit -= i64::from(response.credit());
+                    out.push((id, response));
                 }
             }
         }
@@ -518,7 +529,7 @@ impl WatchHub {
                 assert_eq!(self.ready.contains(&(watcher.next, name)), watcher.place == Place::Ready);
                 ready += usize::from(watcher.place == Place::Ready);
                 assert!(
-                    watcher.place != Place::Stalled || stream.credit == 0,
+                    watcher.place != Place::Stalled || stream.credit <= 0,
                     "watcher {name:?} waits for credit, and there is {}",
                     stream.credit
                 );

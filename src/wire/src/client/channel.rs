@@ -30,7 +30,8 @@ pub struct ChannelOptions {
     pub backoff_min: Duration,
     /// Longest such time.
     pub backoff_max: Duration,
-    /// While requests are open, a ping is sent after so much silence.
+    /// While requests are open, a ping is sent after so much silence. Servers send clients away that ping more often
+    /// than every five seconds, by default.
     pub keepalive_interval: Option<Duration>,
     /// A ping not answered in this time breaks the connection.
     pub keepalive_timeout: Duration,
@@ -48,7 +49,7 @@ impl Default for ChannelOptions {
             connect_timeout: Duration::from_secs(2),
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_secs(1),
-            keepalive_interval: Some(Duration::from_secs(2)),
+            keepalive_interval: Some(Duration::from_secs(6)),
             keepalive_timeout: Duration::from_secs(2),
             keepalive_idle: false,
             layer: None,

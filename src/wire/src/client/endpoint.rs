@@ -276,6 +276,30 @@ fn client_error(status: &Status, request: &Request) -> ClientError {
     }
 }
 
+impl<W: World> GrpcEndpoint<W> {
+    /// A call of a service that is none of the store's requests, given up after `timeout`. What an error says of its
+    /// effect is what it would say of the request `like`.
+    pub(super) async fn within<M, A, F>(
+        &self,
+        message: M,
+        timeout: Duration,
+        like: &Request,
+        call: impl FnOnce(tonic::Request<M>) -> F,
+    ) -> Result<A, ClientError>
+    where
+        F: Future<Output = Result<A, Status>>,
+    {
+        let sent = Sent::default();
+        let message = self.message(message, timeout, &sent);
+        let limit = self.world.sleep(timeout);
+        tokio::select! {
+            biased;
+            answer = call(message) => answer.map_err(|status| client_error(&status, like)),
+            () = limit => Err(ClientError::deadline(sent.get() && has_effect(like))),
+        }
+    }
+}
+
 impl<W: World> Endpoint for GrpcEndpoint<W> {
     type Watch = GrpcWatch;
 

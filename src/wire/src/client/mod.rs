@@ -2,6 +2,7 @@
 
 mod channel;
 mod endpoint;
+mod locks;
 
 pub use channel::{Channel, ChannelError, ChannelOptions};
 pub use endpoint::{GrpcEndpoint, GrpcWatch};

@@ -19,6 +19,11 @@ impl Background {
         Self { spawn: Arc::new(move |work| drop(world.spawn(work))) }
     }
 
+    /// Does this, beside everything else.
+    pub(super) fn start(&self, work: impl Future<Output = ()> + Send + 'static) {
+        (self.spawn)(Box::pin(work));
+    }
+
     /// Does this when the value is dropped, unless it was told to forget.
     pub(super) fn on_drop(&self, work: impl Future<Output = ()> + Send + 'static) -> OnDrop {
         OnDrop { background: self.clone(), work: Some(Box::pin(work)) }

@@ -41,20 +41,26 @@ pub(super) fn exceeded() -> Status {
     Status::deadline_exceeded("context deadline exceeded")
 }
 
-/// A body that ends with [`exceeded`] when the time is over.
-pub(super) struct DeadlineBody {
-    body: Body,
-    /// `None` once the body has ended this way.
-    limit: Option<Nap>,
+/// When a body ends, whatever it still had to say, and with which words.
+pub(super) struct Ending {
+    pub(super) when: Nap,
+    pub(super) status: Status,
 }
 
-impl DeadlineBody {
-    pub(super) fn new(body: Body, limit: Nap) -> Self {
-        Self { body, limit: Some(limit) }
+/// A body that may come to such an end.
+pub(super) struct EndingBody {
+    body: Body,
+    /// `None` once the body has ended this way.
+    ending: Option<Ending>,
+}
+
+impl EndingBody {
+    pub(super) fn new(body: Body, ending: Ending) -> Self {
+        Self { body, ending: Some(ending) }
     }
 }
 
-impl HttpBody for DeadlineBody {
+impl HttpBody for EndingBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -62,22 +68,23 @@ impl HttpBody for DeadlineBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Some(limit) = &mut self.limit else { return Poll::Ready(None) };
-        if limit.as_mut().poll(context).is_pending() {
+        let Some(ending) = &mut self.ending else { return Poll::Ready(None) };
+        if ending.when.as_mut().poll(context).is_pending() {
             return Pin::new(&mut self.body).poll_frame(context);
         }
-        self.limit = None;
+        let mut trailers = HeaderMap::new();
+        let told = ending.status.add_header(&mut trailers);
+        self.ending = None;
         // What is dropped with the body ends here: a watch, for one.
         self.body = Body::empty();
-        let mut trailers = HeaderMap::new();
-        Poll::Ready(Some(match exceeded().add_header(&mut trailers) {
+        Poll::Ready(Some(match told {
             Ok(()) => Ok(Frame::trailers(trailers)),
             Err(status) => Err(status),
         }))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.limit.is_none() || self.body.is_end_stream()
+        self.ending.is_none() || self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -1,19 +1,27 @@
 //! From an HTTP request to the service that answers it.
 
-use super::deadline::{DeadlineBody, exceeded, grpc_timeout};
+use super::access::{self, Access};
+use super::background::Background;
+use super::counted::{Received, Sent};
+use super::deadline::{Ending, EndingBody, exceeded, grpc_timeout};
+use super::gateway::{self, Target};
 use super::grpc::Grpc;
+use super::health::Health;
 use super::http_face;
+use super::leadership::{self, Leadership};
 use super::lock::Queues;
 use super::metrics::Metrics;
+use super::reflection::Reflection;
 use super::watch_face::WatchFace;
 use super::{Phase, ServeOptions};
 use crate::clock::Clock;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use seatrial_etcd::{Ask, EtcdService};
 use seatrial_proto::etcdserverpb as pb;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -25,6 +33,9 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
+use seatrial_proto::health::health_server::HealthServer;
+use seatrial_proto::reflection::server_reflection_server::ServerReflectionServer;
+use seatrial_proto::reflection_alpha::server_reflection_server::ServerReflectionServer as OlderReflectionServer;
 use seatrial_proto::v3electionpb::election_server::ElectionServer;
 use seatrial_proto::v3lockpb::lock_server::LockServer;
 
@@ -48,22 +59,34 @@ struct Inner<A: Ask> {
     watch: WatchServer<WatchFace<A>>,
     lock: LockServer<Queues<A>>,
     election: ElectionServer<Queues<A>>,
+    health: HealthServer<Health>,
+    reflection: ServerReflectionServer<Reflection>,
+    older_reflection: OlderReflectionServer<Reflection>,
+    leadership: Leadership<A>,
     http: axum::Router,
     metrics: Arc<Metrics>,
     clock: Clock,
+    access: Access,
+    secured: bool,
+    metrics_only: bool,
+    request_bytes_max: usize,
 }
 
 impl<A: Ask> Dispatch<A> {
     pub(super) fn new(
         service: EtcdService<A>,
         queues: Queues<A>,
-        metrics: Arc<Metrics>,
+        background: Background,
         clock: Clock,
         phases: watch::Receiver<Phase>,
         options: &ServeOptions,
     ) -> Self {
+        let metrics = options.metrics.clone();
         let limit = options.limits.request_bytes_max + seatrial_etcd::validate::OVERHEAD_BYTES;
         let grpc = Arc::new(Grpc::new(service.clone()));
+        let leadership =
+            Leadership::new(service.clone(), background, clock.clone(), options.leader_check_interval);
+        let health = HealthServer::new(Health::new(phases.clone()));
         let watch = WatchFace::new(service.clone(), metrics.clone(), phases);
         let queues = Arc::new(queues);
         let inner = Inner {
@@ -75,41 +98,117 @@ impl<A: Ask> Dispatch<A> {
             watch: WatchServer::new(watch).max_decoding_message_size(limit),
             lock: LockServer::from_arc(queues.clone()).max_decoding_message_size(limit),
             election: ElectionServer::from_arc(queues).max_decoding_message_size(limit),
-            http: http_face::router(service.for_server(), metrics.clone(), clock.clone(), options),
+            health: health.max_decoding_message_size(limit),
+            reflection: ServerReflectionServer::new(Reflection).max_decoding_message_size(limit),
+            older_reflection: OlderReflectionServer::new(Reflection).max_decoding_message_size(limit),
+            leadership,
+            http: http_face::router(service.for_server(), clock.clone(), options),
             metrics,
             clock,
+            access: options.access.clone(),
+            secured: options.layer.is_some(),
+            metrics_only: options.metrics_only,
+            request_bytes_max: limit,
         };
         Self { inner: Arc::new(inner) }
     }
 
+    /// What a request may hold.
+    pub(super) fn request_bytes_max(&self) -> usize {
+        self.inner.request_bytes_max
+    }
+
     pub(super) async fn handle(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let inner = &self.inner;
-        if !is_grpc(&request) {
-            let response = inner.http.clone().oneshot(request).await?;
-            return Ok(response.map(Body::new));
+        if self.inner.metrics_only || !is_grpc(&request) {
+            return self.http(request).await;
         }
-        let method = inner.metrics.start(request.uri().path());
-        let response = match grpc_timeout(request.headers()) {
-            Err(status) => status.into_http(),
-            Ok(None) => self.route(request).await,
-            Ok(Some(timeout)) => {
-                let mut limit = inner.clock.sleep(timeout);
+        let timeout = match grpc_timeout(request.headers()) {
+            Ok(timeout) => timeout,
+            Err(status) => return Ok(status.into_http()),
+        };
+        Ok(self.grpc(request.map(Body::new), timeout).await)
+    }
+
+    /// What comes without gRPC: the gateway, and what operators ask.
+    async fn http(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let Inner { access, secured, http, metrics_only, .. } = &*self.inner;
+        if let Some(response) = access.misdirected(&request, *secured) {
+            return Ok(response);
+        }
+        let origin = access.origin(&request);
+        let mut response = if request.method() == http::Method::OPTIONS {
+            Response::new(Body::empty())
+        } else {
+            match gateway::target(request.uri().path()) {
+                Target::Method(method) if !metrics_only => gateway::answer(&self, &method, request).await,
+                Target::Unknown if !metrics_only => gateway::plain(StatusCode::NOT_FOUND, "Not Found"),
+                _ => http.clone().oneshot(request).await?.map(Body::new),
+            }
+        };
+        if let Some(origin) = origin {
+            access::allow(&mut response, origin);
+        }
+        Ok(response)
+    }
+
+    /// One call of a method, however it came.
+    pub(super) async fn grpc(&self, request: Request<Body>, timeout: Option<Duration>) -> Response<Body> {
+        let Inner { metrics, clock, .. } = &*self.inner;
+        let version = request.headers().get("client-api-version").and_then(|version| version.to_str().ok());
+        let method = metrics.start(request.uri().path(), version);
+        let began = metrics.wants_times().then(|| clock.now());
+        let is_stream = metrics.is_stream(method);
+        let request = if is_stream {
+            request.map(|body| Body::new(Received::new(body, metrics.clone(), method)))
+        } else {
+            request
+        };
+        let response = match timeout {
+            None => self.led(request, is_stream).await,
+            Some(timeout) => {
+                let mut limit = clock.sleep(timeout);
                 tokio::select! {
                     biased;
-                    response = self.route(request) => {
-                        response.map(|body| Body::new(DeadlineBody::new(body, limit)))
+                    response = self.led(request, is_stream) => {
+                        let ending = Ending { when: limit, status: exceeded() };
+                        response.map(|body| Body::new(EndingBody::new(body, ending)))
                     }
                     () = &mut limit => exceeded().into_http(),
                 }
             }
         };
-        // An error comes in the head; what goes wrong later in a stream is not counted.
-        let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
-        inner.metrics.handled(method, code);
-        Ok(response)
+        let refused = Status::from_header_map(response.headers()).map(|status| status.code());
+        if is_stream && refused.is_none() {
+            let ticking = clock.clone();
+            let took = began.map(|began| -> Box<dyn Fn() -> Duration + Send> {
+                Box::new(move || ticking.now().saturating_sub(began))
+            });
+            return response.map(|body| Body::new(Sent::new(body, metrics.clone(), method, took)));
+        }
+        metrics.handled(method, refused.unwrap_or(Code::Ok));
+        if let Some(began) = began {
+            metrics.took(method, clock.now().saturating_sub(began));
+        }
+        response
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Response<Body> {
+    /// The call, where it may be that it wants a leader.
+    async fn led(&self, request: Request<Body>, is_stream: bool) -> Response<Body> {
+        if !leadership::is_wanted(request.headers()) {
+            return self.route(request).await;
+        }
+        let leadership = &self.inner.leadership;
+        if let Err(status) = leadership.check().await {
+            return status.into_http();
+        }
+        let response = self.route(request).await;
+        if !is_stream {
+            return response;
+        }
+        response.map(|body| Body::new(EndingBody::new(body, leadership.ending())))
+    }
+
+    async fn route(&self, request: Request<Body>) -> Response<Body> {
         let inner = &self.inner;
         let path = request.uri().path();
         let service =
@@ -123,6 +222,11 @@ impl<A: Ask> Dispatch<A> {
             Some("etcdserverpb.Auth") => inner.auth.clone().oneshot(request).await,
             Some("v3lockpb.Lock") => inner.lock.clone().oneshot(request).await,
             Some("v3electionpb.Election") => inner.election.clone().oneshot(request).await,
+            Some("grpc.health.v1.Health") => inner.health.clone().oneshot(request).await,
+            Some("grpc.reflection.v1.ServerReflection") => inner.reflection.clone().oneshot(request).await,
+            Some("grpc.reflection.v1alpha.ServerReflection") => {
+                inner.older_reflection.clone().oneshot(request).await
+            }
             Some(unknown) => {
                 let status = Status::unimplemented(format!("unknown service {unknown}"));
                 return status.into_http();
@@ -130,10 +234,26 @@ impl<A: Ask> Dispatch<A> {
             None => return Status::unimplemented(format!("malformed method name: {path:?}")).into_http(),
         };
         match answered {
-            Ok(response) => response,
+            Ok(response) => own_words(response),
             Err(never) => match never {},
         }
     }
+}
+
+/// A message over the limit is refused by tonic in words and with a code of its own; clients know those of Go.
+fn own_words(response: Response<Body>) -> Response<Body> {
+    let Some(status) = Status::from_header_map(response.headers()) else { return response };
+    match too_large(&status) {
+        Some(status) => status.into_http(),
+        None => response,
+    }
+}
+
+/// The refusal of a message over the limit as Go's servers word it, where this status is one.
+pub(super) fn too_large(status: &Status) -> Option<Status> {
+    let told = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    let (found, limit) = told.strip_suffix(" bytes")?.split_once(" bytes, the limit is: ")?;
+    Some(Status::resource_exhausted(format!("grpc: received message larger than max ({found} vs. {limit})")))
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

@@ -1,14 +1,15 @@
 //! The HTTP/1.1 face: health, version, metrics.
 
 use super::ServeOptions;
+use super::gateway::plain;
 use super::metrics::Metrics;
 use crate::clock::Clock;
 use axum::Router;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use http::{StatusCode, header};
-use seatrial_etcd::{Ask, EtcdService};
+use axum::routing::{MethodRouter, get};
+use http::{HeaderValue, StatusCode, header};
+use seatrial_etcd::{Ask, EtcdService, Kind, MemberMetrics, Page};
 use seatrial_types::request::{AlarmKind, RangeRequest, StatusResponse};
 use seatrial_types::{KeyRange, MemberId};
 use std::fmt::Write;
@@ -18,31 +19,45 @@ use std::time::Duration;
 struct Face<A> {
     service: EtcdService<A>,
     metrics: Arc<Metrics>,
+    member_metrics: Option<MemberMetrics>,
     clock: Clock,
     version: String,
     health_timeout: Duration,
 }
 
-pub(super) fn router<A: Ask>(
-    service: EtcdService<A>,
-    metrics: Arc<Metrics>,
-    clock: Clock,
-    options: &ServeOptions,
-) -> Router {
+pub(super) fn router<A: Ask>(service: EtcdService<A>, clock: Clock, options: &ServeOptions) -> Router {
     let face = Arc::new(Face {
         service,
-        metrics,
+        metrics: options.metrics.clone(),
+        member_metrics: options.member_metrics.clone(),
         clock,
         version: options.version.clone(),
         health_timeout: options.health_timeout,
     });
-    Router::new()
-        .route("/health", get(health::<A>))
-        .route("/livez", get(livez::<A>))
-        .route("/readyz", get(readyz::<A>))
-        .route("/version", get(version::<A>))
-        .route("/metrics", get(metrics_text::<A>))
-        .with_state(face)
+    let mut router = Router::new()
+        .route("/health", get_only(get(health::<A>)))
+        .route("/livez", get_only(get(livez::<A>)))
+        .route("/livez/{check}", get_only(get(livez_one::<A>)))
+        .route("/readyz", get_only(get(readyz::<A>)))
+        .route("/readyz/{check}", get_only(get(readyz_one::<A>)))
+        .route("/metrics", get_only(get(metrics_text::<A>)));
+    if !options.metrics_only {
+        router = router.route("/version", get_only(get(version::<A>)));
+    }
+    router.fallback(async || not_found()).with_state(face)
+}
+
+/// Everything else is refused as etcd does it.
+fn get_only<S: Clone + Send + Sync + 'static>(methods: MethodRouter<S>) -> MethodRouter<S> {
+    methods.fallback(async || {
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
+        response.map(axum::body::Body::new)
+    })
+}
+
+fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "404 page not found").map(axum::body::Body::new)
 }
 
 /// The values of one parameter of a query; flags without a value count as empty.
@@ -105,91 +120,157 @@ impl<A: Ask> Face<A> {
 
 async fn health<A: Ask>(State(face): State<Arc<Face<A>>>, RawQuery(query): RawQuery) -> Response {
     let reason = face.unhealthy(&query).await;
-    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    face.metrics.health(reason.is_none());
     let health = if reason.is_none() { "true" } else { "false" };
-    let body = format!(
+    let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let mut body = format!(
         r#"{{"health":"{health}","reason":{}}}"#,
         serde_json::Value::String(reason.unwrap_or_default())
     );
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+    if status != StatusCode::OK {
+        body.push('\n');
+    }
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response()
 }
 
-/// The outcome of named checks, in the form of Kubernetes' probes.
-fn probe(checks: &[(&str, Result<(), String>)], query: &Option<String>) -> Response {
+/// One thing that Kubernetes' probes ask after.
+#[derive(Clone, Copy)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+const LIVE: &[Check] = &[Check::SerializableRead];
+const READY: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+impl Check {
+    fn name(self) -> &'static str {
+        match self {
+            Self::DataCorruption => "data_corruption",
+            Self::SerializableRead => "serializable_read",
+            Self::LinearizableRead => "linearizable_read",
+            Self::NonLearner => "non_learner",
+        }
+    }
+
+    async fn outcome<A: Ask>(self, face: &Face<A>) -> Result<(), String> {
+        match self {
+            Self::DataCorruption => match face.alarm(&["NOSPACE"]).await? {
+                None => Ok(()),
+                Some(name) => Err(format!("alarm activated: {name}")),
+            },
+            Self::SerializableRead => face.read(true).await,
+            Self::LinearizableRead => face.read(false).await,
+            Self::NonLearner if face.status().await?.is_learner => {
+                Err("not supported for learner".to_owned())
+            }
+            Self::NonLearner => Ok(()),
+        }
+    }
+}
+
+/// The outcome of checks, in the form of Kubernetes' probes.
+async fn probe<A: Ask>(face: &Face<A>, checks: &[Check], query: &Option<String>) -> Response {
     let mut text = String::new();
-    let failed = checks.iter().any(|(_, outcome)| outcome.is_err());
-    if failed || parameters(query, "verbose").next().is_some() {
-        for (name, outcome) in checks {
-            match outcome {
-                Ok(()) => drop(writeln!(text, "[+]{name} ok")),
-                Err(why) => drop(writeln!(text, "[-]{name} failed: {why}")),
+    let mut failed = false;
+    for check in checks {
+        match check.outcome(face).await {
+            Ok(()) => drop(writeln!(text, "[+]{} ok", check.name())),
+            Err(why) => {
+                failed = true;
+                let _ = writeln!(text, "[-]{} failed: {why}", check.name());
             }
         }
+    }
+    face.metrics.health(!failed);
+    if !failed && parameters(query, "verbose").next().is_none() {
+        text.clear();
     }
     let status = if failed { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     text.push_str(if failed { "failed\n" } else { "ok\n" });
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
 }
 
-async fn livez<A: Ask>(State(face): State<Arc<Face<A>>>, RawQuery(query): RawQuery) -> Response {
-    probe(&[("serializable_read", face.read(true).await)], &query)
+/// All checks but those that the caller does not want.
+async fn probe_all<A: Ask>(face: &Face<A>, checks: &[Check], query: &Option<String>) -> Response {
+    let excluded: Vec<_> = parameters(query, "exclude").collect();
+    let wanted: Vec<_> = checks.iter().copied().filter(|check| !excluded.contains(&check.name())).collect();
+    probe(face, &wanted, query).await
 }
 
-async fn readyz<A: Ask>(State(face): State<Arc<Face<A>>>, RawQuery(query): RawQuery) -> Response {
-    let excluded: Vec<_> = parameters(&query, "exclude").collect();
-    let mut checks = Vec::new();
-    if !excluded.contains(&"data_corruption") {
-        let corrupt = match face.alarm(&["NOSPACE"]).await {
-            Ok(None) => Ok(()),
-            Ok(Some(name)) => Err(format!("alarm activated: {name}")),
-            Err(error) => Err(error),
-        };
-        checks.push(("data_corruption", corrupt));
+async fn probe_one<A: Ask>(face: &Face<A>, checks: &[Check], name: &str, query: &Option<String>) -> Response {
+    match checks.iter().find(|check| check.name() == name) {
+        Some(check) => probe(face, &[*check], query).await,
+        None => not_found(),
     }
-    if !excluded.contains(&"serializable_read") {
-        checks.push(("serializable_read", face.read(true).await));
-    }
-    if !excluded.contains(&"linearizable_read") {
-        checks.push(("linearizable_read", face.read(false).await));
-    }
-    if !excluded.contains(&"non_learner") {
-        let voter = match face.status().await {
-            Ok(status) if status.is_learner => Err("not supported for learner".to_owned()),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        };
-        checks.push(("non_learner", voter));
-    }
-    probe(&checks, &query)
 }
 
-async fn version<A: Ask>(State(face): State<Arc<Face<A>>>) -> Response {
+type Asked<A> = State<Arc<Face<A>>>;
+
+async fn livez<A: Ask>(State(face): Asked<A>, RawQuery(query): RawQuery) -> Response {
+    probe_all(&face, LIVE, &query).await
+}
+
+async fn livez_one<A: Ask>(
+    State(face): Asked<A>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    probe_one(&face, LIVE, &name, &query).await
+}
+
+async fn readyz<A: Ask>(State(face): Asked<A>, RawQuery(query): RawQuery) -> Response {
+    probe_all(&face, READY, &query).await
+}
+
+async fn readyz_one<A: Ask>(
+    State(face): Asked<A>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    probe_one(&face, READY, &name, &query).await
+}
+
+async fn version<A: Ask>(State(face): Asked<A>) -> Response {
     let cluster = face.version.rsplit_once('.').map_or("", |(minor, _)| minor);
     let body =
         format!(r#"{{"etcdserver":"{}","etcdcluster":"{cluster}.0","storage":"{cluster}.0"}}"#, face.version);
     ([(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-async fn metrics_text<A: Ask>(State(face): State<Arc<Face<A>>>) -> Response {
-    let mut text = String::new();
-    let _ = writeln!(text, "# TYPE etcd_server_version gauge");
-    let _ = writeln!(text, "etcd_server_version{{server_version=\"{}\"}} 1", face.version);
-    face.metrics.render(&mut text);
-    if let Ok(status) = face.status().await {
-        let gauges: [(&str, u64); 9] = [
-            ("etcd_server_has_leader", u64::from(status.leader != MemberId::NONE)),
-            ("etcd_server_is_leader", u64::from(status.leader == status.header.member_id)),
-            ("etcd_server_is_learner", u64::from(status.is_learner)),
-            ("etcd_server_raft_term", status.raft_term.0),
-            ("etcd_server_raft_index", status.raft_index.0),
-            ("etcd_server_raft_applied_index", status.raft_applied_index.0),
-            ("etcd_debugging_mvcc_current_revision", status.header.revision.0.unsigned_abs()),
-            ("etcd_mvcc_db_total_size_in_bytes", status.db_size.unsigned_abs()),
-            ("etcd_mvcc_db_total_size_in_use_in_bytes", status.db_size_in_use.unsigned_abs()),
-        ];
-        for (name, value) in gauges {
-            let _ = writeln!(text, "# TYPE {name} gauge\n{name} {value}");
+async fn metrics_text<A: Ask>(State(face): Asked<A>) -> Response {
+    let mut page = Page::default();
+    let minor = face.version.rsplit_once('.').map_or("", |(minor, _)| minor);
+    for (name, label, help, version) in [
+        (
+            "etcd_server_version",
+            "server_version",
+            "The version whose API this is, as a label.",
+            &*face.version,
+        ),
+        ("etcd_cluster_version", "cluster_version", "The version of the cluster, as a label.", minor),
+    ] {
+        page.head(name, Kind::Gauge, help);
+        page.value(name, &[(label, version)], 1);
+    }
+    face.metrics.write(&mut page);
+    match &face.member_metrics {
+        Some(member) => member.write(&mut page).await,
+        None => {
+            if let Ok(status) = face.status().await {
+                let has_leader = u8::from(status.leader != MemberId::NONE);
+                page.one(
+                    "etcd_server_has_leader",
+                    Kind::Gauge,
+                    "Whether the member knows a leader.",
+                    has_leader,
+                );
+            }
         }
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, page.into_text()).into_response()
 }

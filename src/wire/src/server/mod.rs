@@ -1,28 +1,38 @@
 //! Accepting client connections: gRPC and HTTP/1.1 on one port.
 
+mod access;
 mod auth;
 mod background;
+mod counted;
 mod deadline;
 mod dispatch;
 mod election;
+mod gateway;
 mod grpc;
+mod guard;
+mod health;
 mod http_face;
 mod in_process;
+mod leadership;
 mod lock;
 mod metrics;
+mod reflection;
 mod sniff;
 mod watch_face;
 
+pub use access::Access;
+pub use gateway::fuzz_json;
 pub use metrics::Metrics;
 
 use crate::clock::Clock;
 use crate::outside;
 use background::Background;
 use dispatch::Dispatch;
+use guard::{Guard, Guarded};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use seatrial_etcd::{Ask, AuthOptions, EtcdService, Limits};
+use seatrial_etcd::{Ask, AuthOptions, EtcdService, Limits, MemberMetrics};
 use seatrial_world::hyper_glue::{Executor, Timer};
 use seatrial_world::{Layered, Listener, Secure, World};
 use sniff::{Protocol, Rewound, sniff};
@@ -47,6 +57,12 @@ pub struct ServeOptions {
     pub keepalive_interval: Duration,
     /// A ping not answered in this time closes the connection.
     pub keepalive_timeout: Duration,
+    /// A client may ping this often and no more, while it has a call open.
+    pub keepalive_min_time: Duration,
+    /// Calls that may be open on one connection.
+    pub concurrent_streams_max: u32,
+    /// How often it is looked whether there is a leader, for streams that want one.
+    pub leader_check_interval: Duration,
     /// Limit for the first bytes of a connection, and for the head of an HTTP/1.1 request.
     pub header_timeout: Duration,
     /// Limit for the answers of the HTTP face that ask the cluster (`/health`, `/readyz`).
@@ -57,6 +73,14 @@ pub struct ServeOptions {
     pub grace: Duration,
     /// Passwords and tokens.
     pub auth: AuthOptions,
+    /// What of the HTTP face is open to whom.
+    pub access: Access,
+    /// What this server counts; several listeners of one server share it.
+    pub metrics: Arc<Metrics>,
+    /// What is known of the member besides.
+    pub member_metrics: Option<MemberMetrics>,
+    /// Nothing is served but metrics and health.
+    pub metrics_only: bool,
 }
 
 impl Default for ServeOptions {
@@ -66,11 +90,19 @@ impl Default for ServeOptions {
             version: "3.6.0".to_owned(),
             keepalive_interval: Duration::from_secs(7200),
             keepalive_timeout: Duration::from_secs(20),
+            keepalive_min_time: Duration::from_secs(5),
+            // etcd sets no limit, and clients with thousands of calls on one connection count on it.
+            concurrent_streams_max: u32::MAX,
+            leader_check_interval: Duration::from_secs(1),
             header_timeout: Duration::from_secs(10),
             health_timeout: Duration::from_secs(5),
             layer: None,
             grace: Duration::from_secs(2),
             auth: AuthOptions::default(),
+            access: Access::default(),
+            metrics: Arc::default(),
+            member_metrics: None,
+            metrics_only: false,
         }
     }
 }
@@ -133,13 +165,14 @@ pub fn serve_clients<W: World, A: Ask>(
     let address = listener.local_address();
     let (phase, phases) = watch::channel(Phase::Serving);
     let (task, tasks) = mpsc::channel(1);
-    let metrics = Arc::new(Metrics::default());
+    let metrics = options.metrics.clone();
     let clock = Clock::new(world.clone());
     let grace = options.grace;
     let outside = Arc::new(outside::Of(world.clone()));
     let service = EtcdService::new(member, options.limits).with_auth(outside, &options.auth);
-    let queues = lock::Queues::new(service.clone(), Background::new(world.clone()), phases.clone());
-    let dispatch = Dispatch::new(service, queues, metrics.clone(), clock.clone(), phases.clone(), &options);
+    let background = Background::new(world.clone());
+    let queues = lock::Queues::new(service.clone(), background.clone(), phases.clone());
+    let dispatch = Dispatch::new(service, queues, background, clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }
@@ -218,7 +251,12 @@ impl<W: World, A: Ask> Acceptor<W, A> {
         let Some((stream, protocol, name)) = opened else { return };
         let io = TokioIo::new(stream);
         let ended = match protocol {
-            Protocol::Http2 => self.serve_http2(io, name, phases).await,
+            Protocol::Http2 => {
+                let guard = Guard::new(self.options.keepalive_min_time);
+                let world = self.world.clone();
+                let io = TokioIo::new(Guarded::new(io.into_inner(), guard, move || world.now()));
+                self.serve_http2(io, name, phases).await
+            }
             Protocol::Http1 => self.serve_http1(io, name, phases).await,
         };
         if let Err(error) = ended {
@@ -242,7 +280,7 @@ impl<W: World, A: Ask> Acceptor<W, A> {
                 }
             },
         };
-        match sniff(stream).await {
+        match sniff(stream, self.options.metrics.byte_counters()).await {
             Ok(sniffed) => sniffed
                 .map(|(stream, protocol)| (stream, protocol, name.map(|name| ClientCommonName(name.into())))),
             Err(error) => {
@@ -269,8 +307,7 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             .keep_alive_timeout(self.options.keepalive_timeout)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(4 << 20)
-            // etcd sets no limit, and clients with thousands of calls on one connection count on it.
-            .max_concurrent_streams(u32::MAX)
+            .max_concurrent_streams(self.options.concurrent_streams_max)
             .serve_connection(io, service);
         let mut connection = std::pin::pin!(connection);
         tokio::select! {

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
@@ -17,8 +19,11 @@ pub(super) enum Protocol {
     Http1,
 }
 
-/// Reads until the protocol is clear. `None`: the peer left without a word.
-pub(super) async fn sniff<S>(mut stream: S) -> io::Result<Option<(Rewound<S>, Protocol)>>
+/// Counters of bytes received and sent.
+type Counters = (Arc<AtomicU64>, Arc<AtomicU64>);
+
+/// Reads until the protocol is clear. `None`: the peer left without a word. Connections of HTTP/2 are counted from then on.
+pub(super) async fn sniff<S>(mut stream: S, counters: Counters) -> io::Result<Option<(Rewound<S>, Protocol)>>
 where
     S: AsyncRead + Unpin,
 {
@@ -35,7 +40,8 @@ where
         return Ok(None);
     }
     let protocol = if seen[..len] == *PREFACE { Protocol::Http2 } else { Protocol::Http1 };
-    Ok(Some((Rewound { prefix: seen, start: 0, end: len, stream }, protocol)))
+    let counters = (protocol == Protocol::Http2).then_some(counters);
+    Ok(Some((Rewound { prefix: seen, start: 0, end: len, stream, counters }, protocol)))
 }
 
 /// A stream whose first bytes are given out once more.
@@ -44,6 +50,16 @@ pub(super) struct Rewound<S> {
     start: usize,
     end: usize,
     stream: S,
+    counters: Option<Counters>,
+}
+
+impl<S> Rewound<S> {
+    fn sent(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Some((_, sent)), Poll::Ready(Ok(bytes))) = (&self.counters, &written) {
+            sent.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+        written
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
@@ -58,7 +74,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewound<S> {
             self.start += count;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if let Some((received, _)) = &self.counters {
+            received.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
+        }
+        read
     }
 }
 
@@ -68,7 +89,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.sent(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -84,7 +106,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Rewound<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.sent(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -118,7 +141,7 @@ mod tests {
 
     fn sniffed(bytes: &'static [u8]) -> (Protocol, Vec<u8>) {
         block_on(async {
-            let (mut stream, protocol) = sniff(Drip(bytes)).await.unwrap().unwrap();
+            let (mut stream, protocol) = sniff(Drip(bytes), Counters::default()).await.unwrap().unwrap();
             let mut all = Vec::new();
             stream.read_to_end(&mut all).await.unwrap();
             (protocol, all)
@@ -139,6 +162,6 @@ mod tests {
 
     #[test]
     fn a_peer_that_leaves_at_once_is_nobody() {
-        assert!(block_on(sniff(Drip(b""))).unwrap().is_none());
+        assert!(block_on(sniff(Drip(b""), Counters::default())).unwrap().is_none());
     }
 }

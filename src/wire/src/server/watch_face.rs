@@ -96,7 +96,7 @@ impl<A: Ask> WatchStream<A> {
                         }
                     }
                     Ok(None) => self.input = None,
-                    Err(status) => return Some(Err(status)),
+                    Err(status) => return Some(Err(super::dispatch::too_large(&status).unwrap_or(status))),
                 },
                 answer = self.answers.next() => match answer {
                     Some(answer) => self.fragments.split(answer, &mut self.outbox),

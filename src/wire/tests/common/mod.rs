@@ -19,6 +19,8 @@ use std::sync::{Arc, Mutex};
 pub(crate) const NEVER: &str = "never-answer";
 pub(crate) const NO_LEADER: &str = "no-leader";
 pub(crate) const TIMEOUT: &str = "timeout";
+/// Once it is put, the member knows no leader.
+pub(crate) const LEADERLESS: &str = "leaderless";
 
 /// A store on one machine: puts, single-key ranges, watches. Everything else is answered with a fixed value.
 #[derive(Clone, Default)]
@@ -180,7 +182,11 @@ impl State {
                 version: "3.6.0".into(),
                 db_size: 100,
                 db_size_in_use: 50,
-                leader: MemberId(8),
+                leader: if self.values.contains_key(LEADERLESS.as_bytes()) {
+                    MemberId::NONE
+                } else {
+                    MemberId(8)
+                },
                 raft_index: LogIndex(11),
                 raft_term: 3.into(),
                 raft_applied_index: LogIndex(10),
