@@ -9,9 +9,9 @@ use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
+use crate::disk::{BackendWork, write_backend};
 use crate::{Cluster, disk, initial_check};
-use seatrial_store::{Batch, Commit, Reading, RedbBackend, RedbCommitter, RedbOptions, View, WalOptions};
-use seatrial_types::planted::{Planted, is_planted};
+use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
@@ -302,75 +302,6 @@ pub async fn start<W: World>(
         let _ = end.send(result);
     }));
     Ok(Running { handle: Handle { calls }, id, peer_addresses, meters, ended, tasks })
-}
-
-/// What is done to the backend's file, in order.
-enum BackendWork {
-    Batch(Batch),
-    Rewrite,
-}
-
-/// Writes batches into the backend, one transaction each, in order.
-async fn write_backend<W: World>(
-    world: W,
-    mut committer: RedbCommitter<W::Disk>,
-    mut work: mpsc::UnboundedReceiver<BackendWork>,
-    inbox: mpsc::UnboundedSender<Call>,
-    meters: Arc<Meters>,
-) {
-    while let Some(next) = work.recv().await {
-        let batch = match next {
-            BackendWork::Batch(batch) => batch,
-            BackendWork::Rewrite => {
-                let (back, result) = world
-                    .work(DiskWork::Sync, move || {
-                        let result = committer.rewrite();
-                        (committer, result)
-                    })
-                    .await;
-                committer = back;
-                let call = match result {
-                    Ok(()) => Call::Input(Input::Defragmented(Ok(()))),
-                    Err(error) if error.is_disk_full() => Call::Input(Input::Defragmented(Err(format!(
-                        "the store's file cannot be written anew, there is no room for both on the disk: {error}"
-                    )))),
-                    Err(error) => Call::Failed(format!("the store cannot be written anew: {error}")),
-                };
-                let failed = matches!(call, Call::Failed(_));
-                if inbox.send(call).is_err() || failed {
-                    return;
-                }
-                continue;
-            }
-        };
-        if is_planted(Planted::D07) && batch.replace.is_none() {
-            let state = batch.clone();
-            let (back, _) = world
-                .work(DiskWork::Sync, move || {
-                    let result = committer.commit_state_ahead(&state);
-                    (committer, result)
-                })
-                .await;
-            committer = back;
-        }
-        let began = world.now();
-        let (back, result) = world
-            .work(DiskWork::Sync, move || {
-                let result = committer.commit(&batch);
-                (committer, result)
-            })
-            .await;
-        meters.backend_commit.observe(world.now().saturating_sub(began));
-        committer = back;
-        let call = match result {
-            Ok(id) => Call::Input(Input::Committed(id)),
-            Err(error) => Call::Failed(format!("the store cannot be written: {error}")),
-        };
-        let failed = matches!(call, Call::Failed(_));
-        if inbox.send(call).is_err() || failed {
-            return;
-        }
-    }
 }
 
 /// Reads a long range, page by page, and answers with it.
