@@ -2,8 +2,8 @@
 
 use crate::chance::Chance;
 use crate::format::spec::{
-    ChangeKind, DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target, WorkloadKind,
-    WorkloadSpec,
+    ChangeKind, DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target,
+    WorkloadKind, WorkloadSpec,
 };
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
@@ -392,9 +392,7 @@ fn draw_steps(
                 let user = 1 + u32::try_from(chance.below(u64::from(spec.clients - 1))).expect("small");
                 (StepKind::Permit { user }, chance.around(spec.think))
             }
-            WorkloadKind::Users => {
-                (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think))
-            }
+            WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))

@@ -1,10 +1,10 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
 use crate::clients::{Curtain, ROOT, ROOT_PASSWORD, ask, lock_names, perform, time_to_live, view_of};
+use crate::format::spec::WorkloadKind;
 use crate::nemesis::Nemesis;
 use crate::plan::Plan;
 use crate::record::{FinalState, Healing, MemberHash, Notebook};
-use crate::format::spec::WorkloadKind;
 use crate::theatre::{Client, LockWish, Theatre, TheatreError, Watch};
 use futures::future::{Either, select};
 use seatrial_history::Input;
@@ -163,14 +163,7 @@ impl<T: Theatre> Runner<'_, T> {
                 missing.push(format!("all of it until {:?} too late", now - bound));
             }
             if healed.is_some() || now >= bound {
-                return Ok(Healing {
-                    began,
-                    up: up.to_vec(),
-                    healed,
-                    missing,
-                    hashes,
-                    ..Healing::default()
-                });
+                return Ok(Healing { began, up: up.to_vec(), healed, missing, hashes, ..Healing::default() });
             }
             self.theatre.sleep_until((now + LOOK).min(bound)).await;
         }

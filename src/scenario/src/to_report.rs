@@ -102,7 +102,10 @@ pub(crate) fn to_record(
         duration_ns: nanos(log.ended),
         cpu_ns: nanos(log.cpu),
         phases,
-        members: plan.machines().map(|id| MemberInfo { name: name(id), detail: format!("id {id}") }).collect(),
+        members: plan
+            .machines()
+            .map(|id| MemberInfo { name: name(id), detail: format!("id {id}") })
+            .collect(),
         roles: roles(log),
         outages: outages(log),
         faults: log

@@ -58,6 +58,8 @@ pub struct Loop {
     pub next_request: u64,
     /// Machines whose disk does not sync for now.
     pub stuck: Vec<MemberId>,
+    /// Machines whose backend is not written for now.
+    pub slow: Vec<MemberId>,
     /// Members that ended because they were removed.
     pub removed: Vec<MemberId>,
     /// Whether a member is checked after every step: that looks through its whole log.
@@ -105,6 +107,7 @@ impl Loop {
             dice: Dice(seed),
             next_request: 1 << 32,
             stuck: Vec::new(),
+            slow: Vec::new(),
             removed: Vec::new(),
             rescue: Rescue::default(),
             checks: true,
@@ -238,6 +241,9 @@ impl Loop {
                 self.input(id, Input::Persisted(persisted));
             }
             return true;
+        }
+        if self.slow.contains(&id) {
+            return false;
         }
         if let Some(batch) = machine.batches_pending.pop_front() {
             let batch = machine.backend.commit(&batch).unwrap();

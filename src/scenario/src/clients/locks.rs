@@ -222,8 +222,11 @@ impl<T: Theatre> Actor<T> {
         self.counter += 1;
         let key = guarded(step.lock, step.fence_by_key);
         let value = format!("{}|{}-{}", sortable(fence), self.plan.machine, self.counter);
-        let put =
-            TxnOp::Put(PutRequest { key: key.clone().into(), value: value.clone().into(), ..Default::default() });
+        let put = TxnOp::Put(PutRequest {
+            key: key.clone().into(),
+            value: value.clone().into(),
+            ..Default::default()
+        });
         let request = if step.fence_by_key {
             let compare = Compare {
                 range: KeyRange::single(held.key.clone()),

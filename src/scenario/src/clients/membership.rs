@@ -77,7 +77,12 @@ impl<T: Theatre> Actor<T> {
     }
 
     /// Asks one member after the other, and writes down what was said to a change.
-    async fn change(&mut self, member: &mut MemberId, what: String, request: Request) -> Result<Response, Error> {
+    async fn change(
+        &mut self,
+        member: &mut MemberId,
+        what: String,
+        request: Request,
+    ) -> Result<Response, Error> {
         let call = self.theatre.now();
         let answer = self.call_round(member, request, self.plan.spec.timeout).await;
         let seen = Sighting { call, ret: self.theatre.now() };

@@ -117,7 +117,13 @@ impl<'a, 'i> Section<'a, 'i> {
         self.complaints.push(Complaint { span, message, hint, is_missing: true });
     }
 
-    pub(super) fn wrong_type(&mut self, value: &Spanned<DeValue<'_>>, key: &str, wanted: &str, example: &str) {
+    pub(super) fn wrong_type(
+        &mut self,
+        value: &Spanned<DeValue<'_>>,
+        key: &str,
+        wanted: &str,
+        example: &str,
+    ) {
         let message = format!("{key:?} is {wanted}, not {}", an(value.get_ref().type_str()));
         self.complain(value.span(), message, format!("write it as `{key} = {example}`"));
     }

@@ -36,7 +36,9 @@ pub(super) fn read_workload(
         }
         WorkloadKind::Hash => &["name", "clients", "think", "timeout"],
         WorkloadKind::Lease => &["name", "clients", "think", "ttl", "keepalives", "timeout"],
-        WorkloadKind::Locks => &["name", "clients", "think", "ttl", "timeout", "locks", "hold", "pause_one_in"],
+        WorkloadKind::Locks => {
+            &["name", "clients", "think", "ttl", "timeout", "locks", "hold", "pause_one_in"]
+        }
         WorkloadKind::Membership => &["name", "think", "timeout", "spares", "changes", "in_order"],
         WorkloadKind::Users => &["name", "clients", "think", "timeout"],
     };

@@ -34,7 +34,11 @@ pub(super) fn check(log: &RunLog) -> Finding {
                 "members {member} and {} know different users, roles or permissions: {text:?} and {:?}",
                 view.member, view.text
             );
-            return Finding::violation(sentence, log.healing.as_ref().and_then(|h| h.healed), Some(view.member));
+            return Finding::violation(
+                sentence,
+                log.healing.as_ref().and_then(|h| h.healed),
+                Some(view.member),
+            );
         }
     }
     Finding::Ok
@@ -108,7 +112,13 @@ mod tests {
 
     #[test]
     fn either_answer_is_right_while_a_change_is_under_way_or_its_answer_was_lost() {
-        let near = [((505, 600), true), ((505, 600), false), ((111, 501), false), ((60, 90), false), ((20, 30), true)];
+        let near = [
+            ((505, 600), true),
+            ((505, 600), false),
+            ((111, 501), false),
+            ((60, 90), false),
+            ((20, 30), true),
+        ];
         assert_eq!(check(&run(&near)), Finding::Ok);
         let mut log = run(&[((700, 800), true), ((700, 800), false)]);
         log.permits.push(PermitRecord { user: 1, allowed: true, seen: seen((600, 650)), done: None });

@@ -141,8 +141,9 @@ fn not_fenced(log: &RunLog) -> Option<Finding> {
 fn never_had(log: &RunLog) -> Option<Finding> {
     let healing = log.healing.as_ref()?;
     let (name, at) = healing.locks.iter().find_map(|(name, at)| Some((name, (*at)?)))?;
-    let sentence =
-        format!("nobody could get {name} until {at:?}, though the cluster had healed and every lease was over");
+    let sentence = format!(
+        "nobody could get {name} until {at:?}, though the cluster had healed and every lease was over"
+    );
     Some(Finding::violation(sentence, Some(at), None))
 }
 

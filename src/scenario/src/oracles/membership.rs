@@ -48,7 +48,8 @@ impl Config {
     }
 
     fn show(&self) -> String {
-        let list = |ids: &BTreeSet<MemberId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let list =
+            |ids: &BTreeSet<MemberId>| ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
         let mut text = format!("voters {}", list(&self.voters));
         if self.is_joint() {
             text += &format!(", outgoing {}", list(&self.outgoing));
@@ -324,7 +325,8 @@ mod tests {
         assert_eq!(check(&run(&[(&[1, 2, 3, 4], &[], &[]), (&[2, 3, 4], &[], &[])])), Finding::Ok);
         let jump = run(&[(&[2, 3, 4], &[], &[])]);
         assert!(violated(&check(&jump)).contains("majorities need not meet"));
-        let joint = [(&[1, 2, 3][..], &[][..], &[][..]), (&[2, 3, 4], &[1, 2, 3], &[]), (&[2, 3, 4], &[], &[])];
+        let joint =
+            [(&[1, 2, 3][..], &[][..], &[][..]), (&[2, 3, 4], &[1, 2, 3], &[]), (&[2, 3, 4], &[], &[])];
         assert_eq!(check(&run(&joint)), Finding::Ok);
         let other = run(&[joint[0], joint[1], (&[1, 2, 3], &[], &[])]);
         assert!(violated(&check(&other)).contains("majorities need not meet"), "left to the wrong side");

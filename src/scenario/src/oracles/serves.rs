@@ -56,7 +56,8 @@ fn calms(log: &RunLog) -> Vec<Calm> {
     let pairs = moments.windows(2).map(|pair| (pair[0], pair[1]));
     pairs
         .filter_map(|(from, to)| {
-            let during = |began: Duration, ended: Option<Duration>| began < to && ended.is_none_or(|end| end > from);
+            let during =
+                |began: Duration, ended: Option<Duration>| began < to && ended.is_none_or(|end| end > from);
             let faults: Vec<_> = log.faults.iter().filter(|fault| during(fault.from, fault.to)).collect();
             let is_quiet = faults.iter().all(|fault| fault.kind == "partition")
                 && !log.outages.iter().any(|outage| during(outage.from, outage.to));

@@ -7,6 +7,7 @@
 mod compact;
 mod counted;
 mod index;
+mod key;
 mod range;
 mod reading;
 mod record;
@@ -25,7 +26,7 @@ use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     DeleteRangeRequest, DeleteRangeResponse, Header, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
-use seatrial_types::{Error, Event, EventKind, KeyValue, LeaseId, Revision};
+use seatrial_types::{Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision};
 use std::ops::Bound;
 
 /// The revision of a store in which nothing has happened yet.
@@ -124,25 +125,17 @@ impl<B: Backend> Mvcc<B> {
     pub(crate) fn reload(&mut self, counters: Counters, leases: &mut Leases) -> Result<(), BackendError> {
         let mut index = KeyIndex::default();
         let mut newest = At::default();
-        let mut from: Option<Bytes> = None;
         let mut found = 0;
-        loop {
-            let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.backend.scan(Table::Kv, start, Bound::Unbounded, SCAN_ROWS)?;
-            for (row, value) in &rows {
-                newest = At::from_row(row).map_err(|error| error.in_file(&self.backend.place()))?;
-                let event = self.decode(newest, value)?;
-                let kv = event.kv;
-                let version = if event.kind == EventKind::Put { kv.version } else { 0 };
-                index.restore(&kv.key, newest, kv.create_revision, version);
-                leases.restore_attachment(&kv.key, kv.lease);
-            }
-            found += rows.len() as u64;
-            if rows.len() < SCAN_ROWS {
-                break;
-            }
-            from = rows.last().map(|(row, _)| row.clone());
-        }
+        let visited = self.backend.visit(Table::Kv, &mut |row, value| {
+            newest = At::from_row(row)?;
+            let head = record::head(newest, value)?;
+            let version = if head.kind == EventKind::Put { head.version } else { 0 };
+            index.restore(head.key, newest, head.create_revision, version);
+            leases.restore_attachment(head.key, head.lease);
+            found += 1;
+            Ok(())
+        });
+        visited.map_err(|error| error.in_file(&self.backend.place()))?;
         check_count(&self.backend, Table::Kv, found)?;
         if newest.main > counters.revision {
             return Err(BackendError::damaged(format!(
@@ -179,6 +172,12 @@ impl<B: Backend> Mvcc<B> {
     #[must_use]
     pub fn keys(&self) -> usize {
         self.index.len()
+    }
+
+    /// Keys that are there now.
+    #[must_use]
+    pub fn live_keys(&self) -> usize {
+        self.index.count_now(&KeyRange::prefix(""))
     }
 
     /// The rows.
@@ -422,8 +421,11 @@ impl<B: Backend> Mvcc<B> {
         request: &DeleteRangeRequest,
         leases: &mut Leases,
     ) -> Result<DeleteRangeResponse, BackendError> {
-        let found: Vec<(Bytes, At)> =
-            self.index.range(&request.range, writing.at.main).map(|(key, at)| (key.clone(), at)).collect();
+        let found: Vec<(Bytes, At)> = self
+            .index
+            .range(&request.range, writing.at.main)
+            .map(|(key, at)| (Bytes::copy_from_slice(key), at))
+            .collect();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
             for (_, at) in &found {

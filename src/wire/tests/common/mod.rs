@@ -202,7 +202,8 @@ impl State {
                 compact_revision: Revision(1),
                 hash_revision: revision,
             }),
-            Request::MoveLeader(_) => Response::MoveLeader(self.header()),
+            // Its header does not go over the wire, as etcd's does not.
+            Request::MoveLeader(_) => Response::MoveLeader(Header::default()),
             Request::Defragment => Response::Defragment(self.header()),
             Request::Hash => Response::Hash(HashResponse { header: self.header(), hash: 43 }),
             Request::Downgrade(ask) => {

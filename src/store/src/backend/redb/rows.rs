@@ -28,8 +28,18 @@ pub(super) fn sealed<'a>(table: Table, key: &[u8], value: &'a [u8]) -> Cow<'a, [
 
 /// A value as it was read, without its checksum.
 pub(super) fn opened(file: &str, table: Table, key: &[u8], stored: &[u8]) -> Result<Bytes, BackendError> {
+    checked(file, table, key, stored).map(Bytes::copy_from_slice)
+}
+
+/// The same where it lies.
+pub(super) fn checked<'a>(
+    file: &str,
+    table: Table,
+    key: &[u8],
+    stored: &'a [u8],
+) -> Result<&'a [u8], BackendError> {
     if is_plain(table) {
-        return Ok(Bytes::copy_from_slice(stored));
+        return Ok(stored);
     }
     let damaged = |what: &str| {
         let row = String::from_utf8_lossy(key).escape_debug().to_string();
@@ -38,7 +48,7 @@ pub(super) fn opened(file: &str, table: Table, key: &[u8], stored: &[u8]) -> Res
     match stored.split_last_chunk::<CRC_BYTES>() {
         None => damaged("is too short"),
         Some((value, sum)) if crc(table, key, value) != *sum => damaged("does not match its checksum"),
-        Some((value, _)) => Ok(Bytes::copy_from_slice(value)),
+        Some((value, _)) => Ok(value),
     }
 }
 
