@@ -327,6 +327,7 @@ fn check() -> Command {
             .arg(valued("load", "s", "Size of the load: s(small), m(medium), l(large), xl(xLarge)"))
             .arg(valued("prefix", prefix, "Prefix of the keys that are written"))
             .arg(switch("auto-compact", "Compact the history when it is done"))
+            .arg(switch("auto-defrag", "Defragment all endpoints when it is done"))
             .arg(rest())
     };
     command("check", "Commands for checking properties of the cluster", "etcdctl check <command>")

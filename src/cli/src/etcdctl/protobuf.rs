@@ -2,8 +2,8 @@
 
 use seatrial_types::auth::{Access, AuthAnswer, AuthResponse, Permission};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, Member, MemberAddResponse, MemberListResponse,
-    PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeResponse, Header, Member, MemberAddResponse,
+    MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, EventKind, KeyValue};
@@ -150,6 +150,10 @@ pub(super) fn alarms(r: &AlarmListResponse) -> Vec<u8> {
         Message::default().number(1, member.0).number(2, kind).0
     };
     with_header(&r.header).list(2, &r.alarms, alarm).0
+}
+
+pub(super) fn downgrade(r: &DowngradeResponse) -> Vec<u8> {
+    with_header(&r.header).bytes(2, r.version.as_bytes()).0
 }
 
 /// An answer about users or roles.
