@@ -33,14 +33,18 @@ pub(crate) enum Format {
     Table,
 }
 
-impl From<crate::etcdctl::Format> for Format {
-    fn from(format: crate::etcdctl::Format) -> Self {
-        match format {
+impl TryFrom<crate::etcdctl::Format> for Format {
+    type Error = ();
+
+    /// A snapshot's status is no message of etcd's.
+    fn try_from(format: crate::etcdctl::Format) -> Result<Self, ()> {
+        Ok(match format {
             crate::etcdctl::Format::Simple => Self::Simple,
             crate::etcdctl::Format::Json => Self::Json,
             crate::etcdctl::Format::Fields => Self::Fields,
             crate::etcdctl::Format::Table => Self::Table,
-        }
+            crate::etcdctl::Format::Protobuf => return Err(()),
+        })
     }
 }
 
@@ -56,22 +60,22 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// As `etcdctl snapshot save` wrote it.
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The member's name in the new cluster.
     #[arg(long, default_value = "default")]
-    name: String,
+    pub(crate) name: String,
     /// Folder to be made; must not be there yet [default: NAME.etcd].
     #[arg(long)]
-    data_dir: Option<String>,
+    pub(crate) data_dir: Option<String>,
     /// All members of the new cluster.
     #[arg(long, default_value = "default=http://localhost:2380", value_delimiter = ',')]
-    initial_cluster: Vec<String>,
+    pub(crate) initial_cluster: Vec<String>,
     /// Keeps the new cluster apart from others.
     #[arg(long, default_value = "etcd-cluster")]
-    initial_cluster_token: String,
+    pub(crate) initial_cluster_token: String,
     /// Where peers will reach this member.
     #[arg(long, default_value = "http://localhost:2380", value_delimiter = ',')]
-    initial_advertise_peer_urls: Vec<String>,
+    pub(crate) initial_advertise_peer_urls: Vec<String>,
 }
 
 pub(crate) fn run(command: &Command) -> ExitCode {
@@ -127,7 +131,7 @@ pub(crate) fn status_text(file: &Path, format: Format) -> Result<String, String>
     })
 }
 
-fn restore(args: &RestoreArgs) -> Result<(), String> {
+pub(crate) fn restore(args: &RestoreArgs) -> Result<(), String> {
     let members = crate::server::named_urls(&args.initial_cluster)
         .map_err(|error| format!("--initial-cluster: {error}"))?;
     let named = members.iter().map(|(name, urls)| (name.as_str(), urls.clone()));

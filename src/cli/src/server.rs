@@ -386,7 +386,9 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         peer_listen,
         peer_layer,
         wal,
-        redb: seatrial_node::RedbOptions::default(),
+        // A process that is killed need not read its whole file before it serves again. The second sync per commit is none
+        // that anybody waits for.
+        redb: seatrial_node::RedbOptions { quick_repair: true, ..Default::default() },
         accept_data_loss: args.accept_data_loss,
     };
     let observer: Arc<dyn Observer> = if args.log_level == "error" { Arc::new(Blind) } else { Arc::new(Log) };

@@ -145,6 +145,10 @@ fn an_unknown_oracle_workload_operation_target_and_goal_are_refused() {
     let error = error_with("name = \"kv\"", "name = \"kv\"\nmix = { putt = 3 }");
     assert!(error.contains("there is no operation called \"putt\""), "{error}");
     assert!(error.ends_with("hint: did you mean \"put\"?"), "{error}");
+    let members = "name = \"membership\"\nchanges = [\"grow\", \"replce\"]";
+    let error = error_with("name = \"kv\"", members);
+    assert!(error.contains("there is no change of members called \"replce\""), "{error}");
+    assert!(error.ends_with("hint: did you mean \"replace\"?"), "{error}");
     let error = error_with("target = \"leader\"", "target = \"leadr\"");
     assert!(error.ends_with("hint: did you mean \"leader\"?"), "{error}");
     let error = error_with("target = \"leader\"", "target = \"member 7\"");
@@ -157,6 +161,12 @@ fn an_unknown_oracle_workload_operation_target_and_goal_are_refused() {
 fn contradictions_are_refused() {
     let error = error_with("lasts = \"2s\"", "lasts = \"9s\"");
     assert!(error.contains("lasts 9s but begins anew every 5s"), "{error}");
+    let error = error_with("name = \"kv\"", "name = \"users\"\nclients = 1");
+    assert!(error.contains("a single client cannot be both user and administrator"), "{error}");
+    let error = error_with("name = \"kv\"", "name = \"membership\"\nspares = 9");
+    assert!(error.ends_with("hint: it lies between 0 and 4"), "{error}");
+    let error = error_with("name = \"kv\"", "name = \"membership\"\nclients = 2");
+    assert!(error.contains("the workload \"membership\" has no key \"clients\""), "{error}");
     let error = error_with("every = \"5s\"", "every = \"5s\"\nstart = \"40s\"");
     assert!(error.contains("the storm is over after 30s"), "{error}");
     let with = |more: &str| parse("x.toml", &format!("{GOOD}{more}")).unwrap_err().to_string();

@@ -113,7 +113,7 @@ impl Leases {
     ///
     /// # Panics
     /// Where there is no such lease.
-    pub(crate) fn attach(&mut self, key: &Bytes, id: LeaseId) {
+    pub(crate) fn attach(&mut self, key: &[u8], id: LeaseId) {
         let old = if id == LeaseId::NONE { self.by_key.remove(key) } else { self.by_key.get(key).copied() };
         if old == Some(id) {
             return;
@@ -131,7 +131,7 @@ impl Leases {
     }
 
     /// As [`Leases::attach`], from a stored version: its lease may be gone by now.
-    pub(crate) fn restore_attachment(&mut self, key: &Bytes, id: LeaseId) {
+    pub(crate) fn restore_attachment(&mut self, key: &[u8], id: LeaseId) {
         self.attach(key, if self.contains(id) { id } else { LeaseId::NONE });
     }
 

@@ -2,7 +2,7 @@
 
 use super::http::ask;
 use super::ready;
-use super::servers::{self, Pair};
+use super::support::server::{self as servers, Pair};
 use std::collections::BTreeMap;
 
 /// Names of etcd's that we leave out, by how they begin, and why.
@@ -94,7 +94,7 @@ fn metrics_have_etcds_names_and_kinds_and_count_the_same() {
         let version = servers::version(&etcd);
         let pair = Pair::start(&etcd);
         let mut pages = Vec::new();
-        for address in [&pair.theirs.address, &pair.ours.address] {
+        for address in [pair.theirs.address(), pair.ours.address()] {
             ready(address);
             for turn in 0..5 {
                 post(

@@ -2,6 +2,9 @@
 //! drive them: etcd's own where it is installed (Debian package `etcd-client`), and always ours.
 
 #![allow(dead_code, reason = "every test file is a program of its own and uses its own part of this")]
+#![allow(clippy::disallowed_types, reason = "tests of processes draw by chance where they run")]
+
+pub(crate) mod server;
 
 use std::collections::hash_map::RandomState;
 use std::fs;

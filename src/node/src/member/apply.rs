@@ -190,8 +190,13 @@ impl<B: Backend> Member<B> {
     /// a little: sending those is cheaper than a snapshot.
     fn compact_log(&mut self) {
         let first = self.raft.first_index();
-        let keep_from = self.checkpointed.0.saturating_sub(self.options.catch_up_entries);
-        if keep_from < first.0 + self.options.compact_entries {
+        let mut keep_from = self.checkpointed.0.saturating_sub(self.options.catch_up_entries);
+        let bytes_max = self.options.catch_up_bytes;
+        // Large entries fill the memory long before they are many. Half as much again may gather, so that the log is not
+        // cut at every checkpoint.
+        if self.raft.log_bytes() > bytes_max + bytes_max / 2 {
+            keep_from = keep_from.max(self.raft.log_excess(bytes_max).min(self.checkpointed).0);
+        } else if keep_from < first.0 + self.options.compact_entries {
             return;
         }
         let before = self.raft.log_start().index;

@@ -171,7 +171,7 @@ impl<B: Backend> Member<B> {
             && origin == self.id()
             && request != Proposal::NOBODY
         {
-            let (header, members) = (self.header(), self.cluster.list());
+            let (header, members) = (self.membership_header(), self.cluster.list());
             let list = MemberListResponse { header: header.clone(), members: members.clone() };
             self.answer(
                 request,

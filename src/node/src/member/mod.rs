@@ -37,7 +37,7 @@ use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerReques
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
-use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Term};
+use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -231,6 +231,11 @@ impl<B: Backend> Member<B> {
             revision: self.store.revision(),
             raft_term: self.raft.term(),
         }
+    }
+
+    /// What is said about members is said at no revision of the store, as etcd does.
+    fn membership_header(&self) -> Header {
+        Header { revision: Revision(0), ..self.header() }
     }
 
     fn output(&mut self, output: Output<B::Snapshot>) {
@@ -503,7 +508,10 @@ impl<B: Backend> Member<B> {
 
     fn arm_timers(&mut self) {
         self.lead_leases();
-        if self.applied_unsealed >= self.options.checkpoint_entries {
+        let is_large = self.applied_unsealed > 0
+            && self.sealed.is_empty()
+            && self.store.pending_bytes() >= self.options.checkpoint_bytes;
+        if is_large || self.applied_unsealed >= self.options.checkpoint_entries {
             self.checkpoint();
         } else if self.applied_unsealed > 0 && !self.checkpoint_armed {
             self.checkpoint_armed = true;

@@ -19,8 +19,15 @@ pub struct MemberOptions {
     pub checkpoint_interval: Duration,
     /// Entries applied after which the backend is written at once.
     pub checkpoint_entries: u64,
+    /// Bytes applied after which the backend is written at once, where it is not being written already.
+    pub checkpoint_bytes: usize,
+    /// Bytes applied and not yet in the backend, beyond which this member proposes nothing more: its disk is slower than
+    /// its clients, and memory is not without end.
+    pub pending_bytes_max: usize,
     /// Entries kept behind the applied index for members that lag a little.
     pub catch_up_entries: u64,
+    /// Bytes of entries kept in memory: where they are large, fewer are kept for members that lag.
+    pub catch_up_bytes: usize,
     /// The log is cut when this many entries more than `catch_up_entries` have gathered.
     pub compact_entries: u64,
     /// How long a request waits for its answer.
@@ -52,7 +59,10 @@ impl MemberOptions {
             raft: raft::Options::new(id),
             checkpoint_interval: Duration::from_millis(500),
             checkpoint_entries: 10_000,
+            checkpoint_bytes: 32 << 20,
+            pending_bytes_max: 256 << 20,
             catch_up_entries: 5_000,
+            catch_up_bytes: 32 << 20,
             compact_entries: 5_000,
             request_timeout: Duration::from_secs(7),
             retry_interval: Duration::from_millis(500),

@@ -190,7 +190,8 @@ impl<B: Backend> Member<B> {
 
     /// Hands the proposals that have gathered to Raft, as one batch. Without a leader they wait here.
     pub(super) fn submit_proposals(&mut self) {
-        if self.proposals.is_empty() {
+        // What waits here goes on when the backend has caught up, with the flush behind that.
+        if self.proposals.is_empty() || self.store.pending_bytes() >= self.options.pending_bytes_max {
             return;
         }
         let waiting = &self.waiting;
@@ -403,7 +404,10 @@ impl<B: Backend> Member<B> {
             }),
             other => unreachable!("{other:?} is not a read"),
         };
-        let header = self.header();
+        let header = match response {
+            Response::MemberList(_) => self.membership_header(),
+            _ => self.header(),
+        };
         *response.header_mut() = header;
         Ok(response)
     }

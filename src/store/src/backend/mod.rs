@@ -135,6 +135,35 @@ pub trait View {
         to: Bound<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, BackendError>;
+
+    /// Hands out every row of a table in order of key.
+    ///
+    /// # Errors
+    /// The disk's, damage found, and what `each` says.
+    fn visit(&self, table: Table, each: Visitor<'_>) -> Result<(), BackendError> {
+        visit_pages(self, table, each)
+    }
+}
+
+/// Takes a row, key and value, as it lies there.
+pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), BackendError>;
+
+/// Rows copied at once where they cannot be shown in their place.
+const VISIT_ROWS: usize = 1024;
+
+fn visit_pages<V: View + ?Sized>(view: &V, table: Table, each: Visitor<'_>) -> Result<(), BackendError> {
+    let mut from: Option<Bytes> = None;
+    loop {
+        let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = view.scan(table, start, Bound::Unbounded, VISIT_ROWS)?;
+        for (key, value) in &rows {
+            each(key, value)?;
+        }
+        match rows.pop() {
+            Some((last, _)) if rows.len() + 1 == VISIT_ROWS => from = Some(last),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Where the rows live. See the module.

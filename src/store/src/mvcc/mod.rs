@@ -7,6 +7,7 @@
 mod compact;
 mod counted;
 mod index;
+mod key;
 mod range;
 mod reading;
 mod record;
@@ -101,23 +102,14 @@ impl<B: Backend> Mvcc<B> {
     pub(crate) fn reload(&mut self, counters: Counters, leases: &mut Leases) -> Result<(), BackendError> {
         let mut index = KeyIndex::default();
         let mut newest = At::default();
-        let mut from: Option<Bytes> = None;
-        loop {
-            let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.backend.scan(Table::Kv, start, Bound::Unbounded, SCAN_ROWS)?;
-            for (row, value) in &rows {
-                newest = At::from_row(row)?;
-                let event = record::decode(newest, value)?;
-                let kv = event.kv;
-                let version = if event.kind == EventKind::Put { kv.version } else { 0 };
-                index.restore(&kv.key, newest, kv.create_revision, version);
-                leases.restore_attachment(&kv.key, kv.lease);
-            }
-            if rows.len() < SCAN_ROWS {
-                break;
-            }
-            from = rows.last().map(|(row, _)| row.clone());
-        }
+        self.backend.visit(Table::Kv, &mut |row, value| {
+            newest = At::from_row(row)?;
+            let head = record::head(newest, value)?;
+            let version = if head.kind == EventKind::Put { head.version } else { 0 };
+            index.restore(head.key, newest, head.create_revision, version);
+            leases.restore_attachment(head.key, head.lease);
+            Ok(())
+        })?;
         if newest.main > counters.revision {
             return Err(BackendError::damaged(format!(
                 "there is a row of revision {}, but the newest revision is {}",
@@ -373,8 +365,11 @@ impl<B: Backend> Mvcc<B> {
         request: &DeleteRangeRequest,
         leases: &mut Leases,
     ) -> Result<DeleteRangeResponse, BackendError> {
-        let found: Vec<(Bytes, At)> =
-            self.index.range(&request.range, writing.at.main).map(|(key, at)| (key.clone(), at)).collect();
+        let found: Vec<(Bytes, At)> = self
+            .index
+            .range(&request.range, writing.at.main)
+            .map(|(key, at)| (Bytes::copy_from_slice(key), at))
+            .collect();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
             for (_, at) in &found {

@@ -76,7 +76,7 @@ impl<V: View> Reading<V> {
         let mut bytes = 0;
         for (looked_at, (key, at)) in self.index.range(&range, self.revision).enumerate() {
             if looked_at >= keys_max.max(1) || bytes > bytes_max {
-                self.next = Some(key.clone());
+                self.next = Some(Bytes::copy_from_slice(key));
                 break;
             }
             self.seen += 1;

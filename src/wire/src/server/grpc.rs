@@ -148,6 +148,12 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             let kind = match pb::AlarmType::try_from(request.alarm) {
                 Ok(pb::AlarmType::Nospace) => AlarmKind::NoSpace,
                 Ok(pb::AlarmType::Corrupt) => AlarmKind::Corrupt,
+                // No alarm is of this kind; to clear it is to clear nothing.
+                Ok(pb::AlarmType::None) if !raise => {
+                    let mut answer = pb::AlarmResponse::from(service.alarm_list().await.map_err(refused)?);
+                    answer.alarms.clear();
+                    return Ok(Response::new(answer));
+                }
                 _ => return Err(Status::invalid_argument(format!("unknown alarm {}", request.alarm))),
             };
             let change = AlarmChangeRequest { raise, member: MemberId(request.member_id), kind };

@@ -1,10 +1,9 @@
 //! gRPC's health protocol: the server serves from its start until it ends.
 
-use super::{Phase, reached};
+use super::{Phase, phases as watch, reached};
 use futures::Stream;
 use seatrial_proto::health as pb;
 use std::pin::Pin;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use pb::health_check_response::ServingStatus;
@@ -20,11 +19,7 @@ impl Health {
     }
 
     fn status(&self) -> ServingStatus {
-        if *self.phases.borrow() == Phase::Serving {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
-        }
+        if self.phases.get() == Phase::Serving { ServingStatus::Serving } else { ServingStatus::NotServing }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::background::Background;
 use super::deadline::Ending;
+use super::phases as watch;
 use crate::clock::{Clock, Nap};
 use crate::status::status_of_error;
 use http::HeaderMap;
@@ -12,7 +13,6 @@ use seatrial_etcd::{Ask, EtcdService};
 use seatrial_types::{Error, MemberId};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
 use tonic::Status;
 
 /// So many looks in a row must find no leader before streams end.
@@ -55,11 +55,7 @@ impl<A: Ask> Leadership<A> {
     /// The end that a stream comes to when the leader is lost.
     pub(super) fn ending(&self) -> Ending {
         let mut lost = self.subscribe();
-        let nap: Nap = Box::pin(async move {
-            if lost.wait_for(|lost| *lost).await.is_err() {
-                futures::future::pending::<()>().await;
-            }
-        });
+        let nap: Nap = Box::pin(async move { lost.wait_for(|lost| *lost).await });
         Ending { when: nap, status: status_of_error(&Error::NoLeader) }
     }
 
@@ -73,19 +69,23 @@ impl<A: Ask> Leadership<A> {
         let (service, clock, interval) = (self.service.clone(), self.clock.clone(), self.interval);
         let shared = self.lost.clone();
         self.background.start(async move {
-            let mut looks = 0;
+            let (mut looks, mut was_lost) = (0, false);
             loop {
                 clock.sleep(interval).await;
                 {
                     let mut lost = shared.lock().expect("no holder panics");
                     // The one that lies here is nobody's.
-                    if tell.receiver_count() <= 1 {
+                    if tell.receivers() <= 1 {
                         *lost = None;
                         return;
                     }
                 }
                 looks = if has_leader(&service).await { 0 } else { looks + 1 };
-                tell.send_if_modified(|lost| std::mem::replace(lost, looks >= LOOKS_MAX) != *lost);
+                let is_lost = looks >= LOOKS_MAX;
+                if is_lost != was_lost {
+                    was_lost = is_lost;
+                    tell.send_replace(is_lost);
+                }
             }
         });
         told

@@ -3,13 +3,13 @@
 use super::auth::service_for;
 use super::background::Background;
 use super::in_process::InProcess;
+use super::phases as watch;
 use super::{Phase, reached};
 use seatrial_client::{ClientError, LockError, Mutex, Place, Store};
 use seatrial_etcd::{Ask, EtcdService};
 use seatrial_proto::v3lockpb as pb;
 use seatrial_types::request::LeaseGrantRequest;
 use seatrial_types::{Error, LeaseId};
-use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 /// Lifetime of the lease that a caller without one is given, as in etcd. Nobody keeps it alive.

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod authority;
 mod background;
 mod counted;
 mod deadline;
@@ -16,6 +17,7 @@ mod in_process;
 mod leadership;
 mod lock;
 mod metrics;
+mod phases;
 mod reflection;
 mod sniff;
 mod watch_face;
@@ -32,6 +34,7 @@ use guard::{Guard, Guarded};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use phases as watch;
 use seatrial_etcd::{Ask, AuthOptions, EtcdService, Limits, MemberMetrics};
 use seatrial_world::hyper_glue::{Executor, Timer};
 use seatrial_world::{Layered, Listener, Secure, World};
@@ -39,7 +42,7 @@ use sniff::{Protocol, Rewound, sniff};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 /// Lies in the extensions of every request whose client has shown a certificate that was asked for: its common
 /// name.
@@ -205,9 +208,7 @@ impl<W: Clone, A: Ask> Clone for Acceptor<W, A> {
 
 /// Ready once the end has come so far; never, where nobody is left to bring it about.
 pub(crate) async fn reached(phases: &mut watch::Receiver<Phase>, phase: Phase) {
-    if phases.wait_for(|now| *now >= phase).await.is_err() {
-        futures::future::pending::<()>().await;
-    }
+    phases.wait_for(|now| *now >= phase).await;
 }
 
 /// The request, with its client's name where that is known.
@@ -253,15 +254,15 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             }
         };
         let Some((stream, protocol, name)) = opened else { return };
-        let io = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http2 => {
                 let guard = Guard::new(self.options.keepalive_min_time);
                 let world = self.world.clone();
-                let io = TokioIo::new(Guarded::new(io.into_inner(), guard, move || world.now()));
+                let righted = authority::Righted::new(stream);
+                let io = TokioIo::new(Guarded::new(righted, guard, move || world.now()));
                 self.serve_http2(io, name, phases).await
             }
-            Protocol::Http1 => self.serve_http1(io, name, phases).await,
+            Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, phases).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");

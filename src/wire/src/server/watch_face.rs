@@ -1,6 +1,7 @@
 //! The watch service: one stream in each direction, many watches on it.
 
 use super::auth::service_for;
+use super::phases as watch;
 use super::{Phase, reached};
 use crate::server::metrics::Metrics;
 use crate::status::status_of_error;
@@ -13,7 +14,6 @@ use seatrial_types::watch::{WatchId, WatchRequest, WatchResponse};
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
-use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
 /// The service.
