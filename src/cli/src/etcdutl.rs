@@ -4,6 +4,7 @@ use crate::etcdctl::go::human_bytes;
 use crate::{exit, snapshot};
 use clap::{Args, Subcommand, ValueEnum};
 use seatrial_node::{Cluster, RedbOptions};
+use seatrial_types::Revision;
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,33 @@ pub(crate) enum Command {
     /// Snapshot files.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Writes the store's file of a data folder anew, which gives back the room of what was deleted.
+    Defrag(DefragArgs),
+    /// Prints the hash of the keys and values in a data folder.
+    Hashkv(HashKvArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DefragArgs {
+    /// The folder of a member that does not run.
+    #[arg(long)]
+    data_dir: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HashKvArgs {
+    /// The data folder of a member that does not run.
+    #[arg(required_unless_present = "data_dir")]
+    folder: Option<String>,
+    /// The same, by name.
+    #[arg(long, conflicts_with = "folder")]
+    data_dir: Option<String>,
+    /// Up to which revision; 0 for the newest.
+    #[arg(long, default_value_t = 0)]
+    rev: i64,
+    /// How it is printed.
+    #[arg(short = 'w', long, value_enum, default_value = "simple")]
+    write_out: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -82,6 +110,9 @@ pub(crate) fn run(command: &Command) -> ExitCode {
     let done = match command {
         Command::Snapshot(SnapshotCommand::Status(args)) => status(args),
         Command::Snapshot(SnapshotCommand::Restore(args)) => restore(args),
+        Command::Defrag(args) => defrag(&args.data_dir)
+            .map_err(|why| format!("Failed to defragment etcd data[{}] ({why})", args.data_dir)),
+        Command::Hashkv(args) => hash_kv(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,23 +143,91 @@ pub(crate) fn status_text(file: &Path, format: Format) -> Result<String, String>
         }
         Format::Table => {
             let heads = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"];
-            let cells = [format!("{hash:x}"), revision.to_string(), keys.to_string(), size];
-            let width: Vec<usize> =
-                heads.iter().zip(&cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
-            let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
-            let head: String = heads
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{text:^width$}", width = *width))
-                .collect();
-            let row: String = cells
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
-                .collect();
-            format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+            one_row(&heads, &[format!("{hash:x}"), revision.to_string(), keys.to_string(), size])
         }
     })
+}
+
+fn one_row(heads: &[&str], cells: &[String]) -> String {
+    {
+        let width: Vec<usize> =
+            heads.iter().zip(cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
+        let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
+        let head: String = heads
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{text:^width$}", width = *width))
+            .collect();
+        let row: String = cells
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
+            .collect();
+        format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+    }
+}
+
+/// Does something with a data folder that no member uses.
+fn with_folder<T>(data_dir: &str, work: impl FnOnce(&RealDisk) -> Result<T, String>) -> Result<T, String> {
+    if !Path::new(data_dir).join("identity").exists() {
+        return Err(format!(
+            "{data_dir:?} is no data folder of a member\nhint: name the folder that was the member's --data-dir"
+        ));
+    }
+    // The world wants a runtime, even where only its disk is used.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    let disk = RealWorld::on(runtime.handle().clone())
+        .disk(data_dir)
+        .map_err(|error| format!("{data_dir}: {error}"))?;
+    let _lock = seatrial_node::lock_folder(&disk).map_err(|error| {
+        format!("{data_dir:?} cannot be taken: {error}\nhint: stop the member that uses it first")
+    })?;
+    work(&disk)
+}
+
+type RealDisk = <RealWorld as World>::Disk;
+
+/// Writes the store's file of a stopped member anew.
+pub(crate) fn defrag(data_dir: &str) -> Result<(), String> {
+    with_folder(data_dir, |disk| {
+        let (before, after) = seatrial_node::defragment(disk, RedbOptions::default())
+            .map_err(|error| format!("{data_dir}: {error}"))?;
+        eprintln!(
+            "wrote the store in {data_dir} anew: {} became {}",
+            human_bytes(before),
+            human_bytes(after)
+        );
+        Ok(())
+    })
+}
+
+fn hash_kv(args: &HashKvArgs) -> Result<(), String> {
+    let data_dir = args.folder.as_ref().or(args.data_dir.as_ref()).expect("one of them is required");
+    let revision = Revision(args.rev);
+    let found = with_folder(data_dir, |disk| {
+        seatrial_node::hash_kv(disk, RedbOptions::default(), revision)
+            .map_err(|error| format!("{data_dir}: {error}"))
+    })?;
+    let (hash, at, compacted) = (found.hash, found.hash_revision, found.compact_revision);
+    print!(
+        "{}",
+        match args.write_out {
+            Format::Simple => format!("{hash}, {at}, {compacted}\n"),
+            Format::Json => {
+                format!("{{\"hash\":{hash},\"hashRevision\":{at},\"compactRevision\":{compacted}}}\n")
+            }
+            Format::Fields => {
+                format!("\"Hash\" : {hash}\n\"Hash revision\" : {at}\n\"Compact revision\" : {compacted}\n")
+            }
+            Format::Table => {
+                let cells = [hash.to_string(), at.to_string(), compacted.to_string()];
+                one_row(&["HASH", "HASH REVISION", "COMPACT REVISION"], &cells)
+            }
+        }
+    );
+    Ok(())
 }
 
 pub(crate) fn restore(args: &RestoreArgs) -> Result<(), String> {

@@ -278,6 +278,31 @@ pub(super) fn root() -> Command {
             )
             .arg(switch("listen", "Print the leaders instead of standing for election").short('l')),
         )
+        .subcommand(
+            plain(
+                "defrag",
+                "Defragments the storage of the members with the given endpoints",
+                "etcdctl defrag [options]",
+            )
+            .arg(switch("cluster", "Use all endpoints of the member list"))
+            .arg(valued("data-dir", "", "Defragment this data folder, which no member uses")),
+        )
+        .subcommand(
+            command("downgrade", "Downgrade related commands", "etcdctl downgrade <command>")
+                .subcommand_required(true)
+                .infer_subcommands(true)
+                .subcommand(plain(
+                    "validate",
+                    "Asks whether the cluster could be taken back to a version",
+                    "etcdctl downgrade validate <TARGET_VERSION>",
+                ))
+                .subcommand(plain(
+                    "enable",
+                    "Begins to take the cluster back to a version",
+                    "etcdctl downgrade enable <TARGET_VERSION>",
+                ))
+                .subcommand(plain("cancel", "Calls a downgrade off", "etcdctl downgrade cancel")),
+        )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
 }

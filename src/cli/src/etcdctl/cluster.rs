@@ -43,7 +43,7 @@ fn lease_id(matches: &ArgMatches, missing: &str) -> Result<LeaseId, Fail> {
 
 impl Session<'_> {
     /// The endpoints given, or with `--cluster` those of all members.
-    async fn endpoints(&mut self, matches: &ArgMatches) -> Result<Vec<String>, Fail> {
+    pub(super) async fn endpoints(&mut self, matches: &ArgMatches) -> Result<Vec<String>, Fail> {
         if !matches.get_flag("cluster") {
             return Ok(self.globals.endpoints.clone());
         }

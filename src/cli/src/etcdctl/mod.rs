@@ -10,6 +10,7 @@ pub(crate) mod go;
 mod json;
 mod keys;
 mod locks;
+mod maintenance;
 mod members;
 mod mirror;
 mod print;
@@ -24,6 +25,7 @@ use args::Globals;
 pub(crate) use go::parse_duration;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
+use seatrial_types::request::DowngradeAction;
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles};
 use seatrial_world::Secure;
@@ -238,6 +240,16 @@ impl Session<'_> {
             ("endpoint", Some(("health", matches))) => self.endpoint_health(matches).await,
             ("endpoint", Some(("status", matches))) => self.endpoint_status(matches).await,
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,
+            ("defrag", _) => self.defrag(matches).await,
+            ("downgrade", Some(("validate", matches))) => {
+                self.downgrade(DowngradeAction::Validate, matches).await
+            }
+            ("downgrade", Some(("enable", matches))) => {
+                self.downgrade(DowngradeAction::Enable, matches).await
+            }
+            ("downgrade", Some(("cancel", matches))) => {
+                self.downgrade(DowngradeAction::Cancel, matches).await
+            }
             ("alarm", Some(("disarm", matches))) => self.alarm_disarm(matches).await,
             ("alarm", Some(("list", matches))) => self.alarm_list(matches).await,
             ("move-leader", _) => self.move_leader(matches).await,

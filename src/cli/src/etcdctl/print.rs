@@ -4,9 +4,9 @@ use super::cluster::{EndpointHash, EndpointHealth, EndpointStatus};
 use super::go::{human_bytes, quote};
 use super::{Fail, code, json, protobuf};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberAddResponse, MemberListResponse, PutResponse,
-    RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeAction, DowngradeResponse, Header,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse,
+    MemberAddResponse, MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{EventKind, KeyValue, LeaseId, MemberId};
@@ -315,6 +315,20 @@ impl Printer {
             Format::Table => return Err(no_table()),
         }
         Ok(out.into_bytes())
+    }
+
+    pub(super) fn downgrade(&self, action: DowngradeAction, r: &DowngradeResponse) -> Text {
+        let what = match action {
+            DowngradeAction::Validate => "validate",
+            DowngradeAction::Enable => "enable",
+            DowngradeAction::Cancel => "cancel",
+        };
+        match self.format {
+            Format::Simple => Ok(line(format!("Downgrade {what} success, cluster version {}", r.version))),
+            Format::Json => Ok(line(json::downgrade(r))),
+            Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
+            Format::Table => Err(no_table()),
+        }
     }
 
     pub(super) fn move_leader(&self, from: MemberId, to: MemberId, header: &Header) -> Text {

@@ -16,7 +16,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("etcd_disk_backend_defrag_", "a defragmentation is not timed"),
     (
         "etcd_disk_defrag_inflight",
-        "a defragmentation is a step of the member: nothing is asked in the middle of it",
+        "a defragmentation goes on beside everything else, and keeps nobody waiting",
     ),
     ("etcd_disk_backend_snapshot_", "a snapshot is read in pieces at the pace of who takes it"),
     ("etcd_debugging_snap_", "there are no snapshot files on disk"),

@@ -168,6 +168,11 @@ impl Cluster {
 
     /// Starts one member again, with the flags it had.
     pub(crate) fn restart(&self, member: u16) -> Child {
+        self.restart_with(member, &[])
+    }
+
+    /// And some more.
+    pub(crate) fn restart_with(&self, member: u16, more: &[&str]) -> Child {
         let peer = |i: u16| format!("m{}=http://127.0.0.1:{}", i + 1, self.port + i * 100 + 1);
         let initial: Vec<String> = (0..self.members).map(peer).collect();
         let at = self.port + (member - 1) * 100;
@@ -181,6 +186,7 @@ impl Cluster {
             .args(["--initial-advertise-peer-urls", &peer, "--data-dir"])
             .arg(self.data(member))
             .args(&self.flags)
+            .args(more)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

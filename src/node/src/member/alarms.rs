@@ -79,7 +79,10 @@ impl<B: Backend> Member<B> {
 
     /// Why an entry is not carried out, where an alarm forbids it. The same on all members.
     pub(super) fn alarm_refuses(&self, command: &Command) -> Option<Error> {
-        if self.is_alarmed(AlarmKind::Corrupt) && !matches!(command.inner(), Command::Meta(_)) {
+        // What a member does for itself goes on, and users too, as in etcd.
+        let changes_keys =
+            !matches!(command.inner(), Command::Meta(_) | Command::Auth(_) | Command::LeaseCheckpoint(_));
+        if self.is_alarmed(AlarmKind::Corrupt) && changes_keys {
             // Nobody knows which member is right, so nobody changes anything.
             return Some(Error::Corrupt);
         }

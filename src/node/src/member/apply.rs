@@ -85,6 +85,11 @@ impl<B: Backend> Member<B> {
                 }
                 return;
             }
+            Action::CompareHashes => {
+                self.store.skip(index, term);
+                self.begin_hash(index);
+                return;
+            }
             Action::Alarm(change) => Ok(Some(self.apply_alarm(index, term, &change))),
             Action::Store(command) if let Some(error) = self.alarm_refuses(&command) => {
                 self.store.skip(index, term);
@@ -94,6 +99,8 @@ impl<B: Backend> Member<B> {
                 let physical = matches!(command.inner(), Command::Compact(compact) if compact.physical);
                 if let Command::LeaseRevoke(lease) = command.inner() {
                     self.revoking.remove(lease);
+                    // Who waits to renew it is told that it is gone.
+                    self.release_renewals(*lease);
                 }
                 let mut applied = match self.store.apply(index, term, &command, self.now) {
                     Ok(applied) => applied,
@@ -102,6 +109,9 @@ impl<B: Backend> Member<B> {
                 self.count_applied(&command, &applied.answer);
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
+                if let Command::LeaseCheckpoint(list) = &command {
+                    self.checkpoint_applied(list);
+                }
                 if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)
                 {
                     self.answer_when_compacted(proposal.request);

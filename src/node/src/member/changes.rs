@@ -181,7 +181,9 @@ impl<B: Backend> Member<B> {
                     }
                     ClusterChange::Remove(_) => Response::MemberRemove(list),
                     ClusterChange::Update { .. } => Response::MemberUpdate(list),
-                    ClusterChange::Promote(_) | ClusterChange::Admit(_) => Response::MemberPromote(list),
+                    ClusterChange::Promote(_) | ClusterChange::Admit(_) | ClusterChange::Alone(_) => {
+                        Response::MemberPromote(list)
+                    }
                 }),
             );
         }

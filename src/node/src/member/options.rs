@@ -42,6 +42,10 @@ pub struct MemberOptions {
     pub auto_compaction: Option<super::AutoCompaction>,
     /// Bytes the backend's file may take before writes are refused; 0 is no limit.
     pub quota_bytes: u64,
+    /// Between comparisons of what the members hold; none where there is none.
+    pub corrupt_check_interval: Option<Duration>,
+    /// After how long what is left of a lease is written into the log; never where there is none.
+    pub lease_checkpoint_interval: Option<Duration>,
     /// Requests waiting at once, beyond which more are refused.
     pub waiting_max: usize,
     /// How long a token lives after its last use.
@@ -70,6 +74,8 @@ impl MemberOptions {
             watch_window: crate::WATCH_WINDOW,
             auto_compaction: None,
             quota_bytes: 2 << 30,
+            corrupt_check_interval: None,
+            lease_checkpoint_interval: None,
             waiting_max: 100_000,
             auth_token_ttl: Duration::from_secs(300),
         }

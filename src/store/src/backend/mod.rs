@@ -78,6 +78,22 @@ impl BackendError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }
+
+    /// Whether there was no room on the disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. })
+    }
+
+    /// The same, with the name of the file that is damaged.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        match self {
+            Self::Damaged { what } if !what.starts_with(file) => {
+                Self::Damaged { what: format!("{file}: {what}") }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Numbers the batches of one backend, from 1 on.
@@ -112,12 +128,15 @@ pub enum Replacement {
 pub struct Size {
     /// On disk (or, in memory, of all rows).
     pub total_bytes: u64,
-    /// Of it, not free for reuse. Where the backend cannot tell cheaply: the same.
+    /// Of it, not free for reuse. An estimate.
     pub in_use_bytes: u64,
 }
 
 /// Something that rows can be read from.
 pub trait View {
+    /// Where the rows lie, for people.
+    fn place(&self) -> String;
+
     /// One row.
     ///
     /// # Errors
@@ -194,6 +213,18 @@ pub trait Backend: View + Sized {
     /// Bytes used.
     fn size(&self) -> Size;
 
+    /// Rows that are durable in a table, as it counts them itself.
+    ///
+    /// # Errors
+    /// The disk's, and damage found.
+    fn row_count(&self, table: Table) -> Result<u64, BackendError>;
+
+    /// [`Commit::rewrite`] was done: read from there on.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn rewritten(&mut self) -> Result<(), BackendError>;
+
     /// A view that later writes do not change.
     fn snapshot(&self) -> Self::Snapshot;
 
@@ -227,4 +258,12 @@ pub trait Commit {
     /// # Errors
     /// The disk's. After one the member must stop.
     fn commit(&mut self, batch: &Batch) -> Result<BatchId, BackendError>;
+
+    /// Writes everything committed so far anew, without the room that deleted rows have left, and puts that in the
+    /// place of the old. A crash leaves the old or the new, which hold the same.
+    ///
+    /// # Errors
+    /// The disk's. Where it is full ([`BackendError::is_disk_full`]) nothing has changed; after any other the member
+    /// must stop.
+    fn rewrite(&mut self) -> Result<(), BackendError>;
 }

@@ -119,10 +119,7 @@ impl<V: View> Reading<V> {
 
 fn load<V: View>(view: &V, at: At) -> Result<KeyValue, BackendError> {
     match view.get(Table::Kv, &at.row())? {
-        Some(row) => Ok(record::decode(at, &row)?.kv),
-        None => Err(BackendError::damaged(format!(
-            "the key-value row of revision {}.{} is missing",
-            at.main, at.sub
-        ))),
+        Some(row) => Ok(record::decode(at, &row).map_err(|error| error.in_file(&view.place()))?.kv),
+        None => Err(super::missing(view, at)),
     }
 }

@@ -57,6 +57,14 @@ pub(super) fn encode(at: At, kind: EventKind, kv: &KeyValue) -> Bytes {
     out.freeze()
 }
 
+/// Whether a row is as it was written.
+///
+/// # Errors
+/// Damage found.
+pub(crate) fn verify(row: &[u8], value: &[u8]) -> Result<(), BackendError> {
+    head(At::from_row(row)?, value).map(|_| ())
+}
+
 /// What a row says before its value.
 pub(super) struct Head<'a> {
     pub(super) kind: EventKind,
