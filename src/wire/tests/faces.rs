@@ -391,6 +391,7 @@ async fn four_calls(world: &RealWorld, concurrent_streams_max: u32) -> (bool, bo
         (before, after)
     };
     tokio::select! {
+        biased;
         ended = connection => panic!("the connection ended: {ended:?}"),
         outcome = calling => outcome,
     }
@@ -508,6 +509,7 @@ fn a_message_cut_short_or_flooded_with_resets_leaves_the_server_up() {
             }
         };
         tokio::select! {
+            biased;
             _ = connection => {}
             () = flooding => {}
         }
@@ -532,6 +534,7 @@ fn a_message_cut_short_or_flooded_with_resets_leaves_the_server_up() {
             tower::ServiceExt::oneshot(channel, request).await.unwrap().status()
         };
         tokio::select! {
+            biased;
             _ = hanging => panic!("a call without its message was answered"),
             status = put => assert_eq!(status, 200),
         }
