@@ -142,6 +142,7 @@ fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observa
         Observation::Compacted { index } => Told::LogCompacted { index },
         Observation::Finding { text, damage } => Told::Finding { text, damage },
         Observation::LeaseExpired { lease } => Told::LeaseExpired { lease },
+        Observation::Corrupt { text, .. } => Told::Finding { text, damage: true },
         Observation::Failed { why } => Told::Failed { why },
         Observation::Config { index, term, config, leads } => Told::Config {
             id,
@@ -155,6 +156,8 @@ fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observa
         Observation::Removed => Told::Removed,
         Observation::HardState { .. }
         | Observation::SnapshotSent { .. }
+        | Observation::HashTaken { .. }
+        | Observation::Defragmented { .. }
         | Observation::Checkpointed { .. } => {
             return None;
         }
@@ -265,6 +268,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
         peer_layer: None,
         wal: seatrial_node::wal_options(cluster.id, id, knobs.segment_bytes),
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },
-        accept_data_loss: false,
+        rescue: seatrial_node::Rescue::default(),
+        initial_corrupt_check: false,
     }
 }

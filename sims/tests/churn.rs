@@ -59,7 +59,8 @@ async fn process(world: SimWorld, number: usize, ends: Ends) {
         peer_listen: vec!["0.0.0.0:2380".to_owned()],
         peer_layer: None,
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },
-        accept_data_loss: false,
+        rescue: seatrial_node::Rescue::default(),
+        initial_corrupt_check: false,
     };
     let mut running = match seatrial_node::start(&world, options, Arc::new(Blind)).await {
         Ok(running) => running,

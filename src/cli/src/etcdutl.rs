@@ -4,6 +4,7 @@ use crate::etcdctl::go::human_bytes;
 use crate::{exit, snapshot};
 use clap::{Args, Subcommand, ValueEnum};
 use seatrial_node::{Cluster, RedbOptions};
+use seatrial_types::Revision;
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,33 @@ pub(crate) enum Command {
     /// Snapshot files.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Writes the store's file of a data folder anew, which gives back the room of what was deleted.
+    Defrag(DefragArgs),
+    /// Prints the hash of the keys and values in a data folder.
+    Hashkv(HashKvArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DefragArgs {
+    /// The folder of a member that does not run.
+    #[arg(long)]
+    data_dir: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HashKvArgs {
+    /// The data folder of a member that does not run.
+    #[arg(required_unless_present = "data_dir")]
+    folder: Option<String>,
+    /// The same, by name.
+    #[arg(long, conflicts_with = "folder")]
+    data_dir: Option<String>,
+    /// Up to which revision; 0 for the newest.
+    #[arg(long, default_value_t = 0)]
+    rev: i64,
+    /// How it is printed.
+    #[arg(short = 'w', long, value_enum, default_value = "simple")]
+    write_out: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -33,14 +61,18 @@ pub(crate) enum Format {
     Table,
 }
 
-impl From<crate::etcdctl::Format> for Format {
-    fn from(format: crate::etcdctl::Format) -> Self {
-        match format {
+impl TryFrom<crate::etcdctl::Format> for Format {
+    type Error = ();
+
+    /// A snapshot's status is no message of etcd's.
+    fn try_from(format: crate::etcdctl::Format) -> Result<Self, ()> {
+        Ok(match format {
             crate::etcdctl::Format::Simple => Self::Simple,
             crate::etcdctl::Format::Json => Self::Json,
             crate::etcdctl::Format::Fields => Self::Fields,
             crate::etcdctl::Format::Table => Self::Table,
-        }
+            crate::etcdctl::Format::Protobuf => return Err(()),
+        })
     }
 }
 
@@ -56,28 +88,31 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct RestoreArgs {
     /// As `etcdctl snapshot save` wrote it.
-    file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The member's name in the new cluster.
     #[arg(long, default_value = "default")]
-    name: String,
+    pub(crate) name: String,
     /// Folder to be made; must not be there yet [default: NAME.etcd].
     #[arg(long)]
-    data_dir: Option<String>,
+    pub(crate) data_dir: Option<String>,
     /// All members of the new cluster.
     #[arg(long, default_value = "default=http://localhost:2380", value_delimiter = ',')]
-    initial_cluster: Vec<String>,
+    pub(crate) initial_cluster: Vec<String>,
     /// Keeps the new cluster apart from others.
     #[arg(long, default_value = "etcd-cluster")]
-    initial_cluster_token: String,
+    pub(crate) initial_cluster_token: String,
     /// Where peers will reach this member.
     #[arg(long, default_value = "http://localhost:2380", value_delimiter = ',')]
-    initial_advertise_peer_urls: Vec<String>,
+    pub(crate) initial_advertise_peer_urls: Vec<String>,
 }
 
 pub(crate) fn run(command: &Command) -> ExitCode {
     let done = match command {
         Command::Snapshot(SnapshotCommand::Status(args)) => status(args),
         Command::Snapshot(SnapshotCommand::Restore(args)) => restore(args),
+        Command::Defrag(args) => defrag(&args.data_dir)
+            .map_err(|why| format!("Failed to defragment etcd data[{}] ({why})", args.data_dir)),
+        Command::Hashkv(args) => hash_kv(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -108,26 +143,94 @@ pub(crate) fn status_text(file: &Path, format: Format) -> Result<String, String>
         }
         Format::Table => {
             let heads = ["HASH", "REVISION", "TOTAL KEYS", "TOTAL SIZE"];
-            let cells = [format!("{hash:x}"), revision.to_string(), keys.to_string(), size];
-            let width: Vec<usize> =
-                heads.iter().zip(&cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
-            let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
-            let head: String = heads
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{text:^width$}", width = *width))
-                .collect();
-            let row: String = cells
-                .iter()
-                .zip(&width)
-                .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
-                .collect();
-            format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+            one_row(&heads, &[format!("{hash:x}"), revision.to_string(), keys.to_string(), size])
         }
     })
 }
 
-fn restore(args: &RestoreArgs) -> Result<(), String> {
+fn one_row(heads: &[&str], cells: &[String]) -> String {
+    {
+        let width: Vec<usize> =
+            heads.iter().zip(cells).map(|(head, cell)| head.len().max(cell.len()) + 2).collect();
+        let rule: String = width.iter().map(|width| format!("+{}", "-".repeat(*width))).collect();
+        let head: String = heads
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{text:^width$}", width = *width))
+            .collect();
+        let row: String = cells
+            .iter()
+            .zip(&width)
+            .map(|(text, width)| format!("|{:>width$} ", text, width = *width - 1))
+            .collect();
+        format!("{rule}+\n{head}|\n{rule}+\n{row}|\n{rule}+\n")
+    }
+}
+
+/// Does something with a data folder that no member uses.
+fn with_folder<T>(data_dir: &str, work: impl FnOnce(&RealDisk) -> Result<T, String>) -> Result<T, String> {
+    if !Path::new(data_dir).join("identity").exists() {
+        return Err(format!(
+            "{data_dir:?} is no data folder of a member\nhint: name the folder that was the member's --data-dir"
+        ));
+    }
+    // The world wants a runtime, even where only its disk is used.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .map_err(|error| format!("the runtime cannot start: {error}"))?;
+    let disk = RealWorld::on(runtime.handle().clone())
+        .disk(data_dir)
+        .map_err(|error| format!("{data_dir}: {error}"))?;
+    let _lock = seatrial_node::lock_folder(&disk).map_err(|error| {
+        format!("{data_dir:?} cannot be taken: {error}\nhint: stop the member that uses it first")
+    })?;
+    work(&disk)
+}
+
+type RealDisk = <RealWorld as World>::Disk;
+
+/// Writes the store's file of a stopped member anew.
+pub(crate) fn defrag(data_dir: &str) -> Result<(), String> {
+    with_folder(data_dir, |disk| {
+        let (before, after) = seatrial_node::defragment(disk, RedbOptions::default())
+            .map_err(|error| format!("{data_dir}: {error}"))?;
+        eprintln!(
+            "wrote the store in {data_dir} anew: {} became {}",
+            human_bytes(before),
+            human_bytes(after)
+        );
+        Ok(())
+    })
+}
+
+fn hash_kv(args: &HashKvArgs) -> Result<(), String> {
+    let data_dir = args.folder.as_ref().or(args.data_dir.as_ref()).expect("one of them is required");
+    let revision = Revision(args.rev);
+    let found = with_folder(data_dir, |disk| {
+        seatrial_node::hash_kv(disk, RedbOptions::default(), revision)
+            .map_err(|error| format!("{data_dir}: {error}"))
+    })?;
+    let (hash, at, compacted) = (found.hash, found.hash_revision, found.compact_revision);
+    print!(
+        "{}",
+        match args.write_out {
+            Format::Simple => format!("{hash}, {at}, {compacted}\n"),
+            Format::Json => {
+                format!("{{\"hash\":{hash},\"hashRevision\":{at},\"compactRevision\":{compacted}}}\n")
+            }
+            Format::Fields => {
+                format!("\"Hash\" : {hash}\n\"Hash revision\" : {at}\n\"Compact revision\" : {compacted}\n")
+            }
+            Format::Table => {
+                let cells = [hash.to_string(), at.to_string(), compacted.to_string()];
+                one_row(&["HASH", "HASH REVISION", "COMPACT REVISION"], &cells)
+            }
+        }
+    );
+    Ok(())
+}
+
+pub(crate) fn restore(args: &RestoreArgs) -> Result<(), String> {
     let members = crate::server::named_urls(&args.initial_cluster)
         .map_err(|error| format!("--initial-cluster: {error}"))?;
     let named = members.iter().map(|(name, urls)| (name.as_str(), urls.clone()));

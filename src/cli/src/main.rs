@@ -12,6 +12,7 @@ mod snapshot;
 #[cfg(feature = "sim")]
 mod testbed;
 mod tls;
+mod upkeep_flags;
 
 use clap::{Parser, Subcommand};
 use std::ffi::OsString;

@@ -3,7 +3,7 @@
 use crate::{exit, identity};
 use clap::Args;
 use seatrial_etcd::{AuthOptions, TokenOptions};
-use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer};
+use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer, Rescue};
 use seatrial_types::MemberId;
 use seatrial_wire::{ServeOptions, Tls, TlsFiles, is_https};
 use seatrial_world::{Listener, Secure, World};
@@ -121,6 +121,14 @@ pub(crate) struct ServerArgs {
     /// Start a lone member although its log has lost acknowledged entries.
     #[arg(long)]
     accept_data_loss: bool,
+    /// The majority of the members is lost for good: go on alone, with the data of this one. Never while another
+    /// member may come back: it would be told that it was removed.
+    #[arg(long, env = "ETCD_FORCE_NEW_CLUSTER", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", hide_default_value = true,
+        action = clap::ArgAction::Set)]
+    force_new_cluster: bool,
+    #[command(flatten)]
+    upkeep: crate::upkeep_flags::UpkeepArgs,
     #[command(flatten)]
     faces: crate::faces::FacesArgs,
 }
@@ -240,6 +248,10 @@ impl Observer for Log {
             Observation::LeaseExpired { lease } => {
                 tracing::debug!(%member, lease = %format_args!("{:016x}", lease.0), "a lease ran out");
             }
+            Observation::Defragmented { before, after } => {
+                tracing::info!(%member, before, after, "wrote the store's file anew");
+            }
+            Observation::Corrupt { text, .. } => tracing::error!(%member, "{text}"),
             Observation::Failed { why } => tracing::error!(%member, "stopped: {why}"),
             _ => {}
         }
@@ -345,6 +357,12 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     let client_layer = layer(client_tls, "--listen-client-urls", &heard)?;
     let peer_layer = layer(peer_tls, "--listen-peer-urls", &args.listen_peer_urls)?;
     let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
+    let upkeep = args.upkeep.read().map_err(usage)?;
+    if args.force_new_cluster && !std::path::Path::new(&data_dir).join("identity").exists() {
+        return Err(usage(format!(
+            "--force-new-cluster: there is no member's data in {data_dir:?}\nhint: --data-dir must be the folder of the member that is to go on alone"
+        )));
+    }
     let world = RealWorld::new();
     let told = identity::Told {
         name: &args.name,
@@ -372,6 +390,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
     member.auto_compaction = auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?;
+    member.corrupt_check_interval = upkeep.corrupt_check_interval;
+    member.lease_checkpoint_interval = upkeep.lease_checkpoint_interval;
     member.quota_bytes = match args.quota_backend_bytes {
         0 => member.quota_bytes,
         given => u64::try_from(given).unwrap_or(0),
@@ -386,8 +406,11 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         peer_listen,
         peer_layer,
         wal,
-        redb: seatrial_node::RedbOptions::default(),
-        accept_data_loss: args.accept_data_loss,
+        // A process that is killed need not read its whole file before it serves again. The second sync per commit is none
+        // that anybody waits for.
+        redb: seatrial_node::RedbOptions { quick_repair: true, ..Default::default() },
+        rescue: Rescue { accept_data_loss: args.accept_data_loss, force_new_cluster: args.force_new_cluster },
+        initial_corrupt_check: upkeep.initial_corrupt_check,
     };
     let observer: Arc<dyn Observer> = if args.log_level == "error" { Arc::new(Blind) } else { Arc::new(Log) };
     let mut node = seatrial_node::start(&world, options, observer)

@@ -74,7 +74,9 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MemberUpdate(_)
         | Request::MemberPromote(_)
         | Request::MoveLeader(_)
-        | Request::AlarmChange(_) => true,
+        | Request::AlarmChange(_)
+        | Request::Defragment
+        | Request::Downgrade(_) => true,
         Request::Txn(txn) => !txn.is_read_only(),
         // A second token does no harm.
         Request::Auth(AuthRequest::Authenticate { .. }) => false,
@@ -87,6 +89,7 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::MemberList { .. }
         | Request::Status
         | Request::HashKv { .. }
+        | Request::Hash
         | Request::AlarmList
         | Request::SnapshotRead(_) => false,
     }

@@ -8,10 +8,11 @@ use seatrial_node::Handle;
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::request::{
     AlarmChangeRequest, AlarmListResponse, CompactRequest, DeleteRangeRequest, DeleteRangeResponse,
-    HashKvResponse, Header, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, MemberAddRequest,
-    MemberAddResponse, MemberListResponse, MemberUpdateRequest, PutRequest, PutResponse, RangeRequest,
-    RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse, TxnRequest, TxnResponse,
+    DowngradeRequest, DowngradeResponse, HashKvResponse, HashResponse, Header, LeaseGrantRequest,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveRequest,
+    LeaseTimeToLiveResponse, MemberAddRequest, MemberAddResponse, MemberListResponse, MemberUpdateRequest,
+    PutRequest, PutResponse, RangeRequest, RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse,
+    TxnRequest, TxnResponse,
 };
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};
@@ -156,6 +157,12 @@ impl<A: Ask> EtcdService<A> {
         status() = Request::Status => Status(StatusResponse);
         /// Hash of keys and values.
         hash_kv(revision: Revision) = Request::HashKv { revision } => HashKv(HashKvResponse);
+        /// Writes this member's file anew.
+        defragment() = Request::Defragment => Defragment(Header);
+        /// Hash of everything this member keeps.
+        hash() = Request::Hash => Hash(HashResponse);
+        /// Prepares the cluster for an older version.
+        downgrade(r: DowngradeRequest) = Request::Downgrade(r) => Downgrade(DowngradeResponse);
         /// Gives the leadership away.
         move_leader(target: MemberId) = Request::MoveLeader(target) => MoveLeader(Header);
         /// Users and roles.

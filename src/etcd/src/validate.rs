@@ -67,6 +67,9 @@ pub fn check(request: &Request, limits: &Limits) -> Result<(), Error> {
         | Request::Auth(_)
         | Request::AlarmList
         | Request::AlarmChange(_)
+        | Request::Defragment
+        | Request::Hash
+        | Request::Downgrade(_)
         | Request::SnapshotRead(_) => Ok(()),
         Request::As(_, request) => check(request, limits),
     }?;

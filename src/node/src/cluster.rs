@@ -45,6 +45,8 @@ pub enum ClusterChange {
     Promote(MemberId),
     /// A member that was added to vote has caught up and votes.
     Admit(MemberId),
+    /// The majority was lost for good: this member goes on without all others.
+    Alone(MemberId),
 }
 
 /// The context of a change of configuration in the log: what changes, and who waits for it.
@@ -200,6 +202,16 @@ impl Cluster {
             }
             Some(ClusterChange::Admit(id)) => {
                 self.joining.remove(id);
+            }
+            Some(ClusterChange::Alone(id)) => {
+                let others: Vec<MemberId> =
+                    self.members.keys().copied().filter(|other| other != id).collect();
+                self.members.retain(|member, _| member == id);
+                self.removed.extend(others);
+                self.joining.clear();
+                if let Some(member) = self.members.get_mut(id) {
+                    member.is_learner = false;
+                }
             }
             None => {}
         }

@@ -1,11 +1,14 @@
-//! A member's disk: opening what is there, and the task that writes the log.
+//! A member's disk: opening what is there, and the tasks that write the log and the store's file.
 
 use crate::handle::Call;
 use crate::member::{Durable, Input, LogWrite};
 use crate::meters::Meters;
 use seatrial_raft::{Config, Entry, HardState, Payload, PersistId, SnapshotMeta};
 use seatrial_store::wal::{self, Record, Recovered, SnapshotMark};
-use seatrial_store::{BackendError, RedbBackend, RedbCommitter, RedbOptions, Wal, WalError, WalOptions};
+use seatrial_store::{
+    BackendError, Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, Wal, WalError, WalOptions,
+};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Disk, DiskWork, World};
 use std::sync::Arc;
@@ -109,6 +112,12 @@ fn encode(write: &LogWrite, records: &mut Vec<Record>) {
                 config: config.into(),
             }));
         }
+        LogWrite::Alone(entry, hard_state) => {
+            let payload = postcard::to_extend(&entry.payload, Vec::new()).expect("entries always encode");
+            records.push(Record::Entry { index: entry.index, term: entry.term, payload: payload.into() });
+            let HardState { term, vote, commit } = *hard_state;
+            records.push(Record::HardState(wal::HardState { term, vote, commit }));
+        }
         LogWrite::ForgetLoss => records.push(Record::LostUpTo(seatrial_types::LogIndex::ZERO)),
     }
 }
@@ -131,7 +140,7 @@ pub(crate) async fn write_log<W: World>(
             match &write {
                 LogWrite::Append(persist) => persisted = Some(persist.id),
                 LogWrite::Release(meta) | LogWrite::Restart(meta) => release = Some(meta.index),
-                LogWrite::ForgetLoss => {}
+                LogWrite::ForgetLoss | LogWrite::Alone(..) => {}
             }
             next = work.try_recv().ok();
         }
@@ -182,6 +191,75 @@ pub(crate) async fn write_log<W: World>(
                 let _ = inbox.send(Call::Failed(format!("the write-ahead log cannot be cut: {error}")));
                 return;
             }
+        }
+    }
+}
+
+/// What is done to the backend's file, in order.
+pub(crate) enum BackendWork {
+    Batch(Batch),
+    Rewrite,
+}
+
+/// Writes batches into the backend, one transaction each, in order.
+pub(crate) async fn write_backend<W: World>(
+    world: W,
+    mut committer: RedbCommitter<W::Disk>,
+    mut work: mpsc::UnboundedReceiver<BackendWork>,
+    inbox: mpsc::UnboundedSender<Call>,
+    meters: Arc<Meters>,
+) {
+    while let Some(next) = work.recv().await {
+        let batch = match next {
+            BackendWork::Batch(batch) => batch,
+            BackendWork::Rewrite => {
+                let (back, result) = world
+                    .work(DiskWork::Sync, move || {
+                        let result = committer.rewrite();
+                        (committer, result)
+                    })
+                    .await;
+                committer = back;
+                let call = match result {
+                    Ok(()) => Call::Input(Input::Defragmented(Ok(()))),
+                    Err(error) if error.is_disk_full() => Call::Input(Input::Defragmented(Err(format!(
+                        "the store's file cannot be written anew, there is no room for both on the disk: {error}"
+                    )))),
+                    Err(error) => Call::Failed(format!("the store cannot be written anew: {error}")),
+                };
+                let failed = matches!(call, Call::Failed(_));
+                if inbox.send(call).is_err() || failed {
+                    return;
+                }
+                continue;
+            }
+        };
+        if is_planted(Planted::D07) && batch.replace.is_none() {
+            let state = batch.clone();
+            let (back, _) = world
+                .work(DiskWork::Sync, move || {
+                    let result = committer.commit_state_ahead(&state);
+                    (committer, result)
+                })
+                .await;
+            committer = back;
+        }
+        let began = world.now();
+        let (back, result) = world
+            .work(DiskWork::Sync, move || {
+                let result = committer.commit(&batch);
+                (committer, result)
+            })
+            .await;
+        meters.backend_commit.observe(world.now().saturating_sub(began));
+        committer = back;
+        let call = match result {
+            Ok(id) => Call::Input(Input::Committed(id)),
+            Err(error) => Call::Failed(format!("the store cannot be written: {error}")),
+        };
+        let failed = matches!(call, Call::Failed(_));
+        if inbox.send(call).is_err() || failed {
+            return;
         }
     }
 }

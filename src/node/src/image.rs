@@ -47,6 +47,11 @@ impl LogImage {
                 self.start = Some(meta.clone());
                 None
             }
+            LogWrite::Alone(entry, hard_state) => {
+                self.hard_state = *hard_state;
+                self.entries.push(entry.clone());
+                None
+            }
             LogWrite::ForgetLoss => None,
         }
     }

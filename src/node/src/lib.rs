@@ -11,9 +11,11 @@ mod disk;
 mod handle;
 mod identity;
 mod image;
+mod initial_check;
 mod member;
 mod meters;
 mod observation;
+mod offline;
 mod peer;
 mod proposal;
 mod restore;
@@ -27,10 +29,11 @@ pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{
     API_VERSION, AutoCompaction, BootError, Counts, Durable, Figures, Input, LogWrite, Member, MemberOptions,
-    Output, Timer,
+    Output, Rescue, Timer,
 };
 pub use meters::{Histogram, Meters, PeerBytes};
 pub use observation::{Blind, Observation, Observer};
+pub use offline::{defragment, hash_kv, lock_folder};
 pub use peer::fuzz_peer;
 pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
 pub use proposal::{Action, Proposal, RequestId};

@@ -89,6 +89,27 @@ pub enum Observation {
         /// Which.
         lease: seatrial_types::LeaseId,
     },
+    /// The store's file was written anew.
+    Defragmented {
+        /// Bytes it took.
+        before: u64,
+        /// Bytes it takes.
+        after: u64,
+    },
+    /// The hash of everything at an entry that asked for it was taken.
+    HashTaken {
+        /// The entry.
+        round: LogIndex,
+        /// The hash.
+        hash: u32,
+    },
+    /// Members do not hold the same.
+    Corrupt {
+        /// Whose data are damaged; [`MemberId::NONE`] where that cannot be told.
+        members: Vec<MemberId>,
+        /// One sentence.
+        text: String,
+    },
     /// Another configuration is in force: the newest in the log, committed or not.
     Config {
         /// The entry that brought it; where that was compacted, some entry before what is kept.

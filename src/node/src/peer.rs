@@ -9,12 +9,13 @@ use crate::cluster::Cluster;
 use crate::proposal::RequestId;
 use bytes::Bytes;
 use seatrial_raft::Message;
-use seatrial_types::{ClusterId, Error, MemberId, Request, Response};
+use seatrial_types::request::HashKvResponse;
+use seatrial_types::{ClusterId, Error, LogIndex, MemberId, Request, Response, Revision};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The protocol between members. A member refuses a peer whose version it does not know.
-pub const PEER_VERSION: u16 = 2;
+pub const PEER_VERSION: u16 = 3;
 
 /// Largest frame accepted: a request of the largest size inside a batch, with room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -24,6 +25,7 @@ const FRAME_BYTES_FIRST: usize = 64 << 10;
 
 const MAGIC: [u8; 8] = *b"SEATRIAL";
 const MAGIC_QUESTION: [u8; 8] = *b"SEATWHO?";
+const MAGIC_HASH: [u8; 8] = *b"SEATHASH";
 
 /// A request forwarded to the leader; drawn by the member that forwards, unique there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -72,6 +74,13 @@ pub enum PeerBody {
         id: RequestId,
         /// [`Error::NotLeader`] where it may be asked for again.
         error: Error,
+    },
+    /// The hash of this member's keys and values, as they were at an entry that asked for it.
+    Hash {
+        /// The entry.
+        round: LogIndex,
+        /// The hash.
+        hash: u32,
     },
 }
 
@@ -204,6 +213,8 @@ pub(crate) enum Opening {
     Peer,
     /// Somebody who wants to know the cluster, before joining it.
     Question,
+    /// A member that starts and wants to compare what it holds.
+    Hash(Revision),
 }
 
 /// Reads the first bytes of an accepted stream.
@@ -216,6 +227,7 @@ pub(crate) async fn opening<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Open
     match magic {
         MAGIC => Ok(Opening::Peer),
         MAGIC_QUESTION => Ok(Opening::Question),
+        MAGIC_HASH => Ok(Opening::Hash(read_frame(stream, &mut Vec::new()).await?)),
         other => Err(PeerError::Magic(other)),
     }
 }
@@ -228,6 +240,21 @@ pub(crate) async fn question<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
 ) -> Result<Cluster, PeerError> {
     stream.write_all(&MAGIC_QUESTION).await?;
+    stream.flush().await?;
+    read_frame(stream, &mut Vec::new()).await
+}
+
+/// Asks for the hash of keys and values at a revision.
+///
+/// # Errors
+/// What can be wrong with a stream.
+pub(crate) async fn hash_question<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    revision: Revision,
+) -> Result<Result<HashKvResponse, Error>, PeerError> {
+    let mut bytes = MAGIC_HASH.to_vec();
+    encode_frame(&revision, &mut bytes);
+    stream.write_all(&bytes).await?;
     stream.flush().await?;
     read_frame(stream, &mut Vec::new()).await
 }
@@ -286,7 +313,8 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
         | PeerBody::Forward { .. }
         | PeerBody::ForwardAnswer { .. }
         | PeerBody::Change { .. }
-        | PeerBody::ChangeRefused { .. } => 0,
+        | PeerBody::ChangeRefused { .. }
+        | PeerBody::Hash { .. } => 0,
     }
 }
 

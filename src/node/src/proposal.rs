@@ -39,6 +39,8 @@ pub enum Action {
     },
     /// An alarm goes on or off.
     Alarm(AlarmChangeRequest),
+    /// All members take the hash of what they hold here.
+    CompareHashes,
 }
 
 impl Proposal {

@@ -3,17 +3,17 @@
 
 use crate::handle::{Call, Handle};
 use crate::identity::Identity;
-use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Timer};
+use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Rescue, Timer};
 use crate::meters::Meters;
 use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
-use crate::{Cluster, disk};
-use seatrial_store::{Batch, Commit, Reading, RedbBackend, RedbCommitter, RedbOptions, View, WalOptions};
-use seatrial_types::planted::{Planted, is_planted};
+use crate::disk::{BackendWork, write_backend};
+use crate::{Cluster, disk, initial_check};
+use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};
-use seatrial_types::{ClusterId, Error, MemberId, Response};
+use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
@@ -55,8 +55,10 @@ pub struct NodeOptions {
     pub wal: WalOptions,
     /// The store file's settings.
     pub redb: RedbOptions,
-    /// Start a lone member whose log lost acknowledged entries.
-    pub accept_data_loss: bool,
+    /// What an operator has decided about what is lost.
+    pub rescue: Rescue,
+    /// Compare what this member holds with its peers before it serves.
+    pub initial_corrupt_check: bool,
 }
 
 /// A member that cannot start.
@@ -94,6 +96,25 @@ pub enum StartError {
     /// What is on disk does not make a member.
     #[error("{0}")]
     Boot(#[from] BootError),
+    /// The peers hold something else.
+    #[error(
+        "{member:x} found data inconsistency with peers: at revision {revision}, compacted at {compacted}, the hash is {hash:08x} here, but {told}\nhint: one of them is damaged; compare all with `etcdctl endpoint hashkv --cluster`, and remove the one that differs from the majority and add it anew"
+    )]
+    Inconsistent {
+        /// This member.
+        member: u64,
+        /// At which revision.
+        revision: Revision,
+        /// Compacted up to where.
+        compacted: Revision,
+        /// Here.
+        hash: u32,
+        /// There.
+        told: String,
+    },
+    /// The data cannot be read for that.
+    #[error("the data cannot be compared with the peers': {0}")]
+    Compare(#[from] seatrial_store::Failure),
 }
 
 /// A running member.
@@ -203,13 +224,11 @@ pub async fn start<W: World>(
     let opened = world.work(DiskWork::Read, move || disk::open(&opening, wal, redb)).await?;
     let disk::Opened { wal, durable, backend, committer } = opened;
     let cluster_id = options.cluster.id;
-    let member = Member::boot(
-        options.member.clone(),
-        options.cluster.clone(),
-        backend,
-        durable,
-        options.accept_data_loss,
-    )?;
+    let member =
+        Member::boot(options.member.clone(), options.cluster.clone(), backend, durable, options.rescue)?;
+    if options.initial_corrupt_check {
+        initial_check::compare(world, &member, options.peer_layer.as_ref()).await?;
+    }
 
     let (calls, inbox) = mpsc::unbounded_channel();
     let mut tasks = Vec::new();
@@ -283,45 +302,6 @@ pub async fn start<W: World>(
         let _ = end.send(result);
     }));
     Ok(Running { handle: Handle { calls }, id, peer_addresses, meters, ended, tasks })
-}
-
-/// Writes batches into the backend, one transaction each, in order.
-async fn write_backend<W: World>(
-    world: W,
-    mut committer: RedbCommitter<W::Disk>,
-    mut work: mpsc::UnboundedReceiver<Batch>,
-    inbox: mpsc::UnboundedSender<Call>,
-    meters: Arc<Meters>,
-) {
-    while let Some(batch) = work.recv().await {
-        if is_planted(Planted::D07) && batch.replace.is_none() {
-            let state = batch.clone();
-            let (back, _) = world
-                .work(DiskWork::Sync, move || {
-                    let result = committer.commit_state_ahead(&state);
-                    (committer, result)
-                })
-                .await;
-            committer = back;
-        }
-        let began = world.now();
-        let (back, result) = world
-            .work(DiskWork::Sync, move || {
-                let result = committer.commit(&batch);
-                (committer, result)
-            })
-            .await;
-        meters.backend_commit.observe(world.now().saturating_sub(began));
-        committer = back;
-        let call = match result {
-            Ok(id) => Call::Input(Input::Committed(id)),
-            Err(error) => Call::Failed(format!("the store cannot be written: {error}")),
-        };
-        let failed = matches!(call, Call::Failed(_));
-        if inbox.send(call).is_err() || failed {
-            return;
-        }
-    }
 }
 
 /// Reads a long range, page by page, and answers with it.
@@ -442,7 +422,7 @@ struct Driver<W: World> {
     timers: BTreeMap<Timer, Duration>,
     peers: Peers<W>,
     log_writes: mpsc::UnboundedSender<LogWrite>,
-    commits: mpsc::UnboundedSender<Batch>,
+    commits: mpsc::UnboundedSender<BackendWork>,
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
     readings: Arc<Semaphore>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
@@ -572,7 +552,10 @@ impl<W: World> Driver<W> {
                     let _ = self.log_writes.send(write);
                 }
                 Output::Commit(batch) => {
-                    let _ = self.commits.send(batch);
+                    let _ = self.commits.send(BackendWork::Batch(batch));
+                }
+                Output::Defragment => {
+                    let _ = self.commits.send(BackendWork::Rewrite);
                 }
                 Output::Answer { id, result } => {
                     if let Some(answer) = self.answers.remove(&id) {

@@ -9,10 +9,12 @@ use crate::handle::Call;
 use crate::member::Input;
 use crate::meters::Meters;
 use crate::peer::{
-    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, opening, question, read_frame, weight,
-    welcome,
+    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, hash_question, opening, question,
+    read_frame, weight, welcome,
 };
-use seatrial_types::{ClusterId, MemberId};
+use seatrial_types::auth::Caller;
+use seatrial_types::request::HashKvResponse;
+use seatrial_types::{ClusterId, Error, MemberId, Request, Response, Revision};
 use seatrial_world::{Layered, Listener, Secure, Task, World, host_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +31,9 @@ const WRITE_BYTES: usize = 256 << 10;
 
 /// A connection attempt is given up after this: TCP alone would try for a minute into a black hole.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A peer may have to read all it has before it can tell the hash (etcd: the time of a request).
+const HASH_TIMEOUT: Duration = Duration::from_secs(7);
 
 /// Between attempts to connect, at first and at most.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -278,19 +283,39 @@ pub(crate) async fn ask<W: World>(
     address: &str,
     layer: Option<&Arc<dyn Secure>>,
 ) -> Result<Cluster, PeerError> {
-    let asking = async {
-        let stream = world.connect(address).await?;
-        let mut stream = match layer {
-            None => Layered::Plain(stream),
-            Some(layer) => Layered::Secured(layer.connect(Box::new(stream), host_of(address)).await?.stream),
-        };
-        question(&mut stream).await
-    };
+    let asking = async { question(&mut reach(world, address, layer).await?).await };
     tokio::select! {
         biased;
         answer = asking => answer,
         () = world.sleep(CONNECT_TIMEOUT) => Err(PeerError::Io(std::io::ErrorKind::TimedOut.into())),
     }
+}
+
+/// Asks the member at `address` for the hash of its keys and values at a revision.
+pub(crate) async fn ask_hash<W: World>(
+    world: &W,
+    address: &str,
+    layer: Option<&Arc<dyn Secure>>,
+    revision: Revision,
+) -> Result<Result<HashKvResponse, Error>, PeerError> {
+    let asking = async { hash_question(&mut reach(world, address, layer).await?, revision).await };
+    tokio::select! {
+        biased;
+        answer = asking => answer,
+        () = world.sleep(HASH_TIMEOUT) => Err(PeerError::Io(std::io::ErrorKind::TimedOut.into())),
+    }
+}
+
+async fn reach<W: World>(
+    world: &W,
+    address: &str,
+    layer: Option<&Arc<dyn Secure>>,
+) -> Result<Layered<W::Stream>, PeerError> {
+    let stream = world.connect(address).await?;
+    Ok(match layer {
+        None => Layered::Plain(stream),
+        Some(layer) => Layered::Secured(layer.connect(Box::new(stream), host_of(address)).await?.stream),
+    })
 }
 
 /// Accepts peers until the task is aborted.
@@ -316,6 +341,19 @@ pub(crate) fn accept<W: World>(hearing: Hearing<W>, mut listener: W::Listener) -
             }
         }
     })
+}
+
+/// Answers a question. The asker has read it all once it closes; to close first might cut it short.
+async fn tell<T: serde::Serialize, S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &T,
+) -> Result<(), PeerError> {
+    let mut bytes = Vec::new();
+    encode_frame(answer, &mut bytes);
+    stream.write_all(&bytes).await?;
+    stream.flush().await?;
+    let _ = stream.read(&mut [0]).await;
+    Ok(())
 }
 
 /// What is needed to hear peers.
@@ -348,7 +386,7 @@ impl<W: World> Hearing<W> {
         let welcomed = tokio::select! {
             biased;
             welcomed = self.welcome(stream) => welcomed,
-            () = self.world.sleep(CONNECT_TIMEOUT) => return,
+            () = self.world.sleep(HASH_TIMEOUT) => return,
         };
         let (from, stream) = match welcomed {
             Ok(Some(welcomed)) => welcomed,
@@ -402,12 +440,20 @@ impl<W: World> Hearing<W> {
                 let (answer, wait) = tokio::sync::oneshot::channel();
                 let _ = self.inbox.send(Call::Cluster { answer });
                 if let Ok(cluster) = wait.await {
-                    let mut bytes = Vec::new();
-                    encode_frame(&cluster, &mut bytes);
-                    stream.write_all(&bytes).await?;
-                    stream.flush().await?;
-                    // The asker has read it all once it closes; to close first might cut it short.
-                    let _ = stream.read(&mut [0]).await;
+                    tell(&mut stream, &cluster).await?;
+                }
+                Ok(None)
+            }
+            Opening::Hash(revision) => {
+                let request = Request::As(Caller::Server, Box::new(Request::HashKv { revision }));
+                let (answer, wait) = tokio::sync::oneshot::channel();
+                let _ = self.inbox.send(Call::Request { request, answer });
+                if let Ok(answered) = wait.await {
+                    let answer = answered.and_then(|response| match response {
+                        Response::HashKv(hash) => Ok(hash),
+                        _ => Err(Error::NotCapable),
+                    });
+                    tell(&mut stream, &answer).await?;
                 }
                 Ok(None)
             }

@@ -276,8 +276,7 @@ proptest! {
         round_trip::<_, pb::TxnResponse>(txn);
         round_trip::<_, pb::WatchResponse>(watch);
         round_trip::<_, pb::CompactionResponse>(header.clone());
-        round_trip::<_, pb::LeaseRevokeResponse>(header.clone());
-        round_trip::<_, pb::MoveLeaderResponse>(header);
+        round_trip::<_, pb::LeaseRevokeResponse>(header);
     }
 
     #[test]
@@ -336,7 +335,16 @@ proptest! {
             errors,
             is_learner: flag,
             db_size_quota: 5,
+            storage_version: "3.5.0".to_owned(),
+            downgrade_to: if flag { "3.4.0".to_owned() } else { String::new() },
         });
+        round_trip::<_, pb::HashResponse>(HashResponse { header: header.clone(), hash });
+        for action in [DowngradeAction::Validate, DowngradeAction::Enable, DowngradeAction::Cancel] {
+            round_trip::<_, pb::DowngradeRequest>(DowngradeRequest { action, version: "3.4".to_owned() });
+        }
+        round_trip::<_, pb::DowngradeResponse>(
+            DowngradeResponse { header: header.clone(), version: "3.5.0".to_owned() },
+        );
         round_trip::<_, pb::HashKvResponse>(
             HashKvResponse { header: header.clone(), hash, compact_revision, hash_revision },
         );

@@ -12,6 +12,8 @@ pub(crate) struct Log {
     base_term: Term,
     /// Invariant: `entries[i].index == base + 1 + i`; terms never fall.
     entries: Vector<Entry>,
+    /// What they take, by [`cost`].
+    bytes: usize,
     /// The configuration in force at `base`, then one for each configuration entry, by index.
     /// Invariant: not empty.
     configs: Vec<(LogIndex, Config)>,
@@ -29,6 +31,7 @@ impl Log {
             base: snapshot.index,
             base_term: snapshot.term,
             entries: Vector::new(),
+            bytes: 0,
             configs: vec![(snapshot.index, snapshot.config)],
             handed: snapshot.index,
             durable: snapshot.index,
@@ -114,7 +117,7 @@ impl Log {
             return batch;
         }
         for entry in self.range(from, self.last_index()) {
-            bytes += entry.payload.bytes() + ENTRY_OVERHEAD_BYTES;
+            bytes += cost(entry);
             if bytes > bytes_max && !batch.is_empty() {
                 break;
             }
@@ -155,13 +158,15 @@ impl Log {
         if let Payload::Config(config) = &entry.payload {
             self.configs.push((entry.index, config.config.clone()));
         }
+        self.bytes += cost(&entry);
         self.entries.push_back(entry);
     }
 
     /// Drops the entries from `from` on, with their configurations; panics where they were compacted.
     pub(crate) fn truncate(&mut self, from: LogIndex) {
         assert!(from > self.base, "cut at {from}, but the log begins after {}", self.base);
-        self.entries.truncate((from.0 - self.base.0 - 1) as usize);
+        let rest = self.entries.split_off((from.0 - self.base.0 - 1) as usize);
+        self.bytes -= rest.iter().map(cost).sum::<usize>();
         while self.configs.len() > 1 && self.config_index() >= from {
             self.configs.pop();
         }
@@ -175,11 +180,34 @@ impl Log {
             panic!("compaction to {index}, but the log holds {}..={}", self.base, self.last_index());
         };
         assert!(index <= self.durable, "compaction to {index}, but only {} is durable", self.durable);
-        self.entries = self.entries.split_off((index.0 - self.base.0) as usize);
+        let kept = self.entries.split_off((index.0 - self.base.0) as usize);
+        let dropped = std::mem::replace(&mut self.entries, kept);
+        self.bytes -= dropped.iter().map(cost).sum::<usize>();
         let keep_from = self.configs.iter().rposition(|(at, _)| *at <= index).unwrap_or(0);
         self.configs.drain(..keep_from);
         self.base = index;
         self.base_term = term;
+    }
+
+    /// What the entries take in memory, about.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Up to where the log would have to be compacted to take no more than `bytes_max`.
+    #[must_use]
+    pub(crate) fn excess(&self, bytes_max: usize) -> LogIndex {
+        let mut bytes = self.bytes;
+        let mut up_to = self.base;
+        for entry in &self.entries {
+            if bytes <= bytes_max {
+                break;
+            }
+            bytes -= cost(entry);
+            up_to = entry.index;
+        }
+        up_to
     }
 
     /// Puts a snapshot, which is durable, in the place of everything.
@@ -263,6 +291,8 @@ impl Log {
             }
             (index, term) = (entry.index, entry.term);
         }
+        let bytes = self.entries.iter().map(cost).sum::<usize>();
+        assert!(self.bytes == bytes, "{bytes} bytes of entries are counted as {}", self.bytes);
         let left = configs.next();
         assert!(left.is_none(), "configuration without an entry: {left:?}");
         self.config().check();
@@ -271,6 +301,10 @@ impl Log {
 
 /// What an entry costs in a message beside its data: term, index and kind.
 const ENTRY_OVERHEAD_BYTES: usize = 12;
+
+fn cost(entry: &Entry) -> usize {
+    entry.payload.bytes() + ENTRY_OVERHEAD_BYTES
+}
 
 impl Payload {
     /// Bytes of data, for limits.

@@ -68,9 +68,14 @@ fn payload(index: usize, config: bool, bytes: usize) -> Payload {
     }
 }
 
-fn compare(log: &Log, naive: &Naive, guess: (usize, u64)) {
+fn compare(log: &Log, naive: &Naive, guess: (usize, u64), bytes_max: usize) {
     log.check();
     let last = naive.entries.len();
+    let bytes =
+        |from: usize| naive.entries[from..].iter().map(|entry| entry.payload.bytes() + 12).sum::<usize>();
+    assert_eq!(log.bytes(), bytes(naive.base));
+    let fits = (naive.base..=last).find(|from| bytes(*from) <= bytes_max).expect("nothing at all fits");
+    assert_eq!(log.excess(bytes_max), LogIndex(fits as u64));
     assert_eq!(log.last_index(), LogIndex(last as u64));
     assert_eq!(log.base(), LogIndex(naive.base as u64));
     assert_eq!(log.durable(), LogIndex(naive.durable as u64));
@@ -147,7 +152,7 @@ proptest! {
                 }
                 Step::Truncate(_) | Step::Compact(_) => {}
             }
-            compare(&log, &naive, guess);
+            compare(&log, &naive, guess, bytes_max);
         }
         // A batch is the longest beginning that fits, and never empty where there is something.
         let last = naive.entries.len();

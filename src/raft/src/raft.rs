@@ -263,6 +263,18 @@ impl Raft {
         self.log.base()
     }
 
+    /// What the entries of the log take in memory, about.
+    #[must_use]
+    pub fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    /// Up to where [`Self::compact`] would have to go for the log to take no more than `bytes_max`.
+    #[must_use]
+    pub fn log_excess(&self, bytes_max: usize) -> LogIndex {
+        self.log.excess(bytes_max)
+    }
+
     /// Everything to be done since the last call, or `None`.
     #[must_use]
     pub fn ready(&mut self) -> Option<Ready> {

@@ -35,6 +35,8 @@ pub enum Command {
     Auth(AuthRequest),
     /// A command together with who asked for it. Never one within another.
     As(Identity, Box<Command>),
+    /// So many seconds are left of these leases; 0: as many as they were granted. From the leader alone.
+    LeaseCheckpoint(Vec<(LeaseId, i64)>),
 }
 
 impl Command {

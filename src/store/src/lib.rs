@@ -25,7 +25,7 @@ pub use backend::{
 };
 pub use command::{Command, CommandError};
 pub use lease::Leases;
-pub use mvcc::{Failure, Mvcc, Reading};
+pub use mvcc::{Failure, HashTask, Mvcc, Reading};
 pub use snapshot::{Import, Inspection, SnapshotError, SnapshotHeader, SnapshotReader};
 pub use store::{Answer, Applied, Store};
 pub use wal::{Wal, WalError, WalOptions};

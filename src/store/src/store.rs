@@ -5,7 +5,7 @@ use crate::auth::Auth;
 use crate::backend::{Backend, BackendError, Batch, BatchId, Size, Table, View};
 use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
-use crate::mvcc::{Counters, Failure, Mvcc, Reading};
+use crate::mvcc::{Counters, Failure, HashTask, Mvcc, Reading, check_count};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
@@ -119,14 +119,20 @@ pub struct Store<B> {
     applied_term: Term,
 }
 
-fn load_leases<V: View>(backend: &V) -> Result<Leases, BackendError> {
+fn load_leases<B: Backend>(backend: &B) -> Result<Leases, BackendError> {
     let mut leases = Leases::default();
-    for (key, value) in backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)? {
-        let (Ok(id), Ok(ttl)) = (<[u8; 8]>::try_from(key.as_ref()), <[u8; 8]>::try_from(value.as_ref()))
-        else {
-            return Err(BackendError::damaged(format!("the lease row {key:?} is malformed")));
-        };
-        leases.grant(LeaseId(i64::from_be_bytes(id)), i64::from_be_bytes(ttl), Duration::ZERO);
+    let rows = backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
+    check_count(backend, Table::Lease, rows.len() as u64)?;
+    for (key, value) in rows {
+        let malformed = || BackendError::damaged(format!("the lease row {key:?} is malformed"));
+        let id = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| malformed())?;
+        let (ttl, left) = value.split_first_chunk::<8>().ok_or_else(malformed)?;
+        let id = LeaseId(i64::from_be_bytes(id));
+        leases.grant(id, i64::from_be_bytes(*ttl), Duration::ZERO);
+        if !left.is_empty() {
+            let left = <[u8; 8]>::try_from(left).map_err(|_| malformed())?;
+            leases.note(id, i64::from_be_bytes(left));
+        }
     }
     Ok(leases)
 }
@@ -139,6 +145,8 @@ impl<B: Backend> Store<B> {
     pub fn open(backend: B, hub: HubOptions) -> Result<Self, BackendError> {
         let state = StateRow::load(&backend)?;
         let mut leases = load_leases(&backend)?;
+        let rows = backend.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
+        check_count(&backend, Table::Meta, rows.len() as u64)?;
         let auth = Auth::load(&backend)?;
         let mvcc = Mvcc::open(backend, state.counters, &mut leases)?;
         let StateRow { applied, applied_term, .. } = state;
@@ -284,6 +292,18 @@ impl<B: Backend> Store<B> {
                 let events = mvcc.delete_keys(keys, leases);
                 (Some(Response::LeaseRevoke(mvcc.header())), events)
             }
+            Command::LeaseCheckpoint(list) => {
+                for (id, left) in list {
+                    let Some(ttl) = leases.granted_ttl_seconds(*id) else { continue };
+                    leases.note(*id, *left);
+                    let mut row = ttl.to_be_bytes().to_vec();
+                    if *left > 0 {
+                        row.extend_from_slice(&left.to_be_bytes());
+                    }
+                    mvcc.backend_mut().put(Table::Lease, lease_row(*id), row.into());
+                }
+                (None, Vec::new())
+            }
             Command::Meta(rows) => {
                 for (key, value) in rows {
                     match value {
@@ -349,6 +369,24 @@ impl<B: Backend> Store<B> {
     /// See [`Mvcc::hash_kv`].
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKvResponse, Failure> {
         self.mvcc.hash_kv(revision)
+    }
+
+    /// Begins to take the hash of the versions up to the newest revision, bit by bit.
+    #[must_use]
+    pub fn hash_task(&self) -> HashTask {
+        self.mvcc.hash_task(self.mvcc.revision())
+    }
+
+    /// Looks at the next rows: `Some(true)` once there are no more, `None` where a compaction has overtaken the
+    /// task, so that nobody else would come to the same hash.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn hash_step(&self, task: &mut HashTask, rows_max: usize) -> Result<Option<bool>, BackendError> {
+        if task.compacted() != self.mvcc.compacted() {
+            return Ok(None);
+        }
+        self.mvcc.hash_step(task, rows_max).map(Some)
     }
 
     /// How long a lease still lives; -1 where there is none. A member that does not lead knows no time left and
@@ -528,12 +566,33 @@ impl<B: Backend> Store<B> {
         Ok(header)
     }
 
+    /// The backend's file was written anew.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn rewritten(&mut self) -> Result<(), BackendError> {
+        self.mvcc.backend_mut().rewritten()
+    }
+
+    /// Hash of everything this member keeps: equal on members that have applied the same.
+    ///
+    /// # Errors
+    /// The backend's.
+    pub fn hash(&self) -> Result<u32, BackendError> {
+        self.hash_with(&[self.mvcc.revision().0 as u64, self.mvcc.compacted().0 as u64])
+    }
+
     /// A number that is equal on members with equal state at the same applied index, whatever each has
     /// physically compacted, made durable or promised to watchers.
     ///
     /// # Errors
     /// The backend's.
     pub fn digest(&self) -> Result<u32, BackendError> {
+        let counters = [self.mvcc.revision(), self.mvcc.compacted()].map(|revision| revision.0 as u64);
+        self.hash_with(&[self.applied.0, self.applied_term.0, counters[0], counters[1]])
+    }
+
+    fn hash_with(&self, numbers: &[u64]) -> Result<u32, BackendError> {
         let hash = match self.mvcc.hash_kv(Revision(0)) {
             Ok(response) => response.hash,
             Err(Failure::Broken(error)) => return Err(error),
@@ -541,11 +600,8 @@ impl<B: Backend> Store<B> {
         };
         let mut digest = hash;
         let mut add = |bytes: &[u8]| digest = crc32c::crc32c_append(digest, bytes);
-        for number in [self.applied.0, self.applied_term.0] {
+        for number in numbers {
             add(&number.to_le_bytes());
-        }
-        for revision in [self.mvcc.revision(), self.mvcc.compacted()] {
-            add(&revision.0.to_le_bytes());
         }
         for table in [Table::Lease, Table::Meta] {
             for (key, value) in

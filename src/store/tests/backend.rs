@@ -178,6 +178,20 @@ fn after_any_crash_the_database_opens_at_a_committed_state_with_its_applied_inde
                             Ok(id) => {
                                 durable = sealed_at;
                                 store.committed(id).unwrap();
+                                if rng.chance(4) {
+                                    if let Err(error) = committer.rewrite() {
+                                        assert!(disk.is_dead(), "{at}: {error}");
+                                        break;
+                                    }
+                                    // The report may come after reads from the old file.
+                                    if rng.chance(2) {
+                                        let digest = digests[&store.applied().0];
+                                        assert_eq!(store.digest().unwrap(), digest, "{at}: the old file");
+                                    }
+                                    store.rewritten().unwrap();
+                                    let digest = digests[&store.applied().0];
+                                    assert_eq!(store.digest().unwrap(), digest, "{at}: written anew");
+                                }
                             }
                             Err(error) => {
                                 assert!(disk.is_dead(), "{at}: {error}");

@@ -85,6 +85,9 @@ errors! {
     Timeout: Unavailable, "etcdserver: request timed out";
     TimeoutLeaderFail: Unavailable, "etcdserver: request timed out, possibly due to previous leader failure";
     TimeoutConnectionLost: Unavailable, "etcdserver: request timed out, possibly due to connection lost";
+    WrongVersionFormat: InvalidArgument, "etcdserver: wrong downgrade target version format";
+    InvalidDowngradeTarget: InvalidArgument, "etcdserver: invalid downgrade target version";
+    NoInflightDowngrade: FailedPrecondition, "etcdserver: no inflight downgrade job";
     Corrupt: DataLoss, "etcdserver: corrupt cluster";
     LearnerUnsupported: Unavailable, "etcdserver: rpc not supported for learner";
     BadLeaderTransferee: FailedPrecondition, "etcdserver: bad leader transferee";

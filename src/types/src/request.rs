@@ -76,6 +76,12 @@ pub enum Request {
     Auth(AuthRequest),
     /// A request together with who asks it. Never one within another.
     As(Caller, Box<Request>),
+    /// Write this member's file anew, without the room that deleted versions have left.
+    Defragment,
+    /// Hash of everything this member keeps: keys and values, leases, users, members.
+    Hash,
+    /// Prepare the cluster for an older version.
+    Downgrade(DowngradeRequest),
 }
 
 impl Request {
@@ -115,6 +121,9 @@ pub enum Response {
     AlarmChange(AlarmListResponse),
     SnapshotRead(SnapshotPiece),
     Auth(AuthResponse),
+    Defragment(Header),
+    Hash(HashResponse),
+    Downgrade(DowngradeResponse),
 }
 
 /// How a range is ordered.
@@ -466,6 +475,10 @@ pub struct StatusResponse {
     pub is_learner: bool,
     /// Bytes the backend's file may take before the NOSPACE alarm is raised; 0 is no limit.
     pub db_size_quota: i64,
+    /// The version of etcd whose data this member's files hold.
+    pub storage_version: String,
+    /// The version the cluster is being taken back to; empty where it is not.
+    pub downgrade_to: String,
 }
 
 /// Hash of the keys and values up to a revision.
@@ -476,6 +489,41 @@ pub struct HashKvResponse {
     pub hash: u32,
     pub compact_revision: Revision,
     pub hash_revision: Revision,
+}
+
+/// Hash of everything a member keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "plain")]
+pub struct HashResponse {
+    pub header: Header,
+    pub hash: u32,
+}
+
+/// What is to be done about an older version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "etcd's names")]
+pub enum DowngradeAction {
+    Validate,
+    Enable,
+    Cancel,
+}
+
+/// Prepare the cluster for an older version, or ask whether that can be.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DowngradeRequest {
+    /// What.
+    pub action: DowngradeAction,
+    /// Which version; empty to cancel.
+    pub version: String,
+}
+
+/// The downgrade is possible, begun or called off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DowngradeResponse {
+    /// Who answered.
+    pub header: Header,
+    /// The cluster's version now.
+    pub version: String,
 }
 
 /// An alarm that is on.
@@ -551,6 +599,9 @@ impl Response {
             Self::AlarmList(r) | Self::AlarmChange(r) => &r.header,
             Self::SnapshotRead(r) => &r.header,
             Self::Auth(r) => &r.header,
+            Self::Defragment(h) => h,
+            Self::Hash(r) => &r.header,
+            Self::Downgrade(r) => &r.header,
         }
     }
 }
@@ -578,6 +629,9 @@ impl Response {
             Self::AlarmList(r) | Self::AlarmChange(r) => &mut r.header,
             Self::SnapshotRead(r) => &mut r.header,
             Self::Auth(r) => &mut r.header,
+            Self::Defragment(h) => h,
+            Self::Hash(r) => &mut r.header,
+            Self::Downgrade(r) => &mut r.header,
         }
     }
 }

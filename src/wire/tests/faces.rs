@@ -446,6 +446,40 @@ fn a_message_over_the_limit_is_refused_in_the_words_of_gos_servers() {
 }
 
 #[test]
+fn clients_of_the_gateway_that_read_nothing_hold_no_more_than_there_is() {
+    run(async |world| {
+        let options = ServeOptions { gateway_bytes_max: 24 << 20, ..options() };
+        let serving = serve(&world, &Toy::default(), options).await;
+        let mut kv = pb::kv_client::KvClient::new(channel(&world, &serving));
+        for key in ["a", "b", "c", "d", "e", "f"] {
+            let value = vec![b'v'; 1_000_000].into();
+            kv.put(pb::PutRequest { key: key.into(), value, ..Default::default() }).await.unwrap();
+        }
+        let body = r#"{"key":"AA==","range_end":"AA=="}"#;
+        let head = "POST /v3/kv/range HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 33\r\n\r\n";
+        // Some eight million letters, of which hardly any fit between the two.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut unread = socket.connect(serving.address().parse().unwrap()).await.unwrap();
+        unread.write_all([head, body].concat().as_bytes()).await.unwrap();
+        unread.readable().await.unwrap();
+        let (status, text) = post(serving.address(), "/v3/kv/range", body).await;
+        assert_eq!(status, 429, "{}", &text[..text.len().min(200)]);
+        // Small answers and other calls go on.
+        assert_eq!(post(serving.address(), "/v3/kv/put", r#"{"key":"YQ=="}"#).await.0, 200);
+        drop(unread);
+        loop {
+            let (status, text) = post(serving.address(), "/v3/kv/range", body).await;
+            if status == 200 {
+                assert!(text.len() > 6_000_000, "{}", text.len());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+}
+
+#[test]
 fn a_message_cut_short_or_flooded_with_resets_leaves_the_server_up() {
     run(async |world| {
         let serving = serve(&world, &Toy::default(), options()).await;

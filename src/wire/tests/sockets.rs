@@ -463,7 +463,7 @@ fn messages_that_are_none_are_refused_with_a_status() {
 }
 
 #[test]
-fn what_is_not_there_yet_says_so() {
+fn what_concerns_one_member_is_answered_by_it() {
     use seatrial_proto::etcdserverpb as pb;
     run(async |world| {
         let toy = Toy::default();
@@ -474,8 +474,11 @@ fn what_is_not_there_yet_says_so() {
         let status = auth.auth_status(pb::AuthStatusRequest {}).await.unwrap().into_inner();
         assert_eq!((status.enabled, status.header.unwrap().member_id), (false, 8));
         let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
-        let defragment = maintenance.defragment(pb::DefragmentRequest {}).await.unwrap_err();
-        assert_eq!(defragment.code(), tonic::Code::Unimplemented);
+        let defragment = maintenance.defragment(pb::DefragmentRequest {}).await.unwrap().into_inner();
+        assert_eq!(defragment.header.unwrap().member_id, 8);
+        let unknown = pb::DowngradeRequest { action: 9, version: String::new() };
+        let unknown = maintenance.downgrade(unknown).await.unwrap_err();
+        assert_eq!((unknown.code(), unknown.message()), (tonic::Code::Unknown, "etcdserver: unknown method"));
     });
 }
 

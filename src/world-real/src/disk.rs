@@ -4,7 +4,7 @@ use rustix::fs::FallocateFlags;
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -134,6 +134,10 @@ impl DiskFile for RealFile {
 
     fn len(&self) -> io::Result<u64> {
         self.at(self.inner.metadata().map(|metadata| metadata.len()))
+    }
+
+    fn taken(&self) -> io::Result<u64> {
+        self.at(self.inner.metadata().map(|metadata| metadata.blocks() * 512))
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {

@@ -95,6 +95,15 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Whatever the system says.
     fn len(&self) -> io::Result<u64>;
 
+    /// Bytes it takes on the disk: less than its length where parts of it were never written. The length where the
+    /// disk cannot tell.
+    ///
+    /// # Errors
+    /// As [`DiskFile::len`].
+    fn taken(&self) -> io::Result<u64> {
+        self.len()
+    }
+
     /// Whether it has no bytes.
     ///
     /// # Errors

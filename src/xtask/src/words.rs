@@ -28,7 +28,7 @@ struct Rule {
 }
 
 /// The composition roots and tools: they may ask the machine.
-const ROOTS: [&str; 4] = ["src/cli/", "src/xtask/", "sims/", "benches/"];
+const ROOTS: [&str; 5] = ["src/cli/", "src/xtask/", "src/fuzzing/", "sims/", "benches/"];
 
 /// The worlds: they answer for the machine.
 const WORLDS: [&str; 2] = ["src/world-real/", "src/world-sim/"];

@@ -1,6 +1,6 @@
 //! The command line, with etcdctl's flags, environment variables and error texts.
 
-use super::go::{parse_duration, parse_int};
+use super::go::{parse_bool, parse_duration, parse_int};
 use super::print::{Format, Printer};
 use super::{Fail, code};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
-/// A flag that is off unless given; `--name=false` works too, as in Go.
+/// A flag that is off unless given; `--name=false` works too, as in Go. The last one counts.
 fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
@@ -20,13 +20,14 @@ fn switch(name: &'static str, help: &'static str) -> Arg {
         .default_missing_value("true")
         .default_value("false")
         .hide_default_value(true)
-        .value_parser(value_parser!(bool))
+        .value_parser(|text: &str| parse_bool(text).ok_or("no boolean"))
+        .overrides_with(name)
         .help(help)
 }
 
 /// A flag with a value, which may begin with a dash. It is read later, for errors in Go's words.
 fn valued(name: &'static str, default: &'static str, help: &'static str) -> Arg {
-    let arg = Arg::new(name).long(name).num_args(1).allow_hyphen_values(true).help(help);
+    let arg = Arg::new(name).long(name).num_args(1).allow_hyphen_values(true).overrides_with(name).help(help);
     if default.is_empty() { arg } else { arg.default_value(default) }
 }
 
@@ -98,11 +99,18 @@ pub(super) fn root() -> Command {
         .arg_required_else_help(true)
         .infer_subcommands(true)
         .arg(global(
-            valued("endpoints", "127.0.0.1:2379", "gRPC endpoints")
+            Arg::new("endpoints")
+                .long("endpoints")
+                .num_args(1)
+                .allow_hyphen_values(true)
+                .default_value("127.0.0.1:2379")
+                .help("gRPC endpoints")
                 .action(ArgAction::Append)
                 .value_delimiter(','),
         ))
-        .arg(global(valued("write-out", "simple", "Output format: fields, json, simple, table").short('w')))
+        .arg(global(
+            valued("write-out", "simple", "Output format: fields, json, protobuf, simple, table").short('w'),
+        ))
         .arg(global(switch("hex", "Print keys and values in hexadecimal")))
         .arg(global(valued("dial-timeout", "2s", "Limit for connecting")))
         .arg(global(valued("command-timeout", "5s", "Limit for a short command, without connecting")))
@@ -219,8 +227,19 @@ pub(super) fn root() -> Command {
                     "status",
                     "Gets snapshot status of a given file",
                     "etcdctl snapshot status <filename>",
-                )),
+                ))
+                .subcommand(restore()),
         )
+        .subcommand(check())
+        .subcommand(
+            command("completion", "Generates a script that completes commands", "etcdctl completion <shell>")
+                .subcommand_required(true)
+                .subcommand(plain("bash", "For bash", "etcdctl completion bash"))
+                .subcommand(plain("zsh", "For zsh", "etcdctl completion zsh"))
+                .subcommand(plain("fish", "For fish", "etcdctl completion fish"))
+                .subcommand(plain("powershell", "For PowerShell", "etcdctl completion powershell")),
+        )
+        .subcommand(plain("help", "Help about any command", "etcdctl help [command]"))
         .subcommands(users())
         .subcommand(
             plain(
@@ -259,8 +278,84 @@ pub(super) fn root() -> Command {
             )
             .arg(switch("listen", "Print the leaders instead of standing for election").short('l')),
         )
+        .subcommand(
+            plain(
+                "defrag",
+                "Defragments the storage of the members with the given endpoints",
+                "etcdctl defrag [options]",
+            )
+            .arg(switch("cluster", "Use all endpoints of the member list"))
+            .arg(valued("data-dir", "", "Defragment this data folder, which no member uses")),
+        )
+        .subcommand(
+            command("downgrade", "Downgrade related commands", "etcdctl downgrade <command>")
+                .subcommand_required(true)
+                .infer_subcommands(true)
+                .subcommand(plain(
+                    "validate",
+                    "Asks whether the cluster could be taken back to a version",
+                    "etcdctl downgrade validate <TARGET_VERSION>",
+                ))
+                .subcommand(plain(
+                    "enable",
+                    "Begins to take the cluster back to a version",
+                    "etcdctl downgrade enable <TARGET_VERSION>",
+                ))
+                .subcommand(plain("cancel", "Calls a downgrade off", "etcdctl downgrade cancel")),
+        )
         .subcommand(plain("move-leader", "Transfers the leadership", "etcdctl move-leader <memberID>"))
         .subcommand(plain("version", "Prints the version of etcdctl", "etcdctl version"))
+}
+
+fn restore() -> Command {
+    command(
+        "restore",
+        "Makes a data folder for a member of a new cluster from a snapshot file",
+        "etcdctl snapshot restore <filename> [options]",
+    )
+    .arg(valued("name", "default", "The member's name in the new cluster"))
+    .arg(valued("data-dir", "", "Folder to be made; NAME.etcd without it"))
+    .arg(valued("initial-cluster", "default=http://localhost:2380", "All members of the new cluster"))
+    .arg(valued("initial-cluster-token", "etcd-cluster", "Keeps the new cluster apart from others"))
+    .arg(valued("initial-advertise-peer-urls", "http://localhost:2380", "Where peers will reach this member"))
+    .arg(rest())
+}
+
+fn check() -> Command {
+    let load = |name: &'static str, about, prefix: &'static str, usage| {
+        command(name, about, usage)
+            .arg(valued("load", "s", "Size of the load: s(small), m(medium), l(large), xl(xLarge)"))
+            .arg(valued("prefix", prefix, "Prefix of the keys that are written"))
+            .arg(switch("auto-compact", "Compact the history when it is done"))
+            .arg(rest())
+    };
+    command("check", "Commands for checking properties of the cluster", "etcdctl check <command>")
+        .subcommand_required(true)
+        .infer_subcommands(true)
+        .subcommand(load(
+            "perf",
+            "Checks the performance of the cluster",
+            "/etcdctl-check-perf/",
+            "etcdctl check perf [options]",
+        ))
+        .subcommand(load(
+            "datascale",
+            "Checks how much memory data take at the first endpoint",
+            "/etcdctl-check-datascale/",
+            "etcdctl check datascale [options]",
+        ))
+}
+
+/// The help of the command that these words name, as far as they do.
+pub(super) fn help<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    let mut command = root();
+    for word in words {
+        match command.find_subcommand(word) {
+            Some(inner) => command = inner.clone(),
+            None => break,
+        }
+    }
+    command.render_help().to_string()
 }
 
 /// auth, user and role.
@@ -329,6 +424,8 @@ fn users() -> [Command; 3] {
 /// Reads a command line; the error has etcdctl's text and code where there is one.
 pub(super) fn parse(command: Command, args: Vec<OsString>) -> Result<ArgMatches, Fail> {
     let name = command.get_name().to_owned();
+    let said: Vec<String> = args.iter().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let usage = || if name == "etcdctl" { help(said.iter().map(String::as_str)) } else { String::new() };
     command.try_get_matches_from(args).map_err(|error| {
         let context = |kind| match error.get(kind) {
             Some(ContextValue::String(text)) => text.clone(),
@@ -336,34 +433,36 @@ pub(super) fn parse(command: Command, args: Vec<OsString>) -> Result<ArgMatches,
         };
         let flag = context(ContextKind::InvalidArg);
         let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
+        let letter = flag.chars().nth(1).unwrap_or_default();
+        let value = context(ContextKind::InvalidValue);
+        let wrong = |text: String| Fail::usage(&text, usage());
         match error.kind() {
-            ErrorKind::DisplayHelp
-            | ErrorKind::DisplayVersion
-            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            | ErrorKind::MissingSubcommand => Fail::help(error.render().to_string()),
-            ErrorKind::UnknownArgument if flag.starts_with("--") => {
-                Fail::new(code::ERROR, format!("unknown flag: {flag}"))
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Fail::help(error.render().to_string()),
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+                Fail::help(usage())
             }
-            ErrorKind::UnknownArgument => {
-                let letter = flag.chars().nth(1).unwrap_or_default();
-                Fail::new(code::ERROR, format!("unknown shorthand flag: '{letter}' in {flag}"))
-            }
+            ErrorKind::UnknownArgument if flag.starts_with("--") => wrong(format!("unknown flag: {flag}")),
+            ErrorKind::UnknownArgument => wrong(format!("unknown shorthand flag: '{letter}' in {flag}")),
             ErrorKind::InvalidSubcommand => {
                 let unknown = context(ContextKind::InvalidSubcommand);
-                let text =
-                    format!("unknown command \"{unknown}\" for \"{name}\"\nRun '{name} --help' for usage.");
-                Fail::new(code::ERROR, text)
+                // A group of commands only says what there is in it.
+                if said.first() != Some(&unknown) && root().find_subcommand(said[0].as_str()).is_some() {
+                    return Fail::help(usage());
+                }
+                let text = format!("unknown command \"{unknown}\" for \"{name}\"");
+                Fail::new(code::ERROR, format!("{text}\nRun '{name} --help' for usage.\nError: {text}"))
             }
-            ErrorKind::InvalidValue if context(ContextKind::InvalidValue).is_empty() => {
-                Fail::new(code::ERROR, format!("flag needs an argument: {flag}"))
+            ErrorKind::InvalidValue if value.is_empty() && said.last().is_some_and(|last| *last == flag) => {
+                wrong(format!("flag needs an argument: {flag}"))
             }
-            ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-                let value = context(ContextKind::InvalidValue);
-                let text = format!(
-                    "invalid argument \"{value}\" for \"{flag}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax"
-                );
-                Fail::new(code::ERROR, text)
+            ErrorKind::InvalidValue if value.is_empty() => {
+                let last = said.last().cloned().unwrap_or_default();
+                let letter = last.chars().nth(1).unwrap_or_default();
+                wrong(format!("flag needs an argument: '{letter}' in {last}"))
             }
+            ErrorKind::InvalidValue | ErrorKind::ValueValidation => wrong(format!(
+                "invalid argument \"{value}\" for \"{flag}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax"
+            )),
             _ => Fail::new(code::ERROR, error.to_string().trim_start_matches("error: ").trim_end().to_owned()),
         }
     })
@@ -394,7 +493,7 @@ pub(super) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
 pub(super) fn number(matches: &ArgMatches, name: &str) -> Result<i64, Fail> {
     let value = value(matches, name);
     parse_int(value, 10).map_err(|error| {
-        Fail::new(code::ERROR, format!("invalid argument \"{value}\" for \"--{name}\" flag: {error}"))
+        Fail::usage(&format!("invalid argument \"{value}\" for \"--{name}\" flag: {error}"), String::new())
     })
 }
 
@@ -408,12 +507,14 @@ pub(super) struct Globals {
     pub(super) keepalive_time: Duration,
     pub(super) keepalive_timeout: Duration,
     pub(super) tls: TlsFiles,
+    /// Plain text where neither files nor an endpoint's scheme say otherwise.
+    pub(super) insecure_transport: bool,
     pub(super) user: Option<String>,
     pub(super) password: Option<String>,
 }
 
 /// The flags that may also come from the environment, as `ETCDCTL_` and their name in capitals.
-const FROM_ENVIRONMENT: [&str; 13] = [
+const FROM_ENVIRONMENT: [&str; 14] = [
     "endpoints",
     "write-out",
     "hex",
@@ -425,6 +526,7 @@ const FROM_ENVIRONMENT: [&str; 13] = [
     "cert",
     "key",
     "insecure-skip-tls-verify",
+    "insecure-transport",
     "user",
     "password",
 ];
@@ -439,7 +541,7 @@ impl Globals {
         for name in FROM_ENVIRONMENT {
             let variable = format!("ETCDCTL_{}", name.to_uppercase().replace('-', "_"));
             let given = matches.value_source(name) == Some(ValueSource::CommandLine);
-            let value = environment(&variable).filter(|value| !value.is_empty());
+            let value = environment(&variable);
             if given && value.is_some() {
                 let text = format!(
                     "conflicting environment variable \"{variable}\" is shadowed by corresponding \
@@ -447,7 +549,7 @@ impl Globals {
                 );
                 return Err(Fail::new(code::ERROR, text));
             }
-            values.push(value);
+            values.push(value.filter(|value| !value.is_empty()));
         }
         let [
             endpoints,
@@ -461,15 +563,26 @@ impl Globals {
             cert,
             key,
             skip_verify,
+            insecure_transport,
             user,
             password,
-        ] = <[Option<String>; 13]>::try_from(values).unwrap_or_default();
+        ] = <[Option<String>; 14]>::try_from(values).unwrap_or_default();
         let flag = |from: Option<String>, name: &str| from.unwrap_or_else(|| value(matches, name).to_owned());
+        // What the environment says and cannot be understood counts for nothing, as in etcdctl.
         let duration = |from: Option<String>, name: &str| {
-            let text = flag(from, name);
-            parse_duration(&text).map_err(|error| {
-                Fail::new(code::ERROR, format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"))
+            if let Some(Ok(duration)) = from.as_deref().map(parse_duration) {
+                return Ok(duration);
+            }
+            let text = value(matches, name);
+            parse_duration(text).map_err(|error| {
+                Fail::usage(
+                    &format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"),
+                    String::new(),
+                )
             })
+        };
+        let switch = |from: Option<String>, name: &str| {
+            from.as_deref().and_then(parse_bool).unwrap_or_else(|| matches.get_flag(name))
         };
         let endpoints: Vec<String> = match endpoints {
             Some(endpoints) => endpoints.split(',').map(|endpoint| endpoint.trim().to_owned()).collect(),
@@ -484,9 +597,10 @@ impl Globals {
             "fields" => Format::Fields,
             "json" => Format::Json,
             "table" => Format::Table,
+            "protobuf" => Format::Protobuf,
             _ => return Err(Fail::new(code::BAD_FEATURE, "unsupported output format")),
         };
-        let hex = hex.map_or_else(|| matches.get_flag("hex"), |hex| hex == "true");
+        let hex = switch(hex, "hex");
         Ok(Self {
             endpoints,
             printer: Printer { format, hex, value_only: false },
@@ -499,11 +613,25 @@ impl Globals {
                 key: flag(key, "key"),
                 trusted_ca: flag(cacert, "cacert"),
                 client_cert_auth: false,
-                skip_verify: skip_verify
-                    .map_or_else(|| matches.get_flag("insecure-skip-tls-verify"), |skip| skip == "true"),
+                skip_verify: switch(skip_verify, "insecure-skip-tls-verify"),
             },
+            insecure_transport: switch(insecure_transport, "insecure-transport"),
             user: Some(flag(user, "user")).filter(|user| !user.is_empty()),
             password: Some(flag(password, "password")).filter(|password| !password.is_empty()),
         })
     }
+}
+
+/// Variables that look as if they were for us, and are not.
+pub(super) fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    const OTHERS: [&str; 3] = ["ETCDCTL_API", "ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"];
+    let is_flag = |name: &str| {
+        root().get_arguments().any(|arg| {
+            arg.get_long()
+                .is_some_and(|long| name == format!("ETCDCTL_{}", long.to_uppercase().replace('-', "_")))
+        })
+    };
+    let unknown =
+        |name: &String| name.starts_with("ETCDCTL_") && !OTHERS.contains(&name.as_str()) && !is_flag(name);
+    names.filter(unknown).collect()
 }

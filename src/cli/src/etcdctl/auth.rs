@@ -3,7 +3,7 @@
 use super::args::{text, value, words};
 use super::go::quote;
 use super::print::{Format, fields_header};
-use super::{Fail, Session, code, error_text, json};
+use super::{Fail, Session, code, error_text, json, protobuf};
 use bytes::Bytes;
 use clap::ArgMatches;
 use seatrial_client::Store;
@@ -26,10 +26,14 @@ impl Session<'_> {
             (_, Some(password)) => (user, password),
             (Some((name, password)), None) => (name.to_owned(), password.to_owned()),
             (None, None) => {
-                let password = self.ask_password("Password: ")?;
+                let password = self.read_password("Password: ")?;
                 (user, password)
             }
         };
+        // Who gives no password asks as nobody.
+        if password.is_empty() {
+            return Ok(());
+        }
         let ask = AuthRequest::Authenticate { name, password: Secret::Plain(password) };
         match self.client()?.call(Request::Auth(ask)).await {
             Ok(Response::Auth(AuthResponse { body: AuthAnswer::Token { token, .. }, .. })) => {
@@ -52,13 +56,17 @@ impl Session<'_> {
 
     /// One line, not shown while it is typed.
     fn ask_password(&mut self, prompt: &str) -> Result<String, Fail> {
+        let password = self.read_password(prompt)?;
+        if password.is_empty() { Err(Fail::args("empty password")) } else { Ok(password) }
+    }
+
+    fn read_password(&mut self, prompt: &str) -> Result<String, Fail> {
         self.out(prompt.as_bytes())?;
         let hidden = Hidden::begin();
         let line = self.read_line();
         drop(hidden);
         self.out(b"\n")?;
-        let password = line.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned();
-        if password.is_empty() { Err(Fail::args("empty password")) } else { Ok(password) }
+        Ok(line.unwrap_or_default().trim_end_matches(['\n', '\r']).to_owned())
     }
 
     /// A new password: asked for twice, or one line of input where nobody is there to be asked.
@@ -109,7 +117,7 @@ impl Session<'_> {
         let simple = format!("Authentication Status: {enabled}\nAuthRevision: {}\n", revision.0);
         let mut fields = fields_header(&response.header);
         let _ = writeln!(fields, "\"Enabled\" : {enabled}\n\"AuthRevision\" : {}", revision.0);
-        self.show_answer(simple, Ok(fields), json::auth(&response))
+        self.show_answer(simple, Ok(fields), json::auth(&response), &response)
     }
 
     /// Prints what each format has to say.
@@ -118,12 +126,14 @@ impl Session<'_> {
         simple: String,
         fields: Result<String, Fail>,
         json: String,
+        response: &AuthResponse,
     ) -> Result<(), Fail> {
         let text = match self.globals.printer.format {
             Format::Simple => simple,
             Format::Fields => fields?,
             Format::Json => json + "\n",
             Format::Table => return Err(unsupported("table")),
+            Format::Protobuf => return self.out(&protobuf::auth(response)),
         };
         self.out(text.as_bytes())
     }
@@ -131,7 +141,7 @@ impl Session<'_> {
     /// Asks for a change and says that it is done.
     async fn change(&mut self, request: AuthRequest, done: String) -> Result<(), Fail> {
         let response = self.ask(request).await?;
-        self.show_answer(done + "\n", Ok(fields_header(&response.header)), json::auth(&response))
+        self.show_answer(done + "\n", Ok(fields_header(&response.header)), json::auth(&response), &response)
     }
 
     pub(super) async fn user_add(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
@@ -186,7 +196,7 @@ impl Session<'_> {
         let response = self.ask(AuthRequest::UserList).await?;
         let AuthAnswer::Names(names) = &response.body else { return Err(Fail::odd()) };
         let simple = names.iter().map(|name| format!("{name}\n")).collect();
-        self.show_answer(simple, Err(unsupported("fields")), json::auth_names(&response, "users"))
+        self.show_answer(simple, Err(unsupported("fields")), json::auth_names(&response, "users"), &response)
     }
 
     pub(super) async fn user_get(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
@@ -206,7 +216,7 @@ impl Session<'_> {
             let _ = write!(simple, " {role}");
         }
         simple.push('\n');
-        self.show_answer(simple, Err(unsupported("fields")), json::auth_names(&response, "roles"))
+        self.show_answer(simple, Err(unsupported("fields")), json::auth_names(&response, "roles"), &response)
     }
 
     pub(super) async fn role_add(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
@@ -233,7 +243,7 @@ impl Session<'_> {
             let _ = write!(fields, " {}", quote(name.as_bytes()));
         }
         fields.push('\n');
-        self.show_answer(simple, Ok(fields), json::auth_names(&response, "roles"))
+        self.show_answer(simple, Ok(fields), json::auth_names(&response, "roles"), &response)
     }
 
     pub(super) async fn role_get(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
@@ -251,7 +261,7 @@ impl Session<'_> {
             let _ = write!(fields, "\"PermType\" :  {access}\n\"Key\" : {key}\n\"RangeEnd\" : {end}\n");
         }
         let json = json::permissions(&response.header, permissions);
-        self.show_answer(role_text(&role, permissions), Ok(fields), json)
+        self.show_answer(role_text(&role, permissions), Ok(fields), json, &response)
     }
 
     pub(super) async fn role_grant_permission(&mut self, matches: &ArgMatches) -> Result<(), Fail> {

@@ -43,7 +43,7 @@ fn lease_id(matches: &ArgMatches, missing: &str) -> Result<LeaseId, Fail> {
 
 impl Session<'_> {
     /// The endpoints given, or with `--cluster` those of all members.
-    async fn endpoints(&mut self, matches: &ArgMatches) -> Result<Vec<String>, Fail> {
+    pub(super) async fn endpoints(&mut self, matches: &ArgMatches) -> Result<Vec<String>, Fail> {
         if !matches.get_flag("cluster") {
             return Ok(self.globals.endpoints.clone());
         }
@@ -55,19 +55,23 @@ impl Session<'_> {
         Ok(answer.members.into_iter().flat_map(|member| member.client_urls).collect())
     }
 
+    /// Where nobody believes who we are, no endpoint is healthy.
     pub(super) async fn endpoint_health(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
+        let stranger = self.log_in().await.err().map(|fail| fail.text);
         let endpoints = self.endpoints(matches).await?;
         let mut asked = FuturesUnordered::new();
         for endpoint in endpoints {
             let client = self.client_of(&endpoint)?;
             let world = self.world.clone();
             let timeout = self.globals.command_timeout;
+            let stranger = stranger.clone();
             asked.push(async move {
                 let start = world.now();
                 let range = RangeRequest { range: KeyRange::single("health"), ..RangeRequest::default() };
                 let answer = client.call_within(Request::Range(range), timeout).await;
                 let took = duration_text(world.now() - start);
                 let error = match answer {
+                    _ if stranger.is_some() => stranger.unwrap_or_default(),
                     Ok(_) => String::new(),
                     // Refusing needs a quorum too.
                     Err(error) if error.error.code() == Code::PermissionDenied => String::new(),
@@ -80,7 +84,7 @@ impl Session<'_> {
         while let Some(health) = asked.next().await {
             all.push(health);
         }
-        let (out, err) = self.globals.printer.health(&all);
+        let (out, err) = self.globals.printer.health(&all)?;
         self.out(&out)?;
         self.err(&err);
         if all.iter().any(|health| !health.error.is_empty()) {
@@ -104,7 +108,7 @@ impl Session<'_> {
                 }
             }
         }
-        self.out(&self.globals.printer.status(&all))?;
+        self.out(&self.globals.printer.status(&all)?)?;
         if failed { Err(Fail::silent(code::ERROR)) } else { Ok(()) }
     }
 
@@ -124,11 +128,14 @@ impl Session<'_> {
                 }
             }
         }
-        self.out(&self.globals.printer.hashes(&all))?;
+        self.out(&self.globals.printer.hashes(&all)?)?;
         failed.map_or(Ok(()), |why| Err(Fail::new(code::ERROR, why)))
     }
 
-    pub(super) async fn alarm_list(&mut self) -> Result<(), Fail> {
+    pub(super) async fn alarm_list(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
+        if !words(matches).is_empty() {
+            return Err(Fail::args("alarm list command accepts no arguments"));
+        }
         let Response::AlarmList(answer) = self.call(Request::AlarmList).await? else {
             return Err(Fail::odd());
         };
@@ -136,7 +143,10 @@ impl Session<'_> {
     }
 
     /// Clears every alarm there is.
-    pub(super) async fn alarm_disarm(&mut self) -> Result<(), Fail> {
+    pub(super) async fn alarm_disarm(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
+        if !words(matches).is_empty() {
+            return Err(Fail::args("alarm disarm command accepts no arguments"));
+        }
         let Response::AlarmList(on) = self.call(Request::AlarmList).await? else {
             return Err(Fail::odd());
         };

@@ -22,6 +22,23 @@ pub(super) fn parse_hex_id(text: &str) -> Result<u64, String> {
     u64::from_str_radix(text, 16).or_else(|_| fail("value out of range"))
 }
 
+/// `strconv.ParseBool`.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
+/// What the system says of a failed call.
+pub(super) fn system_error(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |first| first.to_lowercase().chain(chars).collect())
+}
+
 /// `time.ParseDuration` for durations that are not negative.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let invalid = || format!("time: invalid duration {}", quote(text.as_bytes()));
@@ -250,6 +267,12 @@ mod tests {
         ] {
             assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanos)), "{text}");
         }
+        assert_eq!(
+            [parse_bool("1"), parse_bool("False"), parse_bool("yes")],
+            [Some(true), Some(false), None]
+        );
+        let missing = std::io::Error::from_raw_os_error(2);
+        assert_eq!(system_error(&missing), "no such file or directory");
         for wrong in ["", "5", "s", "5x", "-1s", "1.2.3s"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }

@@ -5,9 +5,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use seatrial_types::auth::{Access, AuthAnswer, AuthResponse, Permission};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse, MemberListResponse, PutResponse,
-    RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeResponse, Header, LeaseGrantResponse,
+    LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse, Member, MemberAddResponse,
+    MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, EventKind, KeyValue};
@@ -207,6 +207,10 @@ pub(super) fn member_added(r: &MemberAddResponse) -> String {
 
 pub(super) fn members(r: &MemberListResponse) -> String {
     with_head(&r.header).list("members", r.members.iter().map(member).collect()).done()
+}
+
+pub(super) fn downgrade(r: &DowngradeResponse) -> String {
+    with_head(&r.header).text("version", &r.version).done()
 }
 
 pub(super) fn alarms(r: &AlarmListResponse) -> String {

@@ -3,14 +3,18 @@
 
 mod args;
 mod auth;
+mod check;
 mod cluster;
+mod completion;
 pub(crate) mod go;
 mod json;
 mod keys;
 mod locks;
+mod maintenance;
 mod members;
 mod mirror;
 mod print;
+mod protobuf;
 mod snapshots;
 #[cfg(test)]
 mod tests;
@@ -21,6 +25,7 @@ use args::Globals;
 pub(crate) use go::parse_duration;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};
+use seatrial_types::request::DowngradeAction;
 use seatrial_types::{Code, Error, Request, Response};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles};
 use seatrial_world::Secure;
@@ -64,6 +69,11 @@ impl Fail {
 
     fn silent(code: u8) -> Self {
         Self::new(code, "")
+    }
+
+    /// The command line cannot be read: said before and after the command's help, as the real one does.
+    fn usage(text: &str, help: String) -> Self {
+        Self { code: code::ERROR, text: format!("{text}\n\nError: {text}"), help }
     }
 
     fn help(help: String) -> Self {
@@ -126,7 +136,8 @@ impl Session<'_> {
         token: Option<String>,
     ) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Fail> {
         // As the real one: an endpoint without a scheme is https where there are settings for TLS.
-        let secure = tls != TlsFiles::default();
+        let files = [&tls.cert, &tls.key, &tls.trusted_ca].iter().any(|file| !file.is_empty());
+        let secure = files || !self.globals.insecure_transport;
         let layer = if secure || endpoints.iter().any(|endpoint| seatrial_wire::is_https(endpoint)) {
             let tls = Tls::client(tls, crate::tls::reader()).map_err(Fail::args)?;
             Some(Arc::new(tls) as Arc<dyn Secure>)
@@ -203,10 +214,12 @@ impl Session<'_> {
 
     async fn run(&mut self, matches: &clap::ArgMatches) -> Result<(), Fail> {
         let Some((name, matches)) = matches.subcommand() else { return Err(Fail::silent(code::ERROR)) };
-        if name != "version" {
+        let nested = matches.subcommand();
+        // Health is a matter of each endpoint, also where nobody believes who we are.
+        let is_health = matches!((name, nested), ("endpoint", Some(("health", _))));
+        if !["version", "help", "completion"].contains(&name) && !is_health {
             self.log_in().await?;
         }
-        let nested = matches.subcommand();
         match (name, nested) {
             ("get", _) => self.get(matches).await,
             ("put", _) => self.put(matches).await,
@@ -227,11 +240,29 @@ impl Session<'_> {
             ("endpoint", Some(("health", matches))) => self.endpoint_health(matches).await,
             ("endpoint", Some(("status", matches))) => self.endpoint_status(matches).await,
             ("endpoint", Some(("hashkv", matches))) => self.endpoint_hashkv(matches).await,
-            ("alarm", Some(("disarm", _))) => self.alarm_disarm().await,
-            ("alarm", Some(("list", _))) => self.alarm_list().await,
+            ("defrag", _) => self.defrag(matches).await,
+            ("downgrade", Some(("validate", matches))) => {
+                self.downgrade(DowngradeAction::Validate, matches).await
+            }
+            ("downgrade", Some(("enable", matches))) => {
+                self.downgrade(DowngradeAction::Enable, matches).await
+            }
+            ("downgrade", Some(("cancel", matches))) => {
+                self.downgrade(DowngradeAction::Cancel, matches).await
+            }
+            ("alarm", Some(("disarm", matches))) => self.alarm_disarm(matches).await,
+            ("alarm", Some(("list", matches))) => self.alarm_list(matches).await,
             ("move-leader", _) => self.move_leader(matches).await,
             ("snapshot", Some(("save", matches))) => self.snapshot_save(matches).await,
             ("snapshot", Some(("status", matches))) => self.snapshot_status(matches),
+            ("snapshot", Some(("restore", matches))) => self.snapshot_restore(matches),
+            ("check", Some(("perf", matches))) => self.check_perf(matches).await,
+            ("check", Some(("datascale", matches))) => self.check_datascale(matches).await,
+            ("completion", Some((shell, _))) => self.out(&completion::script(shell)?),
+            ("help", _) => {
+                let words: Vec<String> = args::words(matches).iter().map(|word| args::text(word)).collect();
+                self.out(args::help(words.iter().map(String::as_str)).as_bytes())
+            }
             ("auth", Some(("enable", matches))) => self.auth_enable(matches).await,
             ("auth", Some(("disable", matches))) => self.auth_disable(matches).await,
             ("auth", Some(("status", matches))) => self.auth_status(matches).await,
@@ -305,6 +336,9 @@ fn end(fail: &Fail, io: &mut Io) -> u8 {
 
 /// `etcdctl` with these arguments (without the program's name), on the process's own input and output.
 pub(crate) fn run(args: Vec<OsString>) -> ExitCode {
+    for name in args::unknown_variables(std::env::vars_os().filter_map(|(name, _)| name.into_string().ok())) {
+        eprintln!("unrecognized environment variable {name}={}", std::env::var(&name).unwrap_or_default());
+    }
     let io = Io {
         input: Box::new(std::io::BufReader::new(std::io::stdin())),
         out: Box::new(std::io::stdout()),

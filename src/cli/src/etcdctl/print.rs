@@ -2,11 +2,11 @@
 
 use super::cluster::{EndpointHash, EndpointHealth, EndpointStatus};
 use super::go::{human_bytes, quote};
-use super::{Fail, code, json};
+use super::{Fail, code, json, protobuf};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseLeasesResponse, LeaseTimeToLiveResponse, MemberAddResponse, MemberListResponse, PutResponse,
-    RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeAction, DowngradeResponse, Header,
+    LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseTimeToLiveResponse,
+    MemberAddResponse, MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{EventKind, KeyValue, LeaseId, MemberId};
@@ -19,6 +19,7 @@ pub(crate) enum Format {
     Fields,
     Json,
     Table,
+    Protobuf,
 }
 
 /// Turns answers into what is printed.
@@ -36,6 +37,10 @@ fn no_table() -> Fail {
     Fail::new(code::BAD_FEATURE, "table not supported as output format")
 }
 
+fn no_protobuf() -> Fail {
+    Fail::new(code::BAD_FEATURE, "protobuf not supported as output format")
+}
+
 fn line(text: impl Into<String>) -> Vec<u8> {
     let mut text: String = text.into();
     text.push('\n');
@@ -48,6 +53,7 @@ impl Printer {
             Format::Simple => Ok(self.simple_kvs(&r.kvs)),
             Format::Fields => Ok(fields_get(r).into_bytes()),
             Format::Json => Ok(line(json::get(r))),
+            Format::Protobuf => Ok(protobuf::get(r)),
             Format::Table => Err(no_table()),
         }
     }
@@ -57,6 +63,7 @@ impl Printer {
             Format::Simple => Ok(self.simple_put(r)),
             Format::Fields => Ok(fields_put(r).into_bytes()),
             Format::Json => Ok(line(json::put(r))),
+            Format::Protobuf => Ok(protobuf::put(r)),
             Format::Table => Err(no_table()),
         }
     }
@@ -66,6 +73,7 @@ impl Printer {
             Format::Simple => Ok(self.simple_del(r)),
             Format::Fields => Ok(fields_del(r).into_bytes()),
             Format::Json => Ok(line(json::del(r))),
+            Format::Protobuf => Ok(protobuf::del(r)),
             Format::Table => Err(no_table()),
         }
     }
@@ -99,6 +107,7 @@ impl Printer {
                 Ok(out.into_bytes())
             }
             Format::Json => Ok(line(json::txn(r))),
+            Format::Protobuf => Ok(protobuf::txn(r)),
             Format::Table => Err(no_table()),
         }
     }
@@ -129,6 +138,7 @@ impl Printer {
                 Ok(out.into_bytes())
             }
             Format::Json => Ok(line(json::watch(r))),
+            Format::Protobuf => Ok(protobuf::watch(r)),
             Format::Table => Err(no_table()),
         }
     }
@@ -138,6 +148,7 @@ impl Printer {
             Format::Simple => Ok(line(format!("lease {:016x} granted with TTL({}s)", r.id.0, r.ttl_seconds))),
             Format::Fields => Ok(fields_lease(&r.header, r.id, r.ttl_seconds).into_bytes()),
             Format::Json => Ok(line(json::grant(r))),
+            Format::Protobuf => Ok(protobuf::header(&r.header)),
             Format::Table => Err(no_table()),
         }
     }
@@ -147,6 +158,7 @@ impl Printer {
             Format::Simple => Ok(line(format!("lease {:016x} revoked", id.0))),
             Format::Fields => Ok(fields_header(header).into_bytes()),
             Format::Json => Ok(line(json::just_header(header))),
+            Format::Protobuf => Ok(protobuf::just_header(header)),
             Format::Table => Err(no_table()),
         }
     }
@@ -158,6 +170,7 @@ impl Printer {
             }
             Format::Fields => Ok(fields_lease(&r.header, r.id, r.ttl_seconds).into_bytes()),
             Format::Json => Ok(line(json::keep_alive(r))),
+            Format::Protobuf => Ok(protobuf::header(&r.header)),
             Format::Table => Err(no_table()),
         }
     }
@@ -190,6 +203,7 @@ impl Printer {
                 Ok(out.into_bytes())
             }
             Format::Json => Ok(line(json::time_to_live(r))),
+            Format::Protobuf => Ok(protobuf::header(&r.header)),
             Format::Table => Err(no_table()),
         }
     }
@@ -210,6 +224,7 @@ impl Printer {
                 }
             }
             Format::Json => return Ok(line(json::leases(r))),
+            Format::Protobuf => return Ok(protobuf::header(&r.header)),
             Format::Table => return Err(no_table()),
         }
         Ok(out.into_bytes())
@@ -232,6 +247,7 @@ impl Printer {
             Format::Simple => Ok(comma_rows(rows)),
             Format::Table => Ok(table(&headers, rows.collect())),
             Format::Json => Ok(line(json::members(r))),
+            Format::Protobuf => Ok(protobuf::members(r)),
             Format::Fields => {
                 let mut out = fields_header(&r.header);
                 for m in &r.members {
@@ -257,6 +273,7 @@ impl Printer {
                 r.member.id.0, r.header.cluster_id.0
             ))),
             Format::Json => Ok(line(json::member_added(r))),
+            Format::Protobuf => Ok(protobuf::member_added(r)),
             Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),
         }
@@ -269,6 +286,7 @@ impl Printer {
                 Ok(line(format!("Member {:16x} {what} cluster {:16x}", id.0, r.header.cluster_id.0)))
             }
             Format::Json => Ok(line(json::members(r))),
+            Format::Protobuf => Ok(protobuf::members(r)),
             Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),
         }
@@ -293,22 +311,38 @@ impl Printer {
                 }
             }
             Format::Json => return Ok(line(json::alarms(r))),
+            Format::Protobuf => return Ok(protobuf::alarms(r)),
             Format::Table => return Err(no_table()),
         }
         Ok(out.into_bytes())
+    }
+
+    pub(super) fn downgrade(&self, action: DowngradeAction, r: &DowngradeResponse) -> Text {
+        let what = match action {
+            DowngradeAction::Validate => "validate",
+            DowngradeAction::Enable => "enable",
+            DowngradeAction::Cancel => "cancel",
+        };
+        match self.format {
+            Format::Simple => Ok(line(format!("Downgrade {what} success, cluster version {}", r.version))),
+            Format::Json => Ok(line(json::downgrade(r))),
+            Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
+            Format::Table => Err(no_table()),
+        }
     }
 
     pub(super) fn move_leader(&self, from: MemberId, to: MemberId, header: &Header) -> Text {
         match self.format {
             Format::Simple => Ok(line(format!("Leadership transferred from {:x} to {:x}", from.0, to.0))),
             Format::Json => Ok(line(json::just_header(header))),
+            Format::Protobuf => Ok(protobuf::just_header(header)),
             Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),
         }
     }
 
     /// What goes to standard output, and what to standard error (where the simple format has it).
-    pub(super) fn health(&self, all: &[EndpointHealth]) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn health(&self, all: &[EndpointHealth]) -> Result<(Vec<u8>, Vec<u8>), Fail> {
         let mut out = String::new();
         match self.format {
             Format::Simple => {
@@ -324,7 +358,7 @@ impl Printer {
                         let _ = writeln!(out, "{endpoint} is unhealthy: failed to commit proposal: {error}");
                     }
                 }
-                return (Vec::new(), out.into_bytes());
+                return Ok((Vec::new(), out.into_bytes()));
             }
             Format::Fields => {
                 for h in all {
@@ -334,19 +368,20 @@ impl Printer {
                     let _ = writeln!(out, "\"Error\" : {}\n", h.error);
                 }
             }
-            Format::Json => return (line(json::health(all)), Vec::new()),
+            Format::Json => return Ok((line(json::health(all)), Vec::new())),
+            Format::Protobuf => return Err(no_protobuf()),
             Format::Table => {
                 let rows = all.iter().map(|h| {
                     let health = h.error.is_empty().to_string();
                     vec![h.endpoint.clone(), health, h.took.clone(), h.error.clone()]
                 });
-                return (table(&["endpoint", "health", "took", "error"], rows.collect()), Vec::new());
+                return Ok((table(&["endpoint", "health", "took", "error"], rows.collect()), Vec::new()));
             }
         }
-        (out.into_bytes(), Vec::new())
+        Ok((out.into_bytes(), Vec::new()))
     }
 
-    pub(super) fn status(&self, all: &[EndpointStatus]) -> Vec<u8> {
+    pub(super) fn status(&self, all: &[EndpointStatus]) -> Text {
         let headers = [
             "endpoint",
             "ID",
@@ -375,9 +410,10 @@ impl Printer {
             ]
         });
         match self.format {
-            Format::Simple => comma_rows(rows),
-            Format::Table => table(&headers, rows.collect()),
-            Format::Json => line(json::status(all)),
+            Format::Simple => Ok(comma_rows(rows)),
+            Format::Table => Ok(table(&headers, rows.collect())),
+            Format::Json => Ok(line(json::status(all))),
+            Format::Protobuf => Err(no_protobuf()),
             Format::Fields => {
                 let mut out = String::new();
                 for s in all {
@@ -393,17 +429,18 @@ impl Printer {
                     let _ = writeln!(out, "\"Errors\" : [{}]", r.errors.join(" "));
                     let _ = writeln!(out, "\"Endpoint\" : {}\n", quote(s.endpoint.as_bytes()));
                 }
-                out.into_bytes()
+                Ok(out.into_bytes())
             }
         }
     }
 
-    pub(super) fn hashes(&self, all: &[EndpointHash]) -> Vec<u8> {
+    pub(super) fn hashes(&self, all: &[EndpointHash]) -> Text {
         let rows = all.iter().map(|h| vec![h.endpoint.clone(), h.hash.hash.to_string()]);
         match self.format {
-            Format::Simple => comma_rows(rows),
-            Format::Table => table(&["endpoint", "hash"], rows.collect()),
-            Format::Json => line(json::hashes(all)),
+            Format::Simple => Ok(comma_rows(rows)),
+            Format::Table => Ok(table(&["endpoint", "hash"], rows.collect())),
+            Format::Json => Ok(line(json::hashes(all))),
+            Format::Protobuf => Err(no_protobuf()),
             Format::Fields => {
                 let mut out = String::new();
                 for h in all {
@@ -411,7 +448,7 @@ impl Printer {
                     let _ = writeln!(out, "\"Endpoint\" : {}", quote(h.endpoint.as_bytes()));
                     let _ = writeln!(out, "\"Hash\" : {}\n", h.hash.hash);
                 }
-                out.into_bytes()
+                Ok(out.into_bytes())
             }
         }
     }

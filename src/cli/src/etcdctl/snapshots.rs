@@ -1,6 +1,7 @@
-//! snapshot save, status.
+//! snapshot save, status, restore.
 
-use super::args::{text, words};
+use super::args::{text, value, words};
+use super::go::system_error;
 use super::{Fail, Session, code, error_text};
 use clap::ArgMatches;
 use seatrial_client::Client;
@@ -19,9 +20,8 @@ impl Session<'_> {
         let path = text(path);
         let [endpoint] = self.globals.endpoints.as_slice() else {
             let all = self.globals.endpoints.join(" ");
-            return Err(Fail::args(format!(
-                "snapshot must be requested to one selected node, not multiple [{all}]"
-            )));
+            let text = format!("snapshot must be requested to one selected node, not multiple [{all}]");
+            return Err(Fail::new(code::INTERRUPTED, text));
         };
         let endpoint = endpoint.clone();
         let client = self.client_of(&endpoint)?;
@@ -41,9 +41,35 @@ impl Session<'_> {
             return Err(Fail::args("snapshot status requires exactly one argument"));
         };
         let format = self.globals.printer.format;
-        let text = crate::etcdutl::status_text(Path::new(&text(path)), format.into());
+        let path = text(path);
+        if let Err(error) = std::fs::metadata(&path) {
+            return Err(Fail::new(code::ERROR, format!("stat {path}: {}", system_error(&error))));
+        }
+        let format = format
+            .try_into()
+            .map_err(|()| Fail::new(code::BAD_FEATURE, "protobuf not supported as output format"))?;
+        let text = crate::etcdutl::status_text(Path::new(&path), format);
         let text = text.map_err(|why| Fail::new(code::ERROR, why))?;
         self.out(text.as_bytes())
+    }
+
+    /// As `etcdutl snapshot restore`, under the name that it had until 3.4.
+    pub(super) fn snapshot_restore(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
+        let words = words(matches);
+        let [path] = words.as_slice() else {
+            return Err(Fail::args("snapshot restore requires exactly one argument"));
+        };
+        let urls = |name| value(matches, name).split(',').map(str::to_owned).collect();
+        let own = |name| Some(value(matches, name).to_owned()).filter(|value| !value.is_empty());
+        let args = crate::etcdutl::RestoreArgs {
+            file: text(path).into(),
+            name: value(matches, "name").to_owned(),
+            data_dir: own("data-dir"),
+            initial_cluster: urls("initial-cluster"),
+            initial_cluster_token: value(matches, "initial-cluster-token").to_owned(),
+            initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
+        };
+        crate::etcdutl::restore(&args).map_err(|why| Fail::new(code::ERROR, why))
     }
 }
 
@@ -53,9 +79,13 @@ async fn save(
     path: &Path,
 ) -> Result<(), Fail> {
     let io = |error: std::io::Error| {
-        Fail::new(code::ERROR, format!("could not write {} ({error})", part.display()))
+        let why = system_error(&error);
+        Fail::new(code::INTERRUPTED, format!("could not write {} ({why})", part.display()))
     };
-    let mut file = File::create(part).map_err(io)?;
+    let mut file = File::create(part).map_err(|error| {
+        let (part, why) = (part.display(), system_error(&error));
+        Fail::new(code::INTERRUPTED, format!("could not open {part} (open {part}: {why})"))
+    })?;
     let endpoint = client.endpoints().first().ok_or_else(Fail::odd)?;
     let mut pieces = endpoint.snapshot().await.map_err(|error| Fail::new(code::ERROR, error_text(&error)))?;
     loop {

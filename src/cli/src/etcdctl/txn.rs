@@ -16,12 +16,17 @@ fn invalid(text: impl Into<String>) -> Fail {
 
 /// `target("key") op "value"`.
 fn compare(line: &str) -> Result<Compare, Fail> {
-    let malformed = || invalid(format!("malformed comparison: {line}"));
-    let (target, rest) = line.split_once('(').ok_or_else(malformed)?;
-    let (key, rest) = unquote(rest.trim_start()).ok_or_else(malformed)?;
-    let rest = rest.strip_prefix(')').ok_or_else(malformed)?.trim_start();
-    let (op, rest) = rest.split_once(char::is_whitespace).ok_or_else(malformed)?;
-    let (value, _) = unquote(rest.trim_start()).ok_or_else(malformed)?;
+    let (target, rest) =
+        line.split_once('(').ok_or_else(|| invalid(format!("malformed comparison: {line}")))?;
+    // As far as it was understood.
+    let malformed = |key: &[u8], op: &str| {
+        let key = go::quote(key);
+        invalid(format!("malformed comparison: {line}; got {target}({key}) {op} \"\""))
+    };
+    let (key, rest) = unquote(rest.trim_start()).ok_or_else(|| malformed(b"", ""))?;
+    let rest = rest.strip_prefix(')').ok_or_else(|| malformed(&key, ""))?.trim_start();
+    let (op, rest) = rest.split_once(char::is_whitespace).ok_or_else(|| malformed(&key, rest))?;
+    let (value, _) = unquote(rest.trim_start()).ok_or_else(|| malformed(&key, op))?;
     let op = match op {
         "=" => CompareOp::Equal,
         "!=" => CompareOp::NotEqual,

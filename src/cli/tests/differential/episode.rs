@@ -2,8 +2,8 @@
 
 use crate::explained::explained;
 use crate::generate::{self, Now, Step};
-use crate::servers::Pair;
 use crate::side::Side;
+use crate::support::server::Pair;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;

@@ -13,14 +13,15 @@
 mod episode;
 mod explained;
 mod generate;
-mod servers;
 mod shrink;
 mod side;
+#[path = "../support/mod.rs"]
+mod support;
 mod watches;
 
 use episode::{Difference, Tally};
-use servers::Pair;
 use std::time::Duration;
+use support::server::{self as servers, Pair};
 
 /// Requests of one episode. Each begins with nothing but revisions, so that it can be repeated alone.
 const EPISODE: u64 = 2_000;

@@ -1,7 +1,7 @@
 //! The shortest list of requests that still shows a difference, as far as it is found in bounded time.
 
 use crate::episode::{self, Difference, Tally};
-use crate::servers::Pair;
+use crate::support::server::Pair;
 use std::time::{Duration, Instant};
 
 const TIME_MAX: Duration = Duration::from_secs(60);

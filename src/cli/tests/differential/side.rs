@@ -1,7 +1,7 @@
 //! One server as a client sees it. Answers become text without what must differ.
 
 use crate::generate::{STREAMS, Step};
-use crate::servers::Server;
+use crate::support::server::Servers;
 use crate::watches::WatchStream;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
@@ -85,11 +85,11 @@ fn plain_ops(ops: &mut [pb::ResponseOp]) {
 }
 
 impl Side {
-    pub(crate) async fn connect(server: &Server) -> Self {
+    pub(crate) async fn connect(servers: &Servers) -> Self {
         let runtime = tokio::runtime::Handle::current();
         // etcd closes connections that ping more often than every 5 s.
         let options = ChannelOptions { keepalive_interval: None, ..ChannelOptions::default() };
-        let channel = Channel::new(RealWorld::on(runtime), &server.address, options);
+        let channel = Channel::new(RealWorld::on(runtime), &servers.clients[0], options);
         let size = 64 << 20;
         let mut kv = KvClient::new(channel.clone()).max_decoding_message_size(size);
         // Until it is up.

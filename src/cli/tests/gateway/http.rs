@@ -1,6 +1,6 @@
 //! As much of a client of HTTP/1.1 as these tests need.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(crate) fn ask(
     }
     head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
     stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(body).unwrap();
+    let _ = stream.write_all(body);
     let mut bytes = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -46,6 +46,8 @@ pub(crate) fn ask(
         match stream.read(&mut buffer) {
             Ok(0) => break,
             Ok(count) => bytes.extend_from_slice(&buffer[..count]),
+            // A server that answers before it has read the body ends like this.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && !bytes.is_empty() => break,
             Err(error) => panic!("{method} {path}: {error} after {:?}", String::from_utf8_lossy(&bytes)),
         }
         assert!(Instant::now() < deadline, "{method} {path}: no end in sight");

@@ -2,6 +2,9 @@
 //! drive them: etcd's own where it is installed (Debian package `etcd-client`), and always ours.
 
 #![allow(dead_code, reason = "every test file is a program of its own and uses its own part of this")]
+#![allow(clippy::disallowed_types, reason = "tests of processes draw by chance where they run")]
+
+pub(crate) mod server;
 
 use std::collections::hash_map::RandomState;
 use std::fs;
@@ -165,6 +168,11 @@ impl Cluster {
 
     /// Starts one member again, with the flags it had.
     pub(crate) fn restart(&self, member: u16) -> Child {
+        self.restart_with(member, &[])
+    }
+
+    /// And some more.
+    pub(crate) fn restart_with(&self, member: u16, more: &[&str]) -> Child {
         let peer = |i: u16| format!("m{}=http://127.0.0.1:{}", i + 1, self.port + i * 100 + 1);
         let initial: Vec<String> = (0..self.members).map(peer).collect();
         let at = self.port + (member - 1) * 100;
@@ -178,6 +186,7 @@ impl Cluster {
             .args(["--initial-advertise-peer-urls", &peer, "--data-dir"])
             .arg(self.data(member))
             .args(&self.flags)
+            .args(more)
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()

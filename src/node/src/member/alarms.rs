@@ -7,7 +7,9 @@ use super::Member;
 use crate::proposal::{Action, Proposal};
 use bytes::Bytes;
 use seatrial_store::{Backend, Command};
-use seatrial_types::request::{AlarmChangeRequest, AlarmKind, AlarmListResponse, TxnOp, TxnRequest};
+use seatrial_types::request::{
+    AlarmChangeRequest, AlarmKind, AlarmListResponse, PutRequest, TxnOp, TxnRequest,
+};
 use seatrial_types::{Error, LogIndex, MemberId, Request, Response, Term};
 use std::collections::BTreeSet;
 
@@ -44,6 +46,32 @@ pub(super) fn request_grows(request: &Request) -> bool {
     }
 }
 
+/// About how much larger the store becomes by it, as etcd reckons: 256 bytes beside a key and its value, 64 for a lease,
+/// and of a transaction the branch that costs more.
+fn cost_bytes(request: &Request) -> u64 {
+    fn put(put: &PutRequest) -> usize {
+        put.key.len() + put.value.len() + 256
+    }
+    fn branch(ops: &[TxnOp]) -> usize {
+        let op = |op: &TxnOp| match op {
+            TxnOp::Put(request) => put(request),
+            TxnOp::Txn(inner) => txn(inner),
+            TxnOp::Range(_) | TxnOp::DeleteRange(_) => 0,
+        };
+        ops.iter().map(op).sum()
+    }
+    fn txn(txn: &TxnRequest) -> usize {
+        branch(&txn.success).max(branch(&txn.failure))
+    }
+    let bytes = match request {
+        Request::Put(request) => put(request),
+        Request::Txn(request) => txn(request),
+        Request::LeaseGrant(_) => 64,
+        _ => 0,
+    };
+    bytes as u64
+}
+
 impl<B: Backend> Member<B> {
     fn is_alarmed(&self, kind: AlarmKind) -> bool {
         self.alarms.iter().any(|(_, on)| *on == kind)
@@ -51,7 +79,10 @@ impl<B: Backend> Member<B> {
 
     /// Why an entry is not carried out, where an alarm forbids it. The same on all members.
     pub(super) fn alarm_refuses(&self, command: &Command) -> Option<Error> {
-        if self.is_alarmed(AlarmKind::Corrupt) && !matches!(command.inner(), Command::Meta(_)) {
+        // What a member does for itself goes on, and users too, as in etcd.
+        let changes_keys =
+            !matches!(command.inner(), Command::Meta(_) | Command::Auth(_) | Command::LeaseCheckpoint(_));
+        if self.is_alarmed(AlarmKind::Corrupt) && changes_keys {
             // Nobody knows which member is right, so nobody changes anything.
             return Some(Error::Corrupt);
         }
@@ -65,7 +96,7 @@ impl<B: Backend> Member<B> {
         if quota == 0 || !request_grows(request) {
             return None;
         }
-        if self.store.size().total_bytes < quota {
+        if self.store.size().total_bytes + cost_bytes(request) < quota {
             return None;
         }
         let change = AlarmChangeRequest { raise: true, member: self.id(), kind: AlarmKind::NoSpace };

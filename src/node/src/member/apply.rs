@@ -85,6 +85,11 @@ impl<B: Backend> Member<B> {
                 }
                 return;
             }
+            Action::CompareHashes => {
+                self.store.skip(index, term);
+                self.begin_hash(index);
+                return;
+            }
             Action::Alarm(change) => Ok(Some(self.apply_alarm(index, term, &change))),
             Action::Store(command) if let Some(error) = self.alarm_refuses(&command) => {
                 self.store.skip(index, term);
@@ -94,6 +99,8 @@ impl<B: Backend> Member<B> {
                 let physical = matches!(command.inner(), Command::Compact(compact) if compact.physical);
                 if let Command::LeaseRevoke(lease) = command.inner() {
                     self.revoking.remove(lease);
+                    // Who waits to renew it is told that it is gone.
+                    self.release_renewals(*lease);
                 }
                 let mut applied = match self.store.apply(index, term, &command, self.now) {
                     Ok(applied) => applied,
@@ -102,6 +109,9 @@ impl<B: Backend> Member<B> {
                 self.count_applied(&command, &applied.answer);
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
+                if let Command::LeaseCheckpoint(list) = &command {
+                    self.checkpoint_applied(list);
+                }
                 if mine && physical && applied.answer.is_ok() && self.waiting.contains_key(&proposal.request)
                 {
                     self.answer_when_compacted(proposal.request);
@@ -190,8 +200,13 @@ impl<B: Backend> Member<B> {
     /// a little: sending those is cheaper than a snapshot.
     fn compact_log(&mut self) {
         let first = self.raft.first_index();
-        let keep_from = self.checkpointed.0.saturating_sub(self.options.catch_up_entries);
-        if keep_from < first.0 + self.options.compact_entries {
+        let mut keep_from = self.checkpointed.0.saturating_sub(self.options.catch_up_entries);
+        let bytes_max = self.options.catch_up_bytes;
+        // Large entries fill the memory long before they are many. Half as much again may gather, so that the log is not
+        // cut at every checkpoint.
+        if self.raft.log_bytes() > bytes_max + bytes_max / 2 {
+            keep_from = keep_from.max(self.raft.log_excess(bytes_max).min(self.checkpointed).0);
+        } else if keep_from < first.0 + self.options.compact_entries {
             return;
         }
         let before = self.raft.log_start().index;

@@ -1,5 +1,6 @@
 //! From what is on disk to a running member.
 
+use super::alone::{alone, end_of};
 use super::{LogWrite, Member, MemberOptions, Output, Published, reads, snapshots};
 use crate::cluster::Cluster;
 use crate::observation::Observation;
@@ -63,16 +64,29 @@ pub enum BootError {
         /// Entries up to here are intact.
         kept: LogIndex,
     },
+    /// Only a member can go on alone.
+    #[error(
+        "--force-new-cluster: the data of member {0:x} do not know it as a member of its cluster: it had not caught up\nhint: force the member that has most of the data"
+    )]
+    NoMember(u64),
     /// The table of members in the store cannot be decoded.
     #[error("the table of members in the store cannot be decoded: {0}")]
     Cluster(String),
 }
 
+/// What an operator has decided about a member or a cluster that has lost something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rescue {
+    /// Start a lone member even though acknowledged entries are gone.
+    pub accept_data_loss: bool,
+    /// The other members are lost for good: go on without them.
+    pub force_new_cluster: bool,
+}
+
 impl<B: Backend> Member<B> {
     /// Starts a member from what its disk holds.
     ///
-    /// `bootstrap` is the cluster that the flags describe; it counts only for an empty disk. `accept_loss`
-    /// starts a lone member even though acknowledged entries are gone.
+    /// `bootstrap` is the cluster that the flags describe; it counts only for an empty disk.
     ///
     /// # Errors
     /// See [`BootError`].
@@ -81,7 +95,7 @@ impl<B: Backend> Member<B> {
         bootstrap: Cluster,
         backend: B,
         log: Durable,
-        accept_loss: bool,
+        rescue: Rescue,
     ) -> Result<Self, BootError> {
         let hub = HubOptions { credit: options.watch_window.max(1) as u32, ..HubOptions::default() };
         let store = Store::open(backend, hub)?;
@@ -102,13 +116,25 @@ impl<B: Backend> Member<B> {
                 postcard::from_bytes(&bytes).map_err(|error| BootError::Cluster(error.to_string()))?
             }
         };
-        let (restored, restart) = restore(&store, &cluster, &log)?;
+        let (mut restored, restart) = restore(&store, &cluster, &log)?;
+        let mut forced = None;
+        if rescue.force_new_cluster {
+            if !cluster.members.contains_key(&options.raft.id) {
+                return Err(BootError::NoMember(options.raft.id.0));
+            }
+            forced = alone(options.raft.id, &cluster, &restored);
+            if let Some(alone) = &forced {
+                restored.hard_state = alone.hard_state;
+                restored.entries.push(alone.entry.clone());
+            }
+        }
+        let accept_loss = rescue.accept_data_loss || rescue.force_new_cluster;
         if let Some(lost) = restored.lost_up_to
             && cluster.config.voters.len() <= 1
             && cluster.config.is_voter(options.raft.id)
             && !accept_loss
         {
-            let kept = restored.entries.last().map_or(restored.snapshot.index, |entry| entry.index);
+            let kept = end_of(&restored);
             return Err(BootError::LostForGood { lost, kept });
         }
         let forgiven = accept_loss && restored.lost_up_to.is_some();
@@ -116,8 +142,9 @@ impl<B: Backend> Member<B> {
         let started = Observation::Started {
             term: restored.hard_state.term,
             applied: store.applied(),
-            last_index: restored.entries.last().map_or(restored.snapshot.index, |entry| entry.index),
+            last_index: end_of(&restored),
         };
+        let term = restored.hard_state.term;
 
         let mut member = Self {
             raft: Raft::new(options.raft.clone(), restored),
@@ -130,7 +157,7 @@ impl<B: Backend> Member<B> {
             now: Duration::ZERO,
             soft: SoftState {
                 leader: seatrial_types::MemberId::NONE,
-                term: log.hard_state.term,
+                term,
                 role: seatrial_raft::Role::Follower,
             },
             outputs: Vec::new(),
@@ -149,12 +176,15 @@ impl<B: Backend> Member<B> {
             revoking: BTreeMap::new(),
             leases_led: false,
             lease_timer: None,
+            held_leases: super::lease_checkpoints::Held::default(),
+            hash_check: super::hash_check::HashCheck::default(),
             applied_unsealed: 0,
             checkpoint_armed: false,
             background_armed: false,
             retry_armed: false,
             request_timer: None,
             physical: Vec::new(),
+            defrag: super::maintenance::Defrag::default(),
             snapshots: snapshots::Snapshots::default(),
             client_snapshots: super::client_snapshots::ClientSnapshots::default(),
             history: super::auto_compact::History::default(),
@@ -175,12 +205,21 @@ impl<B: Backend> Member<B> {
         if let Some(meta) = restart {
             member.output(Output::Log(LogWrite::Restart(meta)));
         }
+        if let Some(alone) = forced {
+            member.observe(Observation::Finding { text: alone.text, damage: true });
+            member.output(Output::Log(LogWrite::Alone(alone.entry, alone.hard_state)));
+        } else if rescue.force_new_cluster {
+            let text =
+                "--force-new-cluster: this member is alone already; start it without the flag".to_owned();
+            member.observe(Observation::Finding { text, damage: false });
+        }
         if forgiven {
             member.output(Output::Log(LogWrite::ForgetLoss));
         }
         member.tell_peers();
         member.end_if_removed();
         member.arm_auto_compaction();
+        member.arm_hash_check();
         let progress = member.options.watch_progress_interval;
         member.output(Output::SetTimer { timer: super::Timer::WatchProgress, min: progress, max: progress });
         Ok(member)

@@ -171,7 +171,7 @@ impl<B: Backend> Member<B> {
             && origin == self.id()
             && request != Proposal::NOBODY
         {
-            let (header, members) = (self.header(), self.cluster.list());
+            let (header, members) = (self.membership_header(), self.cluster.list());
             let list = MemberListResponse { header: header.clone(), members: members.clone() };
             self.answer(
                 request,
@@ -181,7 +181,9 @@ impl<B: Backend> Member<B> {
                     }
                     ClusterChange::Remove(_) => Response::MemberRemove(list),
                     ClusterChange::Update { .. } => Response::MemberUpdate(list),
-                    ClusterChange::Promote(_) | ClusterChange::Admit(_) => Response::MemberPromote(list),
+                    ClusterChange::Promote(_) | ClusterChange::Admit(_) | ClusterChange::Alone(_) => {
+                        Response::MemberPromote(list)
+                    }
                 }),
             );
         }

@@ -92,7 +92,7 @@ impl<B: Backend> Member<B> {
             revision: self.store.revision(),
             compacted: self.store.compacted(),
             auth_revision: self.store.auth().revision(),
-            keys: self.store.mvcc().keys(),
+            keys: self.store.mvcc().live_keys(),
             leases: self.store.leases().len(),
             watch_streams,
             watches,

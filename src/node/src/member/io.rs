@@ -50,6 +50,8 @@ pub enum Input {
     Persisted(raft::PersistId),
     /// This batch of the backend is durable.
     Committed(BatchId),
+    /// [`Output::Defragment`] was done; or there was no room on the disk, and nothing has changed.
+    Defragmented(Result<(), String>),
     /// A peer says that this member was removed from the cluster.
     Removed,
     /// Answer what waits and ask nothing more.
@@ -75,6 +77,8 @@ pub enum Timer {
     WatchProgress,
     /// Look whether history is to be forgotten.
     AutoCompact,
+    /// Compare what the members hold.
+    HashCheck,
 }
 
 /// One step of the write-ahead log, in order.
@@ -86,6 +90,8 @@ pub enum LogWrite {
     Release(raft::SnapshotMeta),
     /// The log is dropped as a whole and begins anew behind this point (a snapshot was installed).
     Restart(raft::SnapshotMeta),
+    /// The entry with which a member goes on alone, and the term it begins. Not reported back.
+    Alone(raft::Entry, raft::HardState),
     /// An operator has accepted that acknowledged entries are gone: do not remember it any longer.
     ForgetLoss,
 }
@@ -99,6 +105,8 @@ pub enum Output<V> {
     Log(LogWrite),
     /// Write this into the backend as one transaction, in order; reported back with [`Input::Committed`].
     Commit(Batch),
+    /// Write the backend's file anew, behind the batches before; reported back with [`Input::Defragmented`].
+    Defragment,
     /// The answer to a request.
     Answer {
         /// Which request.

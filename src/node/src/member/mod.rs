@@ -7,6 +7,7 @@
 //! checker.
 
 mod alarms;
+mod alone;
 mod apply;
 mod auth;
 mod auto_compact;
@@ -14,7 +15,10 @@ mod boot;
 mod changes;
 mod client_snapshots;
 mod figures;
+mod hash_check;
 mod io;
+mod lease_checkpoints;
+mod maintenance;
 mod options;
 mod reads;
 mod requests;
@@ -22,7 +26,7 @@ mod snapshots;
 
 pub use auto_compact::AutoCompaction;
 pub(crate) use boot::CLUSTER_KEY;
-pub use boot::{BootError, Durable};
+pub use boot::{BootError, Durable, Rescue};
 pub use figures::{Counts, Figures};
 pub use io::{Input, LogWrite, Output, Timer};
 pub use options::MemberOptions;
@@ -37,7 +41,7 @@ use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerReques
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
-use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Term};
+use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Revision, Term};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -91,6 +95,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// The term in which the leases were given their time, so that it happens once per leadership.
     leases_led: bool,
     lease_timer: Option<Duration>,
+    held_leases: lease_checkpoints::Held,
+    hash_check: hash_check::HashCheck,
 
     checkpointed: LogIndex,
     /// Batches on their way to the disk, with the applied index each holds.
@@ -102,6 +108,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     request_timer: Option<Duration>,
     /// Physical compactions whose client waits.
     physical: Vec<RequestId>,
+    defrag: maintenance::Defrag,
     snapshots: snapshots::Snapshots<V, I>,
     client_snapshots: client_snapshots::ClientSnapshots<V>,
     history: auto_compact::History,
@@ -195,6 +202,7 @@ impl<B: Backend> Member<B> {
             Input::WatchClose(stream) => self.store.watch_close(stream),
             Input::Persisted(id) => self.step_persisted(id),
             Input::Committed(batch) => self.step_committed(batch),
+            Input::Defragmented(result) => self.step_defragmented(result),
             Input::Removed => self.removed(),
             Input::Stop => self.stop(),
         }
@@ -206,12 +214,17 @@ impl<B: Backend> Member<B> {
         if !self.stopped {
             self.submit_proposals();
             self.submit_reads();
-            while let Some(ready) = self.raft.ready() {
-                self.take_ready(ready);
-                // Applying may have freed reads or changed the configuration, which Raft hears of here.
-                self.submit_reads();
+            loop {
+                while let Some(ready) = self.raft.ready() {
+                    self.take_ready(ready);
+                    // Applying may have freed reads or changed the configuration, which Raft hears of here.
+                    self.submit_reads();
+                }
+                self.serve_reads();
+                if !self.clear_checkpoints() {
+                    break;
+                }
             }
-            self.serve_reads();
             if self.repairing && !self.raft.is_repairing() {
                 self.repairing = false;
                 self.output(Output::Log(LogWrite::ForgetLoss));
@@ -233,6 +246,11 @@ impl<B: Backend> Member<B> {
         }
     }
 
+    /// What is said about members is said at no revision of the store, as etcd does.
+    fn membership_header(&self) -> Header {
+        Header { revision: Revision(0), ..self.header() }
+    }
+
     fn output(&mut self, output: Output<B::Snapshot>) {
         self.outputs.push(output);
     }
@@ -250,7 +268,8 @@ impl<B: Backend> Member<B> {
 
     fn stop(&mut self) {
         self.stopped = true;
-        for id in std::mem::take(&mut self.waiting).into_keys() {
+        let defrag = self.defrag.take_all();
+        for id in std::mem::take(&mut self.waiting).into_keys().chain(defrag) {
             self.outputs.push(Output::Answer { id, result: Err(Error::Stopped) });
         }
     }
@@ -272,6 +291,7 @@ impl<B: Backend> Member<B> {
             }
             // A peer's mistake must not stop this member.
             PeerBody::Change { .. } => {}
+            PeerBody::Hash { round, hash } => self.step_hash_report(from, round, hash),
             PeerBody::ChangeRefused { id, error } => self.step_change_refused(id, error),
             PeerBody::ForwardAnswer { id, result } => {
                 if let Some(request) = self.forwards.remove(&id) {
@@ -305,6 +325,7 @@ impl<B: Backend> Member<B> {
                 self.background();
             }
             Timer::AutoCompact => self.auto_compact(),
+            Timer::HashCheck => self.fire_hash_check(),
             Timer::WatchProgress => {
                 let outputs = self.store.watch_notify_progress();
                 self.tell_watchers(Ok(outputs));
@@ -411,6 +432,7 @@ impl<B: Backend> Member<B> {
             self.store.leases_mut().demote();
             self.lease_timer = None;
             self.output(Output::CancelTimer(Timer::Lease));
+            self.pass_on_renewals();
         }
         if soft.leader != MemberId::NONE {
             for id in std::mem::take(&mut self.leaderless) {
@@ -433,10 +455,12 @@ impl<B: Backend> Member<B> {
             }
             self.leases_led = true;
             // A change of leader may lengthen a lease, never shorten it: the old leader may have renewed it a
-            // moment ago, so every lease starts anew.
-            self.store.leases_mut().promote(self.now);
+            // moment ago, so every lease without a checkpoint starts anew.
+            self.store.leases_mut().promote(self.now, self.options.lease_checkpoint_interval);
         }
-        let next = self.store.leases().next_deadline().map(|deadline| {
+        let leases = self.store.leases();
+        let next = leases.next_deadline().into_iter().chain(leases.next_checkpoint()).min();
+        let next = next.map(|deadline| {
             if deadline > self.now {
                 return deadline;
             }
@@ -499,18 +523,25 @@ impl<B: Backend> Member<B> {
         if self.store.compact_step(BACKGROUND_BUDGET) {
             self.checkpoint_physical();
         }
+        self.step_hash();
     }
 
     fn arm_timers(&mut self) {
         self.lead_leases();
-        if self.applied_unsealed >= self.options.checkpoint_entries {
+        self.begin_defrag();
+        let is_large = self.applied_unsealed > 0
+            && self.sealed.is_empty()
+            && self.store.pending_bytes() >= self.options.checkpoint_bytes;
+        if is_large || self.applied_unsealed >= self.options.checkpoint_entries {
             self.checkpoint();
         } else if self.applied_unsealed > 0 && !self.checkpoint_armed {
             self.checkpoint_armed = true;
             let after = self.options.checkpoint_interval;
             self.output(Output::SetTimer { timer: Timer::Checkpoint, min: after, max: after });
         }
-        if !self.background_armed && (self.store.is_compacting() || self.store.watch_has_work()) {
+        let has_work =
+            self.store.is_compacting() || self.store.watch_has_work() || self.hash_check.has_work();
+        if !self.background_armed && has_work {
             self.background_armed = true;
             let soon = Duration::from_millis(1);
             self.output(Output::SetTimer { timer: Timer::Background, min: soon, max: soon });

@@ -19,8 +19,15 @@ pub struct MemberOptions {
     pub checkpoint_interval: Duration,
     /// Entries applied after which the backend is written at once.
     pub checkpoint_entries: u64,
+    /// Bytes applied after which the backend is written at once, where it is not being written already.
+    pub checkpoint_bytes: usize,
+    /// Bytes applied and not yet in the backend, beyond which this member proposes nothing more: its disk is slower than
+    /// its clients, and memory is not without end.
+    pub pending_bytes_max: usize,
     /// Entries kept behind the applied index for members that lag a little.
     pub catch_up_entries: u64,
+    /// Bytes of entries kept in memory: where they are large, fewer are kept for members that lag.
+    pub catch_up_bytes: usize,
     /// The log is cut when this many entries more than `catch_up_entries` have gathered.
     pub compact_entries: u64,
     /// How long a request waits for its answer.
@@ -35,6 +42,10 @@ pub struct MemberOptions {
     pub auto_compaction: Option<super::AutoCompaction>,
     /// Bytes the backend's file may take before writes are refused; 0 is no limit.
     pub quota_bytes: u64,
+    /// Between comparisons of what the members hold; none where there is none.
+    pub corrupt_check_interval: Option<Duration>,
+    /// After how long what is left of a lease is written into the log; never where there is none.
+    pub lease_checkpoint_interval: Option<Duration>,
     /// Requests waiting at once, beyond which more are refused.
     pub waiting_max: usize,
     /// How long a token lives after its last use.
@@ -52,7 +63,10 @@ impl MemberOptions {
             raft: raft::Options::new(id),
             checkpoint_interval: Duration::from_millis(500),
             checkpoint_entries: 10_000,
+            checkpoint_bytes: 32 << 20,
+            pending_bytes_max: 256 << 20,
             catch_up_entries: 5_000,
+            catch_up_bytes: 32 << 20,
             compact_entries: 5_000,
             request_timeout: Duration::from_secs(7),
             retry_interval: Duration::from_millis(500),
@@ -60,6 +74,8 @@ impl MemberOptions {
             watch_window: crate::WATCH_WINDOW,
             auto_compaction: None,
             quota_bytes: 2 << 30,
+            corrupt_check_interval: None,
+            lease_checkpoint_interval: None,
             waiting_max: 100_000,
             auth_token_ttl: Duration::from_secs(300),
         }

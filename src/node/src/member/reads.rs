@@ -59,6 +59,11 @@ impl Reads {
         }
     }
 
+    /// These may be answered once `index` is applied.
+    pub(super) fn ready_at(&mut self, index: LogIndex, reads: Vec<Read>) {
+        self.confirmed.entry(index).or_default().extend(reads);
+    }
+
     pub(super) fn is_waiting(&self) -> bool {
         !self.queued.is_empty() || !self.asked.is_empty()
     }
@@ -96,6 +101,14 @@ impl<B: Backend> Member<B> {
                 return;
             }
             for read in entry.remove() {
+                let asked = match &read {
+                    Read::Own(id) => self.waiting.get(id).and_then(|waiting| waiting.request.as_ref()),
+                    Read::Forwarded { request, .. } => Some(request),
+                };
+                if let Some(lease) = asked.and_then(|request| self.must_clear(request)) {
+                    self.held_leases.hold(lease, read);
+                    continue;
+                }
                 match read {
                     Read::Own(id) => {
                         let request = self.waiting.get_mut(&id).and_then(|waiting| waiting.request.take());

@@ -2,6 +2,7 @@
 
 use super::auth::Who;
 use super::changes::is_change;
+use super::maintenance::{STORAGE_VERSION, downgrade};
 use super::reads::Read;
 use super::{Member, Output, Published, Waiting};
 use crate::peer::{ForwardId, PeerBody, PeerMessage};
@@ -11,8 +12,8 @@ use seatrial_store::{Backend, Command, Failure, Reading, Store};
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, LeaseGrantRequest, LeaseKeepAliveResponse, MemberListResponse,
-    StatusResponse,
+    AlarmKind, AlarmListResponse, HashResponse, LeaseGrantRequest, LeaseKeepAliveResponse,
+    MemberListResponse, StatusResponse,
 };
 use seatrial_types::{Error, LeaseId, MemberId, Request, Response};
 
@@ -39,6 +40,8 @@ enum Way {
     LeaderDirect,
     /// By the leader, through the log: a change of the cluster.
     Change,
+    /// By this member's disk.
+    Defragment,
 }
 
 fn way(request: &Request) -> Way {
@@ -65,11 +68,13 @@ fn way(request: &Request) -> Way {
         Request::LeaseRevoke(id) => Way::Propose(Action::Store(Command::LeaseRevoke(*id))),
         Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Way::Leader,
         Request::LeaseLeases | Request::AlarmList => Way::Read,
-        Request::MemberList { linearizable: true } => Way::Read,
+        Request::Downgrade(_) | Request::MemberList { linearizable: true } => Way::Read,
         Request::MemberList { linearizable: false }
         | Request::Status
         | Request::HashKv { .. }
+        | Request::Hash
         | Request::SnapshotRead(_) => Way::Local,
+        Request::Defragment => Way::Defragment,
         Request::AlarmChange(change) => Way::Propose(Action::Alarm(change.clone())),
         Request::MoveLeader(_) => Way::LeaderDirect,
         Request::MemberAdd(_)
@@ -158,6 +163,7 @@ impl<B: Backend> Member<B> {
                 self.keep(id, request);
                 self.ask_leader(id);
             }
+            Way::Defragment => self.ask_defrag(id),
             Way::LeaderDirect => {
                 let result = self.lead_directly(request.inner());
                 self.answer(id, result);
@@ -190,7 +196,8 @@ impl<B: Backend> Member<B> {
 
     /// Hands the proposals that have gathered to Raft, as one batch. Without a leader they wait here.
     pub(super) fn submit_proposals(&mut self) {
-        if self.proposals.is_empty() {
+        // What waits here goes on when the backend has caught up, with the flush behind that.
+        if self.proposals.is_empty() || self.store.pending_bytes() >= self.options.pending_bytes_max {
             return;
         }
         let waiting = &self.waiting;
@@ -397,13 +404,21 @@ impl<B: Backend> Member<B> {
             Request::Status => Response::Status(self.status()),
             Request::SnapshotRead(ask) => self.read_snapshot(&ask)?,
             Request::HashKv { revision } => Response::HashKv(self.read(|store| store.hash_kv(revision))?),
+            Request::Hash => {
+                let hash = self.read(|store| store.hash().map_err(Failure::from))?;
+                Response::Hash(HashResponse { hash, ..Default::default() })
+            }
+            Request::Downgrade(ask) => Response::Downgrade(downgrade(&ask)?),
             Request::AlarmList => Response::AlarmList(AlarmListResponse {
                 alarms: self.alarms.iter().copied().collect(),
                 ..Default::default()
             }),
             other => unreachable!("{other:?} is not a read"),
         };
-        let header = self.header();
+        let header = match response {
+            Response::MemberList(_) => self.membership_header(),
+            _ => self.header(),
+        };
         *response.header_mut() = header;
         Ok(response)
     }
@@ -442,6 +457,7 @@ impl<B: Backend> Member<B> {
             raft_applied_index: self.store.applied(),
             errors,
             db_size_quota: self.options.quota_bytes as i64,
+            storage_version: STORAGE_VERSION.to_owned(),
             is_learner: self.is_learner(),
             ..StatusResponse::default()
         }
@@ -458,6 +474,7 @@ impl<B: Backend> Member<B> {
         if self.raft.role() != Role::Leader && !is_planted(Planted::L01) {
             return;
         }
+        self.note_leases();
         let now = self.now;
         self.revoking.retain(|_, again| *again > now);
         let mut data = Vec::new();

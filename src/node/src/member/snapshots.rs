@@ -92,6 +92,7 @@ impl<B: Backend> Member<B> {
                 Err(error) => self.refuse_snapshot(&meta, error),
                 Ok(_) => {
                     self.load_cluster();
+                    self.hash_check.forget();
                     self.tell_peers();
                     // Passwords may have changed in what the snapshot covers; clients show theirs again.
                     self.tokens.clear();

@@ -4,7 +4,7 @@ use super::kv::header;
 use crate::etcdserverpb as pb;
 use crate::malformed;
 use seatrial_types::request as t;
-use seatrial_types::{Error, LogIndex, MemberId, Revision, Term};
+use seatrial_types::{Code, Error, LogIndex, MemberId, Revision, Term};
 
 impl From<t::StatusResponse> for pb::StatusResponse {
     fn from(r: t::StatusResponse) -> Self {
@@ -19,9 +19,12 @@ impl From<t::StatusResponse> for pb::StatusResponse {
             errors: r.errors,
             db_size_in_use: r.db_size_in_use,
             is_learner: r.is_learner,
-            storage_version: String::new(),
+            storage_version: r.storage_version,
             db_size_quota: r.db_size_quota,
-            downgrade_info: None,
+            downgrade_info: Some(pb::DowngradeInfo {
+                enabled: !r.downgrade_to.is_empty(),
+                target_version: r.downgrade_to,
+            }),
         }
     }
 }
@@ -40,6 +43,8 @@ impl From<pb::StatusResponse> for t::StatusResponse {
             errors: r.errors,
             is_learner: r.is_learner,
             db_size_quota: r.db_size_quota,
+            storage_version: r.storage_version,
+            downgrade_to: r.downgrade_info.map(|info| info.target_version).unwrap_or_default(),
         }
     }
 }
@@ -63,6 +68,70 @@ impl From<pb::HashKvResponse> for t::HashKvResponse {
             compact_revision: Revision(r.compact_revision),
             hash_revision: Revision(r.hash_revision),
         }
+    }
+}
+
+impl From<t::HashResponse> for pb::HashResponse {
+    fn from(r: t::HashResponse) -> Self {
+        Self { header: Some(r.header.into()), hash: r.hash }
+    }
+}
+
+impl From<pb::HashResponse> for t::HashResponse {
+    fn from(r: pb::HashResponse) -> Self {
+        Self { header: header(r.header), hash: r.hash }
+    }
+}
+
+impl From<t::Header> for pb::DefragmentResponse {
+    fn from(h: t::Header) -> Self {
+        Self { header: Some(h.into()) }
+    }
+}
+
+impl From<pb::DefragmentResponse> for t::Header {
+    fn from(r: pb::DefragmentResponse) -> Self {
+        header(r.header)
+    }
+}
+
+impl From<t::DowngradeRequest> for pb::DowngradeRequest {
+    fn from(r: t::DowngradeRequest) -> Self {
+        use pb::downgrade_request::DowngradeAction;
+        let action = match r.action {
+            t::DowngradeAction::Validate => DowngradeAction::Validate,
+            t::DowngradeAction::Enable => DowngradeAction::Enable,
+            t::DowngradeAction::Cancel => DowngradeAction::Cancel,
+        };
+        Self { action: action.into(), version: r.version }
+    }
+}
+
+impl TryFrom<pb::DowngradeRequest> for t::DowngradeRequest {
+    type Error = Error;
+
+    fn try_from(r: pb::DowngradeRequest) -> Result<Self, Error> {
+        use pb::downgrade_request::DowngradeAction;
+        let action = match DowngradeAction::try_from(r.action) {
+            Ok(DowngradeAction::Validate) => t::DowngradeAction::Validate,
+            Ok(DowngradeAction::Enable) => t::DowngradeAction::Enable,
+            Ok(DowngradeAction::Cancel) => t::DowngradeAction::Cancel,
+            // As etcd says it.
+            Err(_) => return Err(Error::Other(Code::Unknown, "etcdserver: unknown method".to_owned())),
+        };
+        Ok(Self { action, version: r.version })
+    }
+}
+
+impl From<t::DowngradeResponse> for pb::DowngradeResponse {
+    fn from(r: t::DowngradeResponse) -> Self {
+        Self { header: Some(r.header.into()), version: r.version }
+    }
+}
+
+impl From<pb::DowngradeResponse> for t::DowngradeResponse {
+    fn from(r: pb::DowngradeResponse) -> Self {
+        Self { header: header(r.header), version: r.version }
     }
 }
 
@@ -109,8 +178,9 @@ impl TryFrom<pb::AlarmResponse> for t::AlarmListResponse {
 }
 
 impl From<t::Header> for pb::MoveLeaderResponse {
-    fn from(h: t::Header) -> Self {
-        Self { header: Some(h.into()) }
+    /// Without a header, as etcd's: clients ask whether there is one.
+    fn from(_: t::Header) -> Self {
+        Self { header: None }
     }
 }
 

@@ -35,6 +35,10 @@ impl Image {
 }
 
 impl View for Image {
+    fn place(&self) -> String {
+        "the store in memory".to_owned()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         Ok(self.tables[table.position()].get(key).cloned())
     }
@@ -106,6 +110,10 @@ impl MemBackend {
 }
 
 impl View for MemBackend {
+    fn place(&self) -> String {
+        "the store in memory".to_owned()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         self.image.get(table, key)
     }
@@ -178,6 +186,14 @@ impl Backend for MemBackend {
         Size { total_bytes: self.image.bytes, in_use_bytes: self.image.bytes }
     }
 
+    fn row_count(&self, table: Table) -> Result<u64, BackendError> {
+        Ok(self.image.table(table).len() as u64)
+    }
+
+    fn rewritten(&mut self) -> Result<(), BackendError> {
+        Ok(())
+    }
+
     fn snapshot(&self) -> Image {
         self.image.clone()
     }
@@ -209,5 +225,10 @@ impl Commit for MemBackend {
             }
         }
         Ok(batch.id)
+    }
+
+    /// In memory nothing is left behind by what was deleted.
+    fn rewrite(&mut self) -> Result<(), BackendError> {
+        Ok(())
     }
 }

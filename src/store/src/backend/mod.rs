@@ -78,6 +78,22 @@ impl BackendError {
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into() }
     }
+
+    /// Whether there was no room on the disk.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { kind: io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, .. })
+    }
+
+    /// The same, with the name of the file that is damaged.
+    pub(crate) fn in_file(self, file: &str) -> Self {
+        match self {
+            Self::Damaged { what } if !what.starts_with(file) => {
+                Self::Damaged { what: format!("{file}: {what}") }
+            }
+            other => other,
+        }
+    }
 }
 
 /// Numbers the batches of one backend, from 1 on.
@@ -112,12 +128,15 @@ pub enum Replacement {
 pub struct Size {
     /// On disk (or, in memory, of all rows).
     pub total_bytes: u64,
-    /// Of it, not free for reuse. Where the backend cannot tell cheaply: the same.
+    /// Of it, not free for reuse. An estimate.
     pub in_use_bytes: u64,
 }
 
 /// Something that rows can be read from.
 pub trait View {
+    /// Where the rows lie, for people.
+    fn place(&self) -> String;
+
     /// One row.
     ///
     /// # Errors
@@ -135,6 +154,35 @@ pub trait View {
         to: Bound<&[u8]>,
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, BackendError>;
+
+    /// Hands out every row of a table in order of key.
+    ///
+    /// # Errors
+    /// The disk's, damage found, and what `each` says.
+    fn visit(&self, table: Table, each: Visitor<'_>) -> Result<(), BackendError> {
+        visit_pages(self, table, each)
+    }
+}
+
+/// Takes a row, key and value, as it lies there.
+pub type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), BackendError>;
+
+/// Rows copied at once where they cannot be shown in their place.
+const VISIT_ROWS: usize = 1024;
+
+fn visit_pages<V: View + ?Sized>(view: &V, table: Table, each: Visitor<'_>) -> Result<(), BackendError> {
+    let mut from: Option<Bytes> = None;
+    loop {
+        let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = view.scan(table, start, Bound::Unbounded, VISIT_ROWS)?;
+        for (key, value) in &rows {
+            each(key, value)?;
+        }
+        match rows.pop() {
+            Some((last, _)) if rows.len() + 1 == VISIT_ROWS => from = Some(last),
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Where the rows live. See the module.
@@ -164,6 +212,18 @@ pub trait Backend: View + Sized {
 
     /// Bytes used.
     fn size(&self) -> Size;
+
+    /// Rows that are durable in a table, as it counts them itself.
+    ///
+    /// # Errors
+    /// The disk's, and damage found.
+    fn row_count(&self, table: Table) -> Result<u64, BackendError>;
+
+    /// [`Commit::rewrite`] was done: read from there on.
+    ///
+    /// # Errors
+    /// The disk's.
+    fn rewritten(&mut self) -> Result<(), BackendError>;
 
     /// A view that later writes do not change.
     fn snapshot(&self) -> Self::Snapshot;
@@ -198,4 +258,12 @@ pub trait Commit {
     /// # Errors
     /// The disk's. After one the member must stop.
     fn commit(&mut self, batch: &Batch) -> Result<BatchId, BackendError>;
+
+    /// Writes everything committed so far anew, without the room that deleted rows have left, and puts that in the
+    /// place of the old. A crash leaves the old or the new, which hold the same.
+    ///
+    /// # Errors
+    /// The disk's. Where it is full ([`BackendError::is_disk_full`]) nothing has changed; after any other the member
+    /// must stop.
+    fn rewrite(&mut self) -> Result<(), BackendError>;
 }

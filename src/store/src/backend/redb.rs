@@ -4,17 +4,27 @@
 //! named by `CURRENT`, which is replaced by a rename: a new database is made complete and durable first, so a
 //! crash while the first one is made, or while a snapshot replaces an old one, leaves one whole state.
 
+mod db;
+mod file;
+mod rewrite;
+mod rows;
+
 use super::mem::is_empty_span;
-use super::{Backend, BackendError, Batch, BatchId, Commit, Replacement, RowKey, Size, Staging, Table, View};
+use super::{
+    Backend, BackendError, Batch, BatchId, Commit, Replacement, RowKey, Size, Staging, Table, View, Visitor,
+    visit_pages,
+};
 use bytes::Bytes;
+use db::{Db, fail};
+use file::sync_or_mark;
 use imbl::OrdMap;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, StorageBackend, TableDefinition};
+use redb::{ReadOnlyTable, ReadableTableMetadata};
+use rows::guarded;
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 
 const CURRENT: &str = "CURRENT";
@@ -25,17 +35,6 @@ const UNSURE: &str = "UNSURE";
 /// How much of a database file is written again at once.
 const REWRITE_BYTES: u64 = 1 << 20;
 const STAGING_FLUSH_BYTES: usize = 4 << 20;
-
-type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
-
-fn definition(table: Table) -> Rows {
-    TableDefinition::new(match table {
-        Table::Kv => "kv",
-        Table::Lease => "lease",
-        Table::Meta => "meta",
-        Table::State => "state",
-    })
-}
 
 /// How the database is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,150 +56,9 @@ impl Default for RedbOptions {
     }
 }
 
-/// A file of the world as redb wants it.
-struct RedbFile<D: Disk> {
-    file: Arc<D::File>,
-    disk: D,
-    dir: String,
-}
-
-impl<D: Disk> fmt::Debug for RedbFile<D> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RedbFile")
-    }
-}
-
-impl<D: Disk> StorageBackend for RedbFile<D> {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.file.read_at(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file.set_len(len)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        sync_or_mark(&self.disk, &self.dir, &*self.file)
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.file.write_at(offset, data)
-    }
-}
-
-/// Syncs a database file; a failure leaves word for the next start.
-fn sync_or_mark<D: Disk>(disk: &D, dir: &str, file: &D::File) -> io::Result<()> {
-    file.sync().inspect_err(|_| {
-        // Nothing better can be done where even this fails: the first error is told in any case.
-        let _ = disk.open(&format!("{dir}/{UNSURE}"), OpenMode::Create);
-    })
-}
-
-/// An open database file.
-struct Db<F> {
-    name: String,
-    file: Arc<F>,
-    database: Database,
-}
-
-fn fail(what: impl Into<String>, error: impl Into<redb::Error>) -> BackendError {
-    let what = what.into();
-    match error.into() {
-        redb::Error::Io(error) => BackendError::io(what, &error),
-        redb::Error::Corrupted(text) => BackendError::damaged(format!("{what}: {text}")),
-        error => BackendError::Io { what, kind: io::ErrorKind::Other, text: error.to_string() },
-    }
-}
-
-impl<F: DiskFile> Db<F> {
-    fn open<D: Disk<File = F>>(
-        disk: &D,
-        options: &RedbOptions,
-        name: &str,
-        mode: OpenMode,
-    ) -> Result<Arc<Self>, BackendError> {
-        let path = format!("{}/{name}", options.dir);
-        let what = format!("opening {path}");
-        let file = match disk.open(&path, mode) {
-            Ok(file) => Arc::new(file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(BackendError::damaged(format!("{path} is missing")));
-            }
-            Err(error) => return Err(BackendError::io(what, &error)),
-        };
-        file.lock().map_err(|error| BackendError::io(format!("locking {path}"), &error))?;
-        let is_new = file.is_empty().map_err(|error| BackendError::io(&*what, &error))?;
-        if is_new && mode == OpenMode::Existing {
-            return Err(BackendError::damaged(format!("{path} is empty")));
-        }
-        let adapter = RedbFile { file: file.clone(), disk: disk.clone(), dir: options.dir.clone() };
-        let mut builder = Database::builder();
-        builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
-        // redb takes the words of its header on trust: a file altered behind its back may make it panic.
-        let opened = catch_unwind(AssertUnwindSafe(|| builder.create_with_backend(adapter)));
-        let database = match opened {
-            Ok(database) => database.map_err(|error| fail(&*what, error))?,
-            Err(_) => return Err(BackendError::damaged(format!("{path} is no intact database"))),
-        };
-        if is_new {
-            let write = database.begin_write().map_err(|error| fail(&*what, error))?;
-            for table in Table::ALL {
-                write.open_table(definition(table)).map_err(|error| fail(&*what, error))?;
-            }
-            write.commit().map_err(|error| fail(&*what, error))?;
-        }
-        Ok(Arc::new(Self { name: name.to_owned(), file, database }))
-    }
-
-    fn view(&self) -> Result<RedbView, BackendError> {
-        let what = || format!("reading {}", self.name);
-        let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
-        let mut tables = Vec::with_capacity(Table::ALL.len());
-        for table in Table::ALL {
-            tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
-        }
-        Ok(RedbView { tables })
-    }
-
-    /// Writes rows in one transaction; durable when it returns.
-    fn write<'a>(
-        &self,
-        rows: impl Iterator<Item = (Table, &'a Bytes, Option<&'a Bytes>)>,
-        quick_repair: bool,
-    ) -> Result<(), BackendError> {
-        let what = || format!("committing to {}", self.name);
-        let mut write = self.database.begin_write().map_err(|error| fail(what(), error))?;
-        write.set_quick_repair(quick_repair);
-        {
-            let mut open = None;
-            for (table, key, value) in rows {
-                if open.as_ref().is_none_or(|(opened, _)| *opened != table) {
-                    // One table at a time: redb does not open one twice.
-                    drop(open.take());
-                    let rows = write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
-                    open = Some((table, rows));
-                }
-                let (_, rows) = open.as_mut().expect("just opened");
-                match value {
-                    Some(value) => {
-                        rows.insert(key.as_ref(), value.as_ref()).map_err(|error| fail(what(), error))?;
-                    }
-                    None => {
-                        rows.remove(key.as_ref()).map_err(|error| fail(what(), error))?;
-                    }
-                }
-            }
-        }
-        write.commit().map_err(|error| fail(what(), error))
-    }
-}
-
 /// Committed rows at one moment.
 struct RedbView {
+    path: String,
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
 }
 
@@ -211,8 +69,11 @@ fn get(view: &RedbView, overlay: &Overlay, table: Table, key: &[u8]) -> Result<O
     if let Some((_, value)) = overlay[table.position()].get(key) {
         return Ok(value.clone());
     }
-    let found = view.tables[table.position()].get(key).map_err(|error| fail("reading a row", error))?;
-    Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
+    guarded(&view.path, "reading a row", || {
+        let found = view.tables[table.position()].get(key);
+        let found = found.map_err(|error| fail(format!("reading {}", view.path), error))?;
+        found.map(|value| rows::opened(&view.path, table, key, value.value())).transpose()
+    })
 }
 
 fn scan(
@@ -226,11 +87,22 @@ fn scan(
     if is_empty_span(from, to) {
         return Ok(Vec::new());
     }
-    let what = "reading rows";
+    guarded(&view.path, "reading rows", || merge(view, overlay, table, from, to, limit))
+}
+
+fn merge(
+    view: &RedbView,
+    overlay: &Overlay,
+    table: Table,
+    from: Bound<&[u8]>,
+    to: Bound<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
+    let what = || format!("reading {}", view.path);
     let mut written = overlay[table.position()].range::<_, [u8]>((from, to)).peekable();
     let mut committed =
-        view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what, error))?;
-    let mut next = committed.next().transpose().map_err(|error| fail(what, error))?;
+        view.tables[table.position()].range::<&[u8]>((from, to)).map_err(|error| fail(what(), error))?;
+    let mut next = committed.next().transpose().map_err(|error| fail(what(), error))?;
     let mut out = Vec::new();
     while out.len() < limit {
         let order = match (&next, written.peek()) {
@@ -242,9 +114,10 @@ fn scan(
         if order.is_le() {
             let (key, value) = next.take().expect("compared");
             if order.is_lt() {
-                out.push((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())));
+                let value = rows::opened(&view.path, table, key.value(), value.value())?;
+                out.push((Bytes::copy_from_slice(key.value()), value));
             }
-            next = committed.next().transpose().map_err(|error| fail(what, error))?;
+            next = committed.next().transpose().map_err(|error| fail(what(), error))?;
         }
         if order.is_ge() {
             let (key, (_, value)) = written.next().expect("peeked");
@@ -259,6 +132,9 @@ fn scan(
 /// Databases that were staged and wait for the batch which puts them in force.
 type Staged<F> = Arc<Mutex<BTreeMap<String, Arc<Db<F>>>>>;
 
+/// A database that was written anew, with the name of the one whose rows it has.
+type Rewritten<F> = Arc<Mutex<Option<(String, Arc<Db<F>>)>>>;
+
 /// The reading half: lives with the state machine.
 pub struct RedbBackend<D: Disk> {
     disk: D,
@@ -272,6 +148,7 @@ pub struct RedbBackend<D: Disk> {
     sealed: VecDeque<(Batch, usize)>,
     last: BatchId,
     staged: Staged<D::File>,
+    rewritten: Rewritten<D::File>,
 }
 
 impl<D: Disk> fmt::Debug for RedbBackend<D> {
@@ -291,6 +168,7 @@ pub struct RedbCommitter<D: Disk> {
     db: Arc<Db<D::File>>,
     last: BatchId,
     staged: Staged<D::File>,
+    rewritten: Rewritten<D::File>,
 }
 
 impl<D: Disk> fmt::Debug for RedbCommitter<D> {
@@ -392,22 +270,23 @@ impl<D: Disk> RedbBackend<D> {
         let db = match &current {
             Some(name) => {
                 write_again(&disk, &options, name)?;
-                Db::open(&disk, &options, name, OpenMode::Existing)?
+                Arc::new(Db::open(&disk, &options, name, OpenMode::Existing)?)
             }
             None => {
                 let db = Db::open(&disk, &options, FIRST, OpenMode::CreateNew)?;
                 write_current(&disk, &options, FIRST)?;
-                db
+                Arc::new(db)
             }
         };
         sync_or_mark(&disk, &dir, &db.file).map_err(error)?;
-        let staged = Staged::default();
+        let (staged, rewritten) = (Staged::default(), Rewritten::default());
         let committer = RedbCommitter {
             disk: disk.clone(),
             options: options.clone(),
             db: db.clone(),
             last: BatchId(0),
             staged: staged.clone(),
+            rewritten: rewritten.clone(),
         };
         let view = Arc::new(db.view()?);
         let backend = Self {
@@ -422,6 +301,7 @@ impl<D: Disk> RedbBackend<D> {
             sealed: VecDeque::new(),
             last: BatchId(0),
             staged,
+            rewritten,
         };
         Ok((backend, committer))
     }
@@ -435,6 +315,10 @@ impl<D: Disk> RedbBackend<D> {
 }
 
 impl<D: Disk> View for RedbBackend<D> {
+    fn place(&self) -> String {
+        self.db.path.clone()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         get(&self.view, &self.overlay, table, key)
     }
@@ -447,6 +331,23 @@ impl<D: Disk> View for RedbBackend<D> {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, BackendError> {
         scan(&self.view, &self.overlay, table, from, to, limit)
+    }
+
+    fn visit(&self, table: Table, each: Visitor<'_>) -> Result<(), BackendError> {
+        if !self.overlay[table.position()].is_empty() {
+            return visit_pages(self, table, each);
+        }
+        // Millions of rows at every start: not one is copied.
+        let path = &self.view.path;
+        let what = || format!("reading {path}");
+        guarded(path, "reading rows", || {
+            let rows = self.view.tables[table.position()].range::<&[u8]>(..);
+            for row in rows.map_err(|error| fail(what(), error))? {
+                let (key, value) = row.map_err(|error| fail(what(), error))?;
+                each(key.value(), rows::checked(path, table, key.value(), value.value())?)?;
+            }
+            Ok(())
+        })
     }
 }
 
@@ -464,6 +365,10 @@ impl fmt::Debug for RedbSnapshot {
 }
 
 impl View for RedbSnapshot {
+    fn place(&self) -> String {
+        self.view.path.clone()
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, BackendError> {
         get(&self.view, &self.overlay, table, key)
     }
@@ -552,8 +457,25 @@ impl<D: Disk> Backend for RedbBackend<D> {
     }
 
     fn size(&self) -> Size {
-        let total_bytes = self.db.file.len().unwrap_or(0);
-        Size { total_bytes, in_use_bytes: total_bytes }
+        self.db.size()
+    }
+
+    fn row_count(&self, table: Table) -> Result<u64, BackendError> {
+        let path = &self.db.path;
+        let rows = || self.view.tables[table.position()].len();
+        guarded(path, "counting rows", || rows().map_err(|error| fail(format!("reading {path}"), error)))
+    }
+
+    fn rewritten(&mut self) -> Result<(), BackendError> {
+        let new = self.rewritten.lock().expect("nobody panics while holding it").take();
+        // Where a snapshot has replaced the state meanwhile, what was written anew is gone already.
+        if let Some((old, new)) = new
+            && old == self.db.name
+        {
+            self.view = Arc::new(new.view()?);
+            self.db = new;
+        }
+        Ok(())
     }
 
     fn snapshot(&self) -> RedbSnapshot {
@@ -566,7 +488,7 @@ impl<D: Disk> Backend for RedbBackend<D> {
             file.insert(0, '_');
         }
         remove(&self.disk, &format!("{}/{file}", self.options.dir))?;
-        let db = Db::open(&self.disk, &self.options, &file, OpenMode::CreateNew)?;
+        let db = Arc::new(Db::open(&self.disk, &self.options, &file, OpenMode::CreateNew)?);
         Ok(RedbStaging { db, rows: Vec::new(), bytes: 0 })
     }
 
@@ -615,5 +537,9 @@ impl<D: Disk> Commit for RedbCommitter<D> {
         }
         self.last = batch.id;
         Ok(batch.id)
+    }
+
+    fn rewrite(&mut self) -> Result<(), BackendError> {
+        self.rewrite_file()
     }
 }

@@ -3,12 +3,41 @@
 //! A compaction takes effect at once: from then on older revisions are refused. The rows go later, in bounded
 //! steps, each member at its own pace; nothing that can be asked, hashed or watched depends on how far it is.
 
-use super::{At, Failure, Mvcc, SCAN_ROWS, record};
-use crate::backend::{Backend, Table};
+use super::{At, Failure, Mvcc, SCAN_ROWS};
+use crate::backend::{Backend, BackendError, Table};
 use bytes::Bytes;
 use seatrial_types::request::HashKvResponse;
 use seatrial_types::{Error, Revision};
 use std::ops::Bound;
+
+/// A hash being taken bit by bit: of all versions up to a revision that are not compacted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HashTask {
+    revision: Revision,
+    compacted: Revision,
+    from: Option<Bytes>,
+    hash: u32,
+}
+
+impl HashTask {
+    /// Up to which revision.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Compacted up to where.
+    #[must_use]
+    pub fn compacted(&self) -> Revision {
+        self.compacted
+    }
+
+    /// The hash of what was looked at so far.
+    #[must_use]
+    pub fn hash(&self) -> u32 {
+        self.hash
+    }
+}
 
 impl<B: Backend> Mvcc<B> {
     /// Refuses revisions below `revision` from now on.
@@ -53,30 +82,39 @@ impl<B: Backend> Mvcc<B> {
     /// `Compacted` and `FutureRevision`, and what the backend says.
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKvResponse, Failure> {
         let revision = self.readable(revision, self.revision)?;
-        let mut hash = crc32c::crc32c(b"key");
-        let end = At { main: revision.next(), sub: 0 }.row();
-        let mut from: Option<Bytes> = None;
-        loop {
-            let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.backend.scan(Table::Kv, start, Bound::Excluded(&end), SCAN_ROWS)?;
-            for (row, value) in &rows {
-                let at = At::from_row(row)?;
-                let is_kept = at.main > self.compacted
-                    || self.index.keeps(&record::decode(at, value)?.kv.key, at, self.compacted);
-                if is_kept {
-                    hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, row), value);
-                }
-            }
-            match rows.last() {
-                Some((row, _)) if rows.len() == SCAN_ROWS => from = Some(row.clone()),
-                _ => break,
-            }
-        }
+        let mut task = self.hash_task(revision);
+        while !self.hash_step(&mut task, SCAN_ROWS)? {}
         Ok(HashKvResponse {
             header: self.header(),
-            hash,
+            hash: task.hash,
             compact_revision: self.compacted,
             hash_revision: revision,
         })
+    }
+
+    /// Begins to take the hash of what is there up to a revision, which must be readable.
+    pub(crate) fn hash_task(&self, revision: Revision) -> HashTask {
+        let hash = crc32c::crc32c(b"key");
+        HashTask { revision, compacted: self.compacted, from: None, hash }
+    }
+
+    /// Looks at the next rows; true once there are no more. Rows up to the task's revision change no more but by a
+    /// compaction: after one the task is worth nothing.
+    pub(crate) fn hash_step(&self, task: &mut HashTask, rows_max: usize) -> Result<bool, BackendError> {
+        let end = At { main: task.revision.next(), sub: 0 }.row();
+        let start = task.from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = self.backend.scan(Table::Kv, start, Bound::Excluded(&end), rows_max)?;
+        for (row, value) in &rows {
+            let at = At::from_row(row).map_err(|error| error.in_file(&self.backend.place()))?;
+            let event = self.decode(at, value)?;
+            if at.main > task.compacted || self.index.keeps(&event.kv.key, at, task.compacted) {
+                task.hash = crc32c::crc32c_append(crc32c::crc32c_append(task.hash, row), value);
+            }
+        }
+        let is_last = rows.len() < rows_max;
+        if let Some((row, _)) = rows.last() {
+            task.from = Some(row.clone());
+        }
+        Ok(is_last)
     }
 }

@@ -5,54 +5,46 @@ use super::record::At;
 use bytes::Bytes;
 use seatrial_types::{KeyRange, Revision};
 
-/// One change of a key.
+/// Marks a deletion in [`Change::sub`].
+const TOMBSTONE: u32 = 1 << 31;
+
+/// One change of a key, in two words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Change {
-    at: At,
-    is_tombstone: bool,
+    main: Revision,
+    /// The place within the revision, and whether the key was deleted.
+    sub: u32,
 }
 
-/// All changes of a key, oldest first. Most keys have one: that one needs no allocation.
+impl Change {
+    fn new(at: At, is_tombstone: bool) -> Self {
+        assert!(at.sub < TOMBSTONE, "change {} of one revision", at.sub);
+        Self { main: at.main, sub: if is_tombstone { at.sub | TOMBSTONE } else { at.sub } }
+    }
+
+    fn at(self) -> At {
+        At { main: self.main, sub: self.sub & !TOMBSTONE }
+    }
+
+    fn is_tombstone(self) -> bool {
+        self.sub & TOMBSTONE != 0
+    }
+}
+
+/// A key's changes, and what its next version needs to know. Most keys of most stores have one version, their first:
+/// that takes two words and no allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Changes {
-    One([Change; 1]),
-    Many(Vec<Change>),
+enum History {
+    /// Its only version, the first.
+    First { main: Revision, sub: u32 },
+    /// Anything else; never what the other could say.
+    Rest(Box<Rest>),
 }
 
-impl Changes {
-    fn all(&self) -> &[Change] {
-        match self {
-            Self::One(one) => one,
-            Self::Many(many) => many,
-        }
-    }
-
-    fn push(&mut self, change: Change) {
-        let last = self.all().last().map_or(At::default(), |last| last.at);
-        assert!(last < change.at, "change {:?} is not after {last:?}", change.at);
-        match self {
-            Self::One([one]) => *self = Self::Many(vec![*one, change]),
-            Self::Many(many) => many.push(change),
-        }
-    }
-
-    fn drop_front(&mut self, count: usize) {
-        match self {
-            Self::One(_) => assert_eq!(count, 0, "a key with one change lost {count} and stays"),
-            Self::Many(many) => {
-                many.drain(..count);
-                if let [one] = many[..] {
-                    *self = Self::One([one]);
-                }
-            }
-        }
-    }
-}
-
-/// A key's changes, and what its next version needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct History {
-    changes: Changes,
+struct Rest {
+    /// Oldest first; not empty.
+    changes: Vec<Change>,
     /// When the key was created; meaningless after a deletion.
     created: Revision,
     /// Of the newest version; 0 after a deletion.
@@ -60,26 +52,101 @@ struct History {
 }
 
 impl History {
-    /// The change in force at `revision`, where there was one, tombstones included.
-    fn at(&self, revision: Revision) -> Option<Change> {
-        let changes = self.changes.all();
-        let after = changes.partition_point(|change| change.at.main <= revision);
-        after.checked_sub(1).map(|last| changes[last])
+    fn new(change: Change, created: Revision, version: i64) -> Self {
+        if version == 1 && created == change.main {
+            return Self::First { main: change.main, sub: change.sub };
+        }
+        Self::Rest(Box::new(Rest { changes: vec![change], created, version }))
+    }
+
+    fn changes(&self) -> impl Iterator<Item = Change> {
+        let (first, rest): (_, &[Change]) = match self {
+            Self::First { main, sub } => (Some(Change { main: *main, sub: *sub }), &[]),
+            Self::Rest(rest) => (None, &rest.changes),
+        };
+        first.into_iter().chain(rest.iter().copied())
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::First { .. } => 1,
+            Self::Rest(rest) => rest.changes.len(),
+        }
+    }
+
+    fn version(&self) -> i64 {
+        match self {
+            Self::First { .. } => 1,
+            Self::Rest(rest) => rest.version,
+        }
+    }
+
+    /// Adds a change, with what it makes of the key.
+    fn push(&mut self, change: Change, created: Revision, version: i64) {
+        let last = self.changes().last().map_or(At::default(), Change::at);
+        assert!(last < change.at(), "change {change:?} is not after {last:?}");
+        match self {
+            Self::First { main, sub } => {
+                let changes = vec![Change { main: *main, sub: *sub }, change];
+                *self = Self::Rest(Box::new(Rest { changes, created, version }));
+            }
+            Self::Rest(rest) => {
+                rest.changes.push(change);
+                (rest.created, rest.version) = (created, version);
+            }
+        }
+    }
+
+    /// Adds a version; says when the key was created and which version this is.
+    fn put(&mut self, at: At) -> (Revision, i64) {
+        let (created, version) = match self {
+            Self::First { main, .. } => (*main, 2),
+            Self::Rest(rest) if rest.version == 0 => (at.main, 1),
+            Self::Rest(rest) => (rest.created, rest.version + 1),
+        };
+        self.push(Change::new(at, false), created, version);
+        (created, version)
+    }
+
+    /// How many changes happened up to a revision.
+    fn up_to(&self, revision: Revision) -> usize {
+        match self {
+            Self::First { main, .. } => usize::from(*main <= revision),
+            Self::Rest(rest) => rest.changes.partition_point(|change| change.main <= revision),
+        }
+    }
+
+    fn nth(&self, place: usize) -> Change {
+        match self {
+            Self::First { main, sub } => Change { main: *main, sub: *sub },
+            Self::Rest(rest) => rest.changes[place],
+        }
     }
 
     fn live_at(&self, revision: Revision) -> Option<At> {
-        self.at(revision).filter(|change| !change.is_tombstone).map(|change| change.at)
+        let last = self.up_to(revision).checked_sub(1).map(|last| self.nth(last));
+        last.filter(|change| !change.is_tombstone()).map(Change::at)
     }
 
     /// How many of the oldest changes a compaction makes needless: all before the one in force, and that one
     /// too where it is a tombstone, unless it happened at the very revision (a watch from there must see it).
     fn needless(&self, compacted: Revision) -> usize {
-        let changes = self.changes.all();
-        let after = changes.partition_point(|change| change.at.main <= compacted);
-        match after.checked_sub(1).map(|last| changes[last]) {
+        let after = self.up_to(compacted);
+        match after.checked_sub(1).map(|last| self.nth(last)) {
             None => 0,
-            Some(last) if last.is_tombstone && last.at.main < compacted => after,
+            Some(last) if last.is_tombstone() && last.main < compacted => after,
             Some(_) => after - 1,
+        }
+    }
+
+    fn drop_front(&mut self, count: usize) {
+        let Self::Rest(rest) = self else {
+            return assert_eq!(count, 0, "a key with one change lost {count} and stays");
+        };
+        rest.changes.drain(..count);
+        rest.changes.shrink_to_fit();
+        if let [one] = rest.changes[..] {
+            *self = Self::new(one, rest.created, rest.version);
         }
     }
 }
@@ -87,7 +154,7 @@ impl History {
 /// The keys that count are those that live now.
 impl Counted for History {
     fn counts(&self) -> bool {
-        self.version > 0
+        self.version() > 0
     }
 }
 
@@ -106,49 +173,31 @@ pub(super) struct KeyIndex {
 
 impl KeyIndex {
     /// Adds a version; says when the key was created and which version this is.
-    pub(super) fn put(&mut self, key: &Bytes, at: At) -> (Revision, i64) {
-        let change = Change { at, is_tombstone: false };
-        let added = self.keys.update(key, |history| {
-            if history.version == 0 {
-                history.created = at.main;
-            }
-            history.version += 1;
-            history.changes.push(change);
-            (history.created, history.version)
-        });
-        added.unwrap_or_else(|| {
-            self.insert_new(key, change, at.main, 1);
+    pub(super) fn put(&mut self, key: &[u8], at: At) -> (Revision, i64) {
+        self.keys.update(key, |history| history.put(at)).unwrap_or_else(|| {
+            self.keys.insert(key, History::new(Change::new(at, false), at.main, 1));
             (at.main, 1)
         })
     }
 
     /// Adds a deletion. The key must be live.
-    pub(super) fn delete(&mut self, key: &Bytes, at: At) {
+    pub(super) fn delete(&mut self, key: &[u8], at: At) {
         let deleted = self.keys.update(key, |history| {
-            assert!(history.version > 0, "a key that is deleted already is deleted again at {at:?}");
-            history.version = 0;
-            history.changes.push(Change { at, is_tombstone: true });
+            assert!(history.version() > 0, "a key that is deleted already is deleted again at {at:?}");
+            history.push(Change::new(at, true), at.main, 0);
         });
         deleted.expect("only live keys are deleted");
     }
 
     /// Adds a change as it stands in the backend.
-    pub(super) fn restore(&mut self, key: &Bytes, at: At, created: Revision, version: i64) {
-        let change = Change { at, is_tombstone: version == 0 };
-        let restored = self.keys.update(key, |history| {
-            history.changes.push(change);
-            history.version = version;
-            history.created = created;
-        });
+    pub(super) fn restore(&mut self, key: &[u8], at: At, created: Revision, version: i64) {
+        let change = Change::new(at, version == 0);
+        // What a deleted key was is not told by its row.
+        let created = if version == 0 { at.main } else { created };
+        let restored = self.keys.update(key, |history| history.push(change, created, version));
         if restored.is_none() {
-            self.insert_new(key, change, created, version);
+            self.keys.insert(key, History::new(change, created, version));
         }
-    }
-
-    fn insert_new(&mut self, key: &Bytes, change: Change, created: Revision, version: i64) {
-        // A copy: the key handed in is often a piece of a whole message or row, which it would keep alive.
-        let key = Bytes::copy_from_slice(key);
-        self.keys.insert(key, History { changes: Changes::One([change]), created, version });
     }
 
     /// The version of a key in force at a revision.
@@ -157,7 +206,7 @@ impl KeyIndex {
     }
 
     /// Keys of a range that are live at a revision, in order.
-    pub(super) fn range(&self, range: &KeyRange, revision: Revision) -> impl Iterator<Item = (&Bytes, At)> {
+    pub(super) fn range(&self, range: &KeyRange, revision: Revision) -> impl Iterator<Item = (&[u8], At)> {
         let single = range.is_single().then(|| self.keys.get_key_value(&range.key)).flatten();
         let many = (!range.is_single()).then(|| {
             let (start, end) = range.bounds();
@@ -179,8 +228,7 @@ impl KeyIndex {
     /// Whether a row at or below the compacted revision is kept by the compaction.
     pub(super) fn keeps(&self, key: &[u8], at: At, compacted: Revision) -> bool {
         self.keys.get(key).is_some_and(|history| {
-            let changes = history.changes.all();
-            changes[history.needless(compacted)..].iter().any(|change| change.at == at)
+            history.changes().skip(history.needless(compacted)).any(|change| change.at() == at)
         })
     }
 
@@ -192,21 +240,21 @@ impl KeyIndex {
         let mut next = None;
         for (looked_at, (key, history)) in self.keys.range(from.map(AsRef::as_ref), None).enumerate() {
             if looked_at >= budget.max(1) || rows.len() >= budget.max(1) {
-                next = Some(key.clone());
+                next = Some(Bytes::copy_from_slice(key));
                 break;
             }
             let needless = history.needless(compacted);
             if needless > 0 {
-                rows.extend(history.changes.all()[..needless].iter().map(|change| change.at));
-                shrunk.push((key.clone(), needless));
+                rows.extend(history.changes().take(needless).map(Change::at));
+                shrunk.push((Bytes::copy_from_slice(key), needless));
             }
         }
         for (key, needless) in shrunk {
-            let is_gone = needless == self.keys.get(&key).expect("just seen").changes.all().len();
+            let is_gone = needless == self.keys.get(&key).expect("just seen").len();
             if is_gone {
                 self.keys.remove(&key);
             } else {
-                self.keys.update(&key, |history| history.changes.drop_front(needless));
+                self.keys.update(&key, |history| history.drop_front(needless));
             }
         }
         Removed { rows, next }
@@ -227,13 +275,37 @@ mod tests {
     }
 
     #[test]
+    fn a_key_with_one_version_takes_five_words() {
+        assert_eq!(size_of::<(super::super::key::Key, History)>(), 40);
+    }
+
+    #[test]
+    fn what_a_compaction_leaves_is_as_if_there_had_never_been_more() {
+        let (mut index, mut fresh) = (KeyIndex::default(), KeyIndex::default());
+        for (revision, is_put) in [(2, true), (3, false), (4, true)] {
+            if is_put {
+                index.put(b"k", at(revision));
+            } else {
+                index.delete(b"k", at(revision));
+            }
+        }
+        index.compact(None, Revision(4), 10);
+        fresh.put(b"k", at(4));
+        assert_eq!(index, fresh);
+        fresh.put(b"k", at(5));
+        fresh.compact(None, Revision(5), 10);
+        let mut restored = KeyIndex::default();
+        restored.restore(b"k", at(5), Revision(4), 2);
+        assert_eq!(restored, fresh);
+    }
+
+    #[test]
     fn a_key_created_again_starts_with_version_one_and_its_own_create_revision() {
         let mut index = KeyIndex::default();
-        let key = Bytes::from_static(b"k");
-        assert_eq!(index.put(&key, at(2)), (Revision(2), 1));
-        assert_eq!(index.put(&key, at(3)), (Revision(2), 2));
-        index.delete(&key, at(4));
-        assert_eq!(index.put(&key, at(5)), (Revision(5), 1));
+        assert_eq!(index.put(b"k", at(2)), (Revision(2), 1));
+        assert_eq!(index.put(b"k", at(3)), (Revision(2), 2));
+        index.delete(b"k", at(4));
+        assert_eq!(index.put(b"k", at(5)), (Revision(5), 1));
         assert_eq!(index.live_at(b"k", Revision(4)), None);
         assert_eq!(index.live_at(b"k", Revision(3)), Some(at(3)));
         assert_eq!(index.live_at(b"k", Revision(1)), None);
@@ -242,10 +314,9 @@ mod tests {
     #[test]
     fn compaction_keeps_the_version_in_force_and_a_tombstone_only_at_its_very_revision() {
         let mut index = KeyIndex::default();
-        let key = Bytes::from_static(b"k");
-        index.put(&key, at(2));
-        index.put(&key, at(3));
-        index.delete(&key, at(4));
+        index.put(b"k", at(2));
+        index.put(b"k", at(3));
+        index.delete(b"k", at(4));
         assert_eq!(index.clone().compact(None, Revision(3), 10).rows, [at(2)]);
         assert_eq!(index.clone().compact(None, Revision(4), 10).rows, [at(2), at(3)]);
         assert!(index.keeps(b"k", at(4), Revision(4)));

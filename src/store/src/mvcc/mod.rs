@@ -7,15 +7,18 @@
 mod compact;
 mod counted;
 mod index;
+mod key;
 mod range;
 mod reading;
 mod record;
 mod txn;
 
+pub use compact::HashTask;
 pub use reading::Reading;
 pub use record::At;
+pub(crate) use record::verify;
 
-use crate::backend::{Backend, BackendError, Table};
+use crate::backend::{Backend, BackendError, Table, View};
 use crate::lease::Leases;
 use bytes::Bytes;
 use index::KeyIndex;
@@ -23,8 +26,11 @@ use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     DeleteRangeRequest, DeleteRangeResponse, Header, PutRequest, PutResponse, TxnRequest, TxnResponse,
 };
-use seatrial_types::{Error, Event, EventKind, KeyValue, LeaseId, Revision};
+use seatrial_types::{Error, Event, EventKind, KeyRange, KeyValue, LeaseId, Revision};
 use std::ops::Bound;
+
+/// The revision of a store in which nothing has happened yet.
+const EMPTY_REVISION: Revision = Revision(1);
 
 /// Rows read at once while the index is rebuilt or hashed.
 const SCAN_ROWS: usize = 1024;
@@ -69,6 +75,24 @@ impl Default for Counters {
     }
 }
 
+/// A row that must be there is not.
+pub(crate) fn missing<V: View>(view: &V, at: At) -> BackendError {
+    let (At { main, sub }, place) = (at, view.place());
+    BackendError::damaged(format!("{place}: the key-value row of revision {main}.{sub} is missing"))
+}
+
+/// A damaged page may lead a walk past rows that are there. The table counts them apart from its pages.
+pub(crate) fn check_count<B: Backend>(backend: &B, table: Table, found: u64) -> Result<(), BackendError> {
+    let kept = backend.row_count(table)?;
+    if kept == found {
+        return Ok(());
+    }
+    Err(BackendError::damaged(format!(
+        "{}: {found} rows are found in table {table:?}, which should have {kept}",
+        backend.place()
+    )))
+}
+
 /// The changes of one revision while they are being made.
 struct Writing {
     at: At,
@@ -101,27 +125,24 @@ impl<B: Backend> Mvcc<B> {
     pub(crate) fn reload(&mut self, counters: Counters, leases: &mut Leases) -> Result<(), BackendError> {
         let mut index = KeyIndex::default();
         let mut newest = At::default();
-        let mut from: Option<Bytes> = None;
-        loop {
-            let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let rows = self.backend.scan(Table::Kv, start, Bound::Unbounded, SCAN_ROWS)?;
-            for (row, value) in &rows {
-                newest = At::from_row(row)?;
-                let event = record::decode(newest, value)?;
-                let kv = event.kv;
-                let version = if event.kind == EventKind::Put { kv.version } else { 0 };
-                index.restore(&kv.key, newest, kv.create_revision, version);
-                leases.restore_attachment(&kv.key, kv.lease);
-            }
-            if rows.len() < SCAN_ROWS {
-                break;
-            }
-            from = rows.last().map(|(row, _)| row.clone());
-        }
+        let mut found = 0;
+        let visited = self.backend.visit(Table::Kv, &mut |row, value| {
+            newest = At::from_row(row)?;
+            let head = record::head(newest, value)?;
+            let version = if head.kind == EventKind::Put { head.version } else { 0 };
+            index.restore(head.key, newest, head.create_revision, version);
+            leases.restore_attachment(head.key, head.lease);
+            found += 1;
+            Ok(())
+        });
+        visited.map_err(|error| error.in_file(&self.backend.place()))?;
+        check_count(&self.backend, Table::Kv, found)?;
         if newest.main > counters.revision {
             return Err(BackendError::damaged(format!(
-                "there is a row of revision {}, but the newest revision is {}",
-                newest.main, counters.revision
+                "{}: there is a row of revision {}, but the newest revision is {}",
+                self.backend.place(),
+                newest.main,
+                counters.revision
             )));
         }
         let Counters { revision, compacted, finished } = counters;
@@ -153,6 +174,12 @@ impl<B: Backend> Mvcc<B> {
         self.index.len()
     }
 
+    /// Keys that are there now.
+    #[must_use]
+    pub fn live_keys(&self) -> usize {
+        self.index.count_now(&KeyRange::prefix(""))
+    }
+
     /// The rows.
     #[must_use]
     pub fn backend(&self) -> &B {
@@ -176,12 +203,30 @@ impl<B: Backend> Mvcc<B> {
 
     fn load(&self, at: At) -> Result<Event, BackendError> {
         match self.backend.get(Table::Kv, &at.row())? {
-            Some(row) => record::decode(at, &row),
-            None => Err(BackendError::damaged(format!(
-                "the key-value row of revision {}.{} is missing",
-                at.main, at.sub
-            ))),
+            Some(row) => self.decode(at, &row),
+            None => Err(self.missing(at)),
         }
+    }
+
+    /// Whether `at` may be the next row where `wanted` would be the very next change. Above the compaction no row is
+    /// ever missing, so that damage which leads past some of them shows.
+    fn follows(&self, wanted: At, at: At) -> bool {
+        let is_thinned = wanted.main <= self.compacted;
+        let is_past = wanted.sub > 0 || is_thinned || wanted.main <= EMPTY_REVISION;
+        let next = wanted.main.max(EMPTY_REVISION).next();
+        at == wanted
+            || (is_thinned && at.main == wanted.main)
+            || (is_past && at == At { main: next, sub: 0 })
+            || is_planted(Planted::D09)
+    }
+
+    fn missing(&self, at: At) -> BackendError {
+        missing(&self.backend, at)
+    }
+
+    /// Reads a row back, or says which one of which file cannot be believed.
+    fn decode(&self, at: At, row: &Bytes) -> Result<Event, BackendError> {
+        record::decode(at, row).map_err(|error| error.in_file(&self.backend.place()))
     }
 
     fn value_at(&self, key: &[u8], revision: Revision) -> Result<Option<KeyValue>, BackendError> {
@@ -225,15 +270,24 @@ impl<B: Backend> Mvcc<B> {
             let is_last = rows.len() < page;
             for (row, value) in rows {
                 let at = At::from_row(&row)?;
+                if !self.follows(start, at) {
+                    return Err(self.missing(start));
+                }
                 let is_full = events.len() >= rows_max || bytes >= bytes_max;
                 if is_full && events.last().is_some_and(|last| last.kv.mod_revision < at.main) {
                     return Ok((events, at.main));
                 }
                 bytes += value.len();
-                events.push(record::decode(at, &value)?);
+                events.push(self.decode(at, &value)?);
                 start = At { main: at.main, sub: at.sub + 1 };
             }
             if is_last {
+                let reached = if start.sub > 0 { start.main } else { Revision(start.main.0 - 1) };
+                if reached.max(self.compacted).max(EMPTY_REVISION) < self.revision
+                    && !is_planted(Planted::D09)
+                {
+                    return Err(self.missing(start));
+                }
                 return Ok((events, self.revision.next()));
             }
         }
@@ -367,8 +421,11 @@ impl<B: Backend> Mvcc<B> {
         request: &DeleteRangeRequest,
         leases: &mut Leases,
     ) -> Result<DeleteRangeResponse, BackendError> {
-        let found: Vec<(Bytes, At)> =
-            self.index.range(&request.range, writing.at.main).map(|(key, at)| (key.clone(), at)).collect();
+        let found: Vec<(Bytes, At)> = self
+            .index
+            .range(&request.range, writing.at.main)
+            .map(|(key, at)| (Bytes::copy_from_slice(key), at))
+            .collect();
         let mut prev_kvs = Vec::new();
         if request.prev_kv {
             for (_, at) in &found {

@@ -76,7 +76,7 @@ impl<V: View> Reading<V> {
         let mut bytes = 0;
         for (looked_at, (key, at)) in self.index.range(&range, self.revision).enumerate() {
             if looked_at >= keys_max.max(1) || bytes > bytes_max {
-                self.next = Some(key.clone());
+                self.next = Some(Bytes::copy_from_slice(key));
                 break;
             }
             self.seen += 1;
@@ -119,10 +119,7 @@ impl<V: View> Reading<V> {
 
 fn load<V: View>(view: &V, at: At) -> Result<KeyValue, BackendError> {
     match view.get(Table::Kv, &at.row())? {
-        Some(row) => Ok(record::decode(at, &row)?.kv),
-        None => Err(BackendError::damaged(format!(
-            "the key-value row of revision {}.{} is missing",
-            at.main, at.sub
-        ))),
+        Some(row) => Ok(record::decode(at, &row).map_err(|error| error.in_file(&view.place()))?.kv),
+        None => Err(super::missing(view, at)),
     }
 }

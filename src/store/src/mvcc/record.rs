@@ -19,11 +19,15 @@ pub struct At {
 }
 
 impl At {
-    pub(super) fn row(self) -> Bytes {
+    fn bytes(self) -> [u8; 12] {
         let mut key = [0; 12];
         key[..8].copy_from_slice(&self.main.0.to_be_bytes());
         key[8..].copy_from_slice(&self.sub.to_be_bytes());
-        Bytes::copy_from_slice(&key)
+        key
+    }
+
+    pub(super) fn row(self) -> Bytes {
+        Bytes::copy_from_slice(&self.bytes())
     }
 
     pub(super) fn from_row(row: &[u8]) -> Result<Self, BackendError> {
@@ -48,13 +52,30 @@ pub(super) fn encode(at: At, kind: EventKind, kv: &KeyValue) -> Bytes {
     out.put_u32_le(u32::try_from(kv.key.len()).expect("a key is smaller than 4 GiB"));
     out.put_slice(&kv.key);
     out.put_slice(&kv.value);
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&at.row()), &out[4..]);
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&at.bytes()), &out[4..]);
     out[..4].copy_from_slice(&crc.to_le_bytes());
     out.freeze()
 }
 
-/// Reads a row back. Key and value share the row's memory.
-pub(super) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
+/// Whether a row is as it was written.
+///
+/// # Errors
+/// Damage found.
+pub(crate) fn verify(row: &[u8], value: &[u8]) -> Result<(), BackendError> {
+    head(At::from_row(row)?, value).map(|_| ())
+}
+
+/// What a row says before its value.
+pub(super) struct Head<'a> {
+    pub(super) kind: EventKind,
+    pub(super) create_revision: Revision,
+    pub(super) version: i64,
+    pub(super) lease: LeaseId,
+    pub(super) key: &'a [u8],
+}
+
+/// Looks at a row, and believes it only where its checksum is right.
+pub(super) fn head(at: At, row: &[u8]) -> Result<Head<'_>, BackendError> {
     let damaged = |what: &str| {
         BackendError::damaged(format!("the key-value row of revision {}.{} {what}", at.main, at.sub))
     };
@@ -62,23 +83,33 @@ pub(super) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
         return Err(damaged("is too short"));
     }
     let crc = u32::from_le_bytes(row[..4].try_into().expect("four bytes"));
-    if crc32c::crc32c_append(crc32c::crc32c(&at.row()), &row[4..]) != crc {
+    if crc32c::crc32c_append(crc32c::crc32c(&at.bytes()), &row[4..]) != crc {
         return Err(damaged("does not match its checksum"));
     }
     let number = |from: usize| i64::from_le_bytes(row[from..from + 8].try_into().expect("eight bytes"));
     let key_bytes = u32::from_le_bytes(row[29..33].try_into().expect("four bytes")) as usize;
-    if row.len() < HEAD_BYTES + key_bytes {
-        return Err(damaged("is shorter than its key"));
-    }
-    let kv = KeyValue {
-        key: row.slice(HEAD_BYTES..HEAD_BYTES + key_bytes),
-        value: row.slice(HEAD_BYTES + key_bytes..),
+    let key = row[HEAD_BYTES..].get(..key_bytes).ok_or_else(|| damaged("is shorter than its key"))?;
+    Ok(Head {
+        kind: if row[4] == 0 { EventKind::Put } else { EventKind::Delete },
         create_revision: Revision(number(5)),
-        mod_revision: at.main,
         version: number(13),
         lease: LeaseId(number(21)),
+        key,
+    })
+}
+
+/// Reads a row back. Key and value share the row's memory.
+pub(super) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
+    let Head { kind, create_revision, version, lease, key } = head(at, row)?;
+    let value = HEAD_BYTES + key.len();
+    let kv = KeyValue {
+        key: row.slice(HEAD_BYTES..value),
+        value: row.slice(value..),
+        create_revision,
+        mod_revision: at.main,
+        version,
+        lease,
     };
-    let kind = if row[4] == 0 { EventKind::Put } else { EventKind::Delete };
     Ok(Event { kind, kv, prev_kv: None })
 }
 

@@ -94,6 +94,7 @@ struct State {
     dead: bool,
     fail_sync: bool,
     full: bool,
+    cannot_grow: bool,
     /// Unreadable: (path, from, to).
     holes: Vec<(String, u64, u64)>,
     syncs: u64,
@@ -155,6 +156,10 @@ impl FaultDisk {
 
     pub fn set_full(&self, full: bool) {
         self.state().full = full;
+    }
+
+    pub fn set_full_after_open(&self, full: bool) {
+        self.state().cannot_grow = full;
     }
 
     pub fn syncs(&self) -> u64 {
@@ -385,7 +390,16 @@ impl DiskFile for FaultFile {
         Ok(self.disk.state().inodes[&self.inode].cache.len() as u64)
     }
 
+    fn taken(&self) -> Result<u64> {
+        let state = self.disk.state();
+        let sectors = state.inodes[&self.inode].cache.chunks(SECTOR);
+        Ok((sectors.filter(|sector| sector.iter().any(|byte| *byte != 0)).count() * SECTOR) as u64)
+    }
+
     fn set_len(&self, bytes: u64) -> Result<()> {
+        if self.disk.state().cannot_grow && bytes > self.len()? {
+            return Err(Error::new(ErrorKind::StorageFull, "no space"));
+        }
         self.change(|inode| {
             inode.cache.resize(bytes as usize, 0);
             inode.pending.retain(|(sector, _)| sector * SECTOR < bytes as usize);

@@ -148,6 +148,13 @@ impl<W: World> GrpcEndpoint<W> {
             Request::MoveLeader(target) => Response::MoveLeader(
                 ask!(MaintenanceClient, move_leader, pb::MoveLeaderRequest { target_id: target.0 }).into(),
             ),
+            Request::Defragment => {
+                Response::Defragment(ask!(MaintenanceClient, defragment, pb::DefragmentRequest {}).into())
+            }
+            Request::Hash => Response::Hash(ask!(MaintenanceClient, hash, pb::HashRequest {}).into()),
+            Request::Downgrade(r) => {
+                Response::Downgrade(ask!(MaintenanceClient, downgrade, pb::DowngradeRequest::from(r)).into())
+            }
             Request::AlarmChange(r) => {
                 Response::AlarmChange(ask!(MaintenanceClient, alarm, pb::AlarmRequest::from(r)).try_into()?)
             }

@@ -161,7 +161,9 @@ mod tests {
 
     #[test]
     fn messages_are_counted_however_their_bytes_come() {
-        let stream = [0, 0, 0, 0, 3, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 9];
+        // Taken for heads, these payloads would be messages of their own.
+        let message = |bytes: u8| [vec![0, 0, 0, 0, bytes], vec![0; usize::from(bytes)]].concat();
+        let stream = [message(12), message(0), message(7)].concat();
         for piece in 1..=stream.len() {
             let mut heads = Heads::default();
             let counted: u64 = stream.chunks(piece).map(|piece| heads.count(piece)).sum();

@@ -18,7 +18,7 @@ use super::{Phase, ServeOptions};
 use crate::clock::Clock;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use seatrial_etcd::{Ask, EtcdService};
+use seatrial_etcd::{Ask, EtcdService, Outside};
 use seatrial_proto::etcdserverpb as pb;
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -70,6 +70,8 @@ struct Inner<A: Ask> {
     secured: bool,
     metrics_only: bool,
     request_bytes_max: usize,
+    budget: gateway::Budget,
+    outside: Arc<dyn Outside>,
 }
 
 impl<A: Ask> Dispatch<A> {
@@ -77,6 +79,7 @@ impl<A: Ask> Dispatch<A> {
         service: EtcdService<A>,
         queues: Queues<A>,
         background: Background,
+        outside: Arc<dyn Outside>,
         clock: Clock,
         phases: watch::Receiver<Phase>,
         options: &ServeOptions,
@@ -109,6 +112,8 @@ impl<A: Ask> Dispatch<A> {
             secured: options.layer.is_some(),
             metrics_only: options.metrics_only,
             request_bytes_max: limit,
+            budget: gateway::Budget::new(options.gateway_bytes_max),
+            outside,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -116,6 +121,16 @@ impl<A: Ask> Dispatch<A> {
     /// What a request may hold.
     pub(super) fn request_bytes_max(&self) -> usize {
         self.inner.request_bytes_max
+    }
+
+    /// What may be held for clients of the gateway.
+    pub(super) fn budget(&self) -> &gateway::Budget {
+        &self.inner.budget
+    }
+
+    /// For slow work.
+    pub(super) fn outside(&self) -> &Arc<dyn Outside> {
+        &self.inner.outside
     }
 
     pub(super) async fn handle(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {

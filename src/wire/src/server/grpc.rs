@@ -119,10 +119,6 @@ impl<A: Ask> pb::cluster_server::Cluster for Grpc<A> {
     }
 }
 
-fn not_yet(what: &str) -> Status {
-    Status::unimplemented(format!("{what} is not implemented yet"))
-}
-
 #[tonic::async_trait]
 impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
     unary! {
@@ -130,6 +126,10 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
         hash_kv(pb::HashKvRequest) -> pb::HashKvResponse = |service, r| service.hash_kv(Revision(r.revision));
         move_leader(pb::MoveLeaderRequest) -> pb::MoveLeaderResponse =
             |service, r| service.move_leader(MemberId(r.target_id));
+        defragment(pb::DefragmentRequest) -> pb::DefragmentResponse = |service, _r| service.defragment();
+        hash(pb::HashRequest) -> pb::HashResponse = |service, _r| service.hash();
+        downgrade(pb::DowngradeRequest) -> pb::DowngradeResponse =
+            |service, r| async { service.downgrade(r.try_into()?).await };
     }
 
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Answer<pb::AlarmResponse> {
@@ -148,6 +148,12 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             let kind = match pb::AlarmType::try_from(request.alarm) {
                 Ok(pb::AlarmType::Nospace) => AlarmKind::NoSpace,
                 Ok(pb::AlarmType::Corrupt) => AlarmKind::Corrupt,
+                // No alarm is of this kind; to clear it is to clear nothing.
+                Ok(pb::AlarmType::None) if !raise => {
+                    let mut answer = pb::AlarmResponse::from(service.alarm_list().await.map_err(refused)?);
+                    answer.alarms.clear();
+                    return Ok(Response::new(answer));
+                }
                 _ => return Err(Status::invalid_argument(format!("unknown alarm {}", request.alarm))),
             };
             let change = AlarmChangeRequest { raise, member: MemberId(request.member_id), kind };
@@ -159,14 +165,6 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             answer.alarms.retain(|alarm| alarm.alarm == request.alarm);
         }
         Ok(Response::new(answer))
-    }
-
-    async fn defragment(&self, _: Request<pb::DefragmentRequest>) -> Answer<pb::DefragmentResponse> {
-        Err(not_yet("defragmentation"))
-    }
-
-    async fn hash(&self, _: Request<pb::HashRequest>) -> Answer<pb::HashResponse> {
-        Err(not_yet("the hash of a whole database"))
     }
 
     type SnapshotStream = Answers<pb::SnapshotResponse>;
@@ -199,9 +197,5 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
             Some((Ok(answer), Some((service, ask, file))))
         });
         Ok(Response::new(Box::pin(pieces)))
-    }
-
-    async fn downgrade(&self, _: Request<pb::DowngradeRequest>) -> Answer<pb::DowngradeResponse> {
-        Err(not_yet("a downgrade"))
     }
 }

@@ -2,6 +2,7 @@
 
 mod access;
 mod auth;
+mod authority;
 mod background;
 mod counted;
 mod deadline;
@@ -81,6 +82,8 @@ pub struct ServeOptions {
     pub metrics: Arc<Metrics>,
     /// What is known of the member besides.
     pub member_metrics: Option<MemberMetrics>,
+    /// Bytes of large answers that the gateway holds for clients who have not read them.
+    pub gateway_bytes_max: usize,
     /// Nothing is served but metrics and health.
     pub metrics_only: bool,
 }
@@ -104,6 +107,7 @@ impl Default for ServeOptions {
             access: Access::default(),
             metrics: Arc::default(),
             member_metrics: None,
+            gateway_bytes_max: 512 << 20,
             metrics_only: false,
         }
     }
@@ -171,10 +175,11 @@ pub fn serve_clients<W: World, A: Ask>(
     let clock = Clock::new(world.clone());
     let grace = options.grace;
     let outside = Arc::new(outside::Of(world.clone()));
-    let service = EtcdService::new(member, options.limits).with_auth(outside, &options.auth);
+    let service = EtcdService::new(member, options.limits).with_auth(outside.clone(), &options.auth);
     let background = Background::new(world.clone());
     let queues = lock::Queues::new(service.clone(), background.clone(), phases.clone());
-    let dispatch = Dispatch::new(service, queues, background, clock.clone(), phases.clone(), &options);
+    let dispatch =
+        Dispatch::new(service, queues, background, outside, clock.clone(), phases.clone(), &options);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }
@@ -249,15 +254,15 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             }
         };
         let Some((stream, protocol, name)) = opened else { return };
-        let io = TokioIo::new(stream);
         let ended = match protocol {
             Protocol::Http2 => {
                 let guard = Guard::new(self.options.keepalive_min_time);
                 let world = self.world.clone();
-                let io = TokioIo::new(Guarded::new(io.into_inner(), guard, move || world.now()));
+                let righted = authority::Righted::new(stream);
+                let io = TokioIo::new(Guarded::new(righted, guard, move || world.now()));
                 self.serve_http2(io, name, phases).await
             }
-            Protocol::Http1 => self.serve_http1(io, name, phases).await,
+            Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, phases).await,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");

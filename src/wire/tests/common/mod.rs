@@ -193,6 +193,8 @@ impl State {
                 errors: vec!["odd".into()],
                 is_learner: false,
                 db_size_quota: 1 << 31,
+                storage_version: "3.6.0".into(),
+                downgrade_to: "3.5.0".into(),
             }),
             Request::HashKv { revision } => Response::HashKv(HashKvResponse {
                 header: self.header(),
@@ -200,7 +202,13 @@ impl State {
                 compact_revision: Revision(1),
                 hash_revision: revision,
             }),
-            Request::MoveLeader(_) => Response::MoveLeader(self.header()),
+            // Its header does not go over the wire, as etcd's does not.
+            Request::MoveLeader(_) => Response::MoveLeader(Header::default()),
+            Request::Defragment => Response::Defragment(self.header()),
+            Request::Hash => Response::Hash(HashResponse { header: self.header(), hash: 43 }),
+            Request::Downgrade(ask) => {
+                Response::Downgrade(DowngradeResponse { header: self.header(), version: ask.version })
+            }
             Request::SnapshotRead(ask) => {
                 let done = ask.offset >= 10;
                 let data = if done { "end".into() } else { "0123456789".into() };
@@ -374,6 +382,9 @@ pub(crate) fn every_request() -> Vec<Request> {
         Request::Status,
         Request::HashKv { revision: Revision(3) },
         Request::MoveLeader(MemberId(9)),
+        Request::Defragment,
+        Request::Hash,
+        Request::Downgrade(DowngradeRequest { action: DowngradeAction::Enable, version: "3.5.0".into() }),
         Request::AlarmList,
         Request::AlarmChange(AlarmChangeRequest {
             raise: true,

@@ -3,6 +3,7 @@
 //! A request is turned into the bytes of its message and goes the way every call over gRPC goes; what comes back is
 //! written as JSON.
 
+mod held;
 mod message;
 mod routes;
 mod scan;
@@ -10,6 +11,8 @@ mod stream;
 
 use super::dispatch::Dispatch;
 use bytes::{BufMut, Bytes, BytesMut};
+pub(super) use held::Budget;
+use held::Held;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -90,7 +93,7 @@ pub(super) async fn answer<A: Ask>(
     if method.is_server_streaming() {
         return streamed(answered, method.output()).await;
     }
-    single(answered, &method.output()).await
+    single(dispatch, answered, method.output()).await
 }
 
 /// What of an HTTP request's head goes along with the call, and its time limit.
@@ -186,15 +189,39 @@ fn refused(status: &Status) -> Response<Body> {
     json(http_status(status.code()), Body::new(Full::new(Bytes::from(text))))
 }
 
-async fn single(answered: Response<Body>, output: &MessageDescriptor) -> Response<Body> {
+/// Answers larger than this are written by a thread that may be slow.
+const SLOW_BYTES: usize = 256 << 10;
+
+async fn single<A: Ask>(
+    dispatch: &Dispatch<A>,
+    answered: Response<Body>,
+    output: MessageDescriptor,
+) -> Response<Body> {
     let mut messages = Messages::new(answered);
-    match messages.next().await {
-        Some(Ok(bytes)) => match to_json(&bytes, output) {
-            Ok(text) => from_grpc(json(StatusCode::OK, Body::new(Full::new(Bytes::from(text))))),
-            Err(status) => refused(&status),
-        },
-        Some(Err(status)) => refused(&status),
-        None => refused(&Status::internal("the call ended without an answer")),
+    let bytes = match messages.next().await {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(status)) => return refused(&status),
+        None => return refused(&Status::internal("the call ended without an answer")),
+    };
+    // The message, its parts, and the text.
+    let Some(mut share) = dispatch.budget().take(bytes.len().saturating_mul(3)) else {
+        let why = "etcdserver: too many requests: too much is waiting for clients of the gateway that do not read it";
+        return refused(&Status::resource_exhausted(why));
+    };
+    let text = if bytes.len() < SLOW_BYTES {
+        to_json(&bytes, &output)
+    } else {
+        let (give, take) = tokio::sync::oneshot::channel();
+        let writing = move || drop(give.send(to_json(&bytes, &output)));
+        dispatch.outside().work(Box::new(writing)).await;
+        take.await.unwrap_or_else(|_| Err(Status::internal("the answer could not be written")))
+    };
+    match text {
+        Ok(text) => {
+            share.shrink(text.len());
+            from_grpc(json(StatusCode::OK, Body::new(Held::new(Bytes::from(text), share))))
+        }
+        Err(status) => refused(&status),
     }
 }
 

@@ -1,0 +1,358 @@
+//! A database written anew, and databases whose bytes were changed behind everybody's back.
+
+mod support;
+
+use bytes::Bytes;
+use seatrial_store::{
+    BackendError, Command, Commit, HubOptions, RedbBackend, RedbCommitter, RedbOptions, Store, Table, View,
+};
+use seatrial_types::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
+use seatrial_types::{Event, KeyRange, KeyValue, LeaseId, LogIndex, Revision, Term};
+use std::ops::Bound;
+use std::time::Duration;
+use support::{FaultDisk, Rng};
+
+fn options(cache_bytes: usize) -> RedbOptions {
+    RedbOptions { cache_bytes, ..RedbOptions::default() }
+}
+
+type Opened = (RedbBackend<FaultDisk>, RedbCommitter<FaultDisk>);
+
+fn open(disk: &FaultDisk) -> Result<Opened, BackendError> {
+    RedbBackend::open(disk.clone(), options(1 << 20))
+}
+
+/// A store with its committer, and the entries so far.
+struct Kept {
+    store: Store<RedbBackend<FaultDisk>>,
+    committer: RedbCommitter<FaultDisk>,
+}
+
+impl Kept {
+    fn open(disk: &FaultDisk) -> Result<Self, BackendError> {
+        let (backend, committer) = open(disk)?;
+        Ok(Self { store: Store::open(backend, HubOptions::default())?, committer })
+    }
+
+    fn apply(&mut self, command: &Command) {
+        let index = self.store.applied().next();
+        let applied = self.store.apply(index, Term(1), command, Duration::ZERO).unwrap();
+        applied.answer.unwrap();
+    }
+
+    fn put(&mut self, key: &str, value: &[u8], lease: i64) {
+        let (key, value) = (key.to_owned().into(), Bytes::copy_from_slice(value));
+        self.apply(&Command::Put(PutRequest { key, value, lease: LeaseId(lease), ..Default::default() }));
+    }
+
+    fn commit(&mut self) {
+        if let Some(batch) = self.store.seal() {
+            let id = self.committer.commit(&batch).unwrap();
+            self.store.committed(id).unwrap();
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.store.size().total_bytes
+    }
+}
+
+#[test]
+fn a_file_written_anew_gives_back_the_room_of_what_was_deleted_and_holds_the_same() {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    let empty = kept.store.size();
+    assert!(empty.total_bytes < 200 << 10, "an empty store takes {empty:?}");
+    let mut rng = Rng(1);
+    for round in 0..4 {
+        for i in 0..1000 {
+            let value: Vec<u8> = (0..1000).map(|_| rng.next() as u8).collect();
+            kept.put(&format!("k{i}"), &value, 0);
+        }
+        kept.commit();
+        let size = kept.store.size();
+        let rows = (round + 1) * 1000 * 1050;
+        assert!(size.in_use_bytes >= rows, "{rows} bytes of rows, {size:?}");
+        assert!(size.in_use_bytes <= size.total_bytes, "{size:?}");
+    }
+    let revision = kept.store.revision();
+    kept.apply(&Command::Compact(CompactRequest { revision, physical: false }));
+    while !kept.store.compact_step(100) {}
+    kept.commit();
+    let before = kept.store.size();
+    assert!(before.in_use_bytes < before.total_bytes / 2, "what was deleted is free: {before:?}");
+    let digest = kept.store.digest().unwrap();
+    kept.committer.rewrite().unwrap();
+    assert_eq!(kept.store.digest().unwrap(), digest, "while the old file is read");
+    kept.store.rewritten().unwrap();
+    assert_eq!(kept.store.digest().unwrap(), digest);
+    let after = kept.store.size();
+    assert!(after.total_bytes < before.total_bytes / 2, "{before:?} became {after:?}");
+    assert!(after.total_bytes < 2_600_000, "1000 rows of 1 KB take {after:?}");
+    assert!(after.in_use_bytes * 10 >= after.total_bytes * 9, "nothing is free: {after:?}");
+    let files = disk.files("db");
+    let file = files.iter().find(|path| path.ends_with(".redb")).unwrap();
+    assert!(disk.content(file).len() < 2_000_000, "the file is {} bytes long", disk.content(file).len());
+    assert_eq!(files.iter().filter(|path| path.ends_with(".redb")).count(), 1, "{files:?}");
+    // A few more writes do not double the size, though the file may be longer.
+    for i in 0..20 {
+        kept.put(&format!("more{i}"), &[7; 1000], 0);
+        kept.commit();
+    }
+    assert!(kept.total() < after.total_bytes + 500_000, "{after:?} became {:?}", kept.store.size());
+    // Twice in a row, and after a start: the size is the same as before it.
+    kept.committer.rewrite().unwrap();
+    kept.store.rewritten().unwrap();
+    let (digest, size) = (kept.store.digest().unwrap(), kept.store.size());
+    drop(kept);
+    let kept = Kept::open(&disk).unwrap();
+    assert_eq!(kept.store.digest().unwrap(), digest);
+    let reopened = kept.store.size();
+    assert!(
+        reopened.total_bytes.abs_diff(size.total_bytes) < 100_000,
+        "{size:?} is {reopened:?} after a start"
+    );
+}
+
+#[test]
+fn where_the_disk_is_full_nothing_is_written_anew_and_the_store_goes_on() {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    kept.put("a", b"1", 0);
+    kept.commit();
+    // The name can be made, but not the rows.
+    disk.set_full_after_open(true);
+    let error = kept.committer.rewrite().unwrap_err();
+    assert!(error.is_disk_full(), "{error}");
+    assert_eq!(disk.files("db").iter().filter(|path| path.ends_with(".redb")).count(), 1);
+    kept.store.rewritten().unwrap();
+    disk.set_full_after_open(false);
+    kept.put("b", b"2", 0);
+    kept.commit();
+    let digest = kept.store.digest().unwrap();
+    kept.committer.rewrite().unwrap();
+    kept.store.rewritten().unwrap();
+    assert_eq!(kept.store.digest().unwrap(), digest);
+}
+
+#[test]
+fn a_power_loss_at_any_moment_of_a_rewriting_leaves_the_same_rows() {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    for i in 0..200 {
+        kept.put(&format!("k{}", i % 60), &[i as u8; 500], 0);
+    }
+    kept.commit();
+    let digest = kept.store.digest().unwrap();
+    drop(kept);
+    let mut finished = 0;
+    for fuse in (0..400).step_by(3) {
+        let disk = disk.fork();
+        let mut kept = Kept::open(&disk).unwrap();
+        disk.set_fuse(fuse);
+        finished += usize::from(kept.committer.rewrite().is_ok());
+        disk.set_fuse(0);
+        drop(kept);
+        let after = disk.power_loss(&mut Rng(fuse));
+        let kept = Kept::open(&after).unwrap_or_else(|error| panic!("after {fuse} operations: {error}"));
+        assert_eq!(kept.store.digest().unwrap(), digest, "after {fuse} operations");
+    }
+    assert!(finished > 10, "only {finished} rewritings came to their end");
+}
+
+/// A store in which every table has rows, on a disk.
+fn sample() -> (FaultDisk, String) {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    for id in 1..40 {
+        let grant = LeaseGrantRequest { id: LeaseId(id), ttl_seconds: 100 + id };
+        kept.apply(&Command::LeaseGrant(grant));
+    }
+    for i in 0..400_i64 {
+        kept.put(&format!("key-{}", i % 150), format!("value {i} ").repeat(8).as_bytes(), 1 + i % 39);
+    }
+    let rows = (0..30).map(|i| (Bytes::from(format!("row-{i}")), Some(vec![i; 60].into())));
+    kept.apply(&Command::Meta(rows.collect()));
+    kept.commit();
+    drop(kept);
+    let file = disk.files("db").into_iter().find(|path| path.ends_with(".redb")).unwrap();
+    (disk, file)
+}
+
+/// Everything that clients can read.
+#[derive(Debug, PartialEq)]
+struct Everything {
+    kvs: Vec<KeyValue>,
+    history: Vec<Event>,
+    leases: Vec<LeaseId>,
+    meta: Vec<Option<Bytes>>,
+}
+
+fn read(store: &Store<RedbBackend<FaultDisk>>) -> Result<Everything, BackendError> {
+    let all = RangeRequest { range: KeyRange::prefix(""), ..RangeRequest::default() };
+    let range = store.range(&all).map_err(|failure| match failure {
+        seatrial_store::Failure::Broken(error) => error,
+        seatrial_store::Failure::Refused(error) => panic!("{error}"),
+    })?;
+    let mut history = Vec::new();
+    let mut from = Revision(1);
+    while from <= store.revision() {
+        let (events, next) = store.mvcc().history(from, 50, usize::MAX)?;
+        history.extend(events);
+        from = next;
+    }
+    let leases = store.leases().ids().collect();
+    let meta = (0..30).map(|i| store.meta(format!("row-{i}").as_bytes())).collect::<Result<_, _>>()?;
+    Ok(Everything { kvs: range.kvs, history, leases, meta })
+}
+
+/// The same of a disk, or why not.
+fn everything(disk: &FaultDisk) -> Result<Everything, BackendError> {
+    read(&Kept::open(disk)?.store)
+}
+
+#[test]
+fn a_byte_changed_while_stopped_is_named_with_its_file_or_changes_nothing() {
+    let (disk, file) = sample();
+    let want = everything(&disk).unwrap();
+    let length = disk.content(&file).len() as u64;
+    let used = disk.content(&file).iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    assert!(length >= used);
+    let mut rng = Rng(7);
+    let (mut named, mut harmless) = (0, 0);
+    for round in 0..700 {
+        let broken = disk.fork();
+        let at = rng.below(used) as usize;
+        let flip = 1 << rng.below(8);
+        broken.corrupt(&file, |bytes| {
+            if round % 3 == 0 {
+                // A sector of something else.
+                let start = at / 512 * 512;
+                let end = (start + 512).min(bytes.len());
+                bytes[start..end].fill(0xa5);
+            } else {
+                bytes[at] ^= flip;
+            }
+        });
+        match everything(&broken) {
+            Ok(got) => {
+                assert_eq!(got, want, "the change at {at} of {file} was served");
+                harmless += 1;
+            }
+            Err(BackendError::Damaged { what }) => {
+                assert!(what.contains("db/"), "no file is named: {what}");
+                named += 1;
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("db/"), "no file is named: {error}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named > 100, "{named} named, {harmless} harmless");
+}
+
+#[test]
+fn a_byte_changed_while_running_is_named_when_it_is_read_and_not_copied() {
+    let (disk, file) = sample();
+    let mut rng = Rng(9);
+    let used = disk.content(&file).iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
+    let want = everything(&disk).unwrap();
+    let (mut named, mut refused) = (0, 0);
+    for _ in 0..300 {
+        let broken = disk.fork();
+        // Without a cache every page is read from the disk.
+        let (backend, mut committer) = RedbBackend::open(broken.clone(), options(0)).unwrap();
+        let store = Store::open(backend, HubOptions::default()).unwrap();
+        let at = rng.below(used) as usize;
+        broken.corrupt(&file, |bytes| bytes[at] ^= 0x10);
+        match read(&store) {
+            Ok(got) => assert_eq!(got, want, "the change at {at} was served"),
+            Err(error) => {
+                assert!(error.to_string().contains(&file), "no file is named: {error}");
+                named += 1;
+            }
+        }
+        match committer.rewrite() {
+            Ok(()) => {
+                drop((store, committer));
+                assert_eq!(everything(&broken).unwrap(), want, "the change at {at} was copied");
+            }
+            Err(error) => {
+                assert!(error.to_string().contains("db/"), "no file is named: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(named > 50 && refused > 50, "{named} named, {refused} refused");
+}
+
+#[test]
+fn rows_of_every_table_carry_a_checksum() {
+    let (disk, file) = sample();
+    // Each row's bytes as they lie in the file, by what stands in them.
+    let content = disk.content(&file);
+    for (table, needle) in [
+        (Table::Kv, b"value 399 value 399".to_vec()),
+        (Table::Meta, vec![7; 60]),
+        (Table::Lease, [17_i64.to_be_bytes(), 117_i64.to_be_bytes()].concat()),
+    ] {
+        let places: Vec<usize> = (0..content.len() - needle.len())
+            .filter(|at| content[*at..*at + needle.len()] == needle[..])
+            .collect();
+        // Keys and values lie apart in a page; a lease is looked for by its value alone then.
+        let (places, needle) = if places.is_empty() {
+            let value = 117_i64.to_be_bytes().to_vec();
+            let places = (0..content.len() - 8).filter(|at| content[*at..*at + 8] == value[..]);
+            (places.collect(), value)
+        } else {
+            (places, needle)
+        };
+        assert!(!places.is_empty(), "{table:?} is nowhere");
+        let broken = disk.fork();
+        broken.corrupt(&file, |bytes| {
+            for at in &places {
+                bytes[*at + needle.len() - 1] ^= 1;
+            }
+        });
+        let error = everything(&broken).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&file), "{table:?}: no file is named: {text}");
+        assert!(text.contains("checksum"), "{table:?}: {text}");
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "an old file is made where redb itself puts it")]
+fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
+    use redb::{Database, TableDefinition};
+    let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+    std::fs::remove_file(&path).unwrap();
+    let database = Database::create(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    for name in ["kv", "lease", "meta", "state"] {
+        let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
+        let mut table = write.open_table(definition).unwrap();
+        if name == "lease" {
+            table.insert(&7_i64.to_be_bytes()[..], &60_i64.to_be_bytes()[..]).unwrap();
+        }
+        if name == "meta" {
+            table.insert(&b"row"[..], &b"cell"[..]).unwrap();
+        }
+    }
+    write.commit().unwrap();
+    drop(database);
+    let disk = FaultDisk::new();
+    drop(open(&disk).unwrap());
+    let old = std::fs::read(&path).unwrap();
+    disk.corrupt("db/first.redb", |bytes| *bytes = old);
+    for _ in 0..2 {
+        let kept = Kept::open(&disk).unwrap();
+        assert_eq!(kept.store.leases().granted_ttl_seconds(LeaseId(7)), Some(60));
+        assert_eq!(kept.store.meta(b"row").unwrap().as_deref(), Some(&b"cell"[..]));
+        assert_eq!((kept.store.revision(), kept.store.applied()), (Revision(1), LogIndex(0)));
+    }
+    let (backend, _) = open(&disk).unwrap();
+    let rows = backend.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, 9).unwrap();
+    assert_eq!(rows.len(), 1);
+}
