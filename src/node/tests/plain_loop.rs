@@ -71,9 +71,8 @@ fn a_member_whose_backend_lags_takes_no_more_until_it_has_caught_up() {
     // one batch is on its way.
     assert_eq!(world.machines[&leader].batches_pending.len(), 1);
     let request = world.ask(leader, put("k", "one too many"));
-    for _ in 0..500 {
-        world.turn();
-    }
+    let until = world.now + Duration::from_secs(3);
+    world.run_until("a while later", |this| this.now >= until);
     assert!(!world.answers.contains_key(&request), "{:?}", world.answers.get(&request));
     world.slow.clear();
     world.run_until("an answer", |this| this.answers.contains_key(&request));

@@ -326,6 +326,7 @@ impl Printer {
         match self.format {
             Format::Simple => Ok(line(format!("Downgrade {what} success, cluster version {}", r.version))),
             Format::Json => Ok(line(json::downgrade(r))),
+            Format::Protobuf => Ok(protobuf::downgrade(r)),
             Format::Fields => Err(Fail::new(code::BAD_FEATURE, "fields not supported as output format")),
             Format::Table => Err(no_table()),
         }

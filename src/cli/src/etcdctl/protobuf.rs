@@ -2,8 +2,8 @@
 
 use seatrial_types::auth::{Access, AuthAnswer, AuthResponse, Permission};
 use seatrial_types::request::{
-    AlarmKind, AlarmListResponse, DeleteRangeResponse, Header, Member, MemberAddResponse, MemberListResponse,
-    PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
+    AlarmKind, AlarmListResponse, DeleteRangeResponse, DowngradeResponse, Header, Member, MemberAddResponse,
+    MemberListResponse, PutResponse, RangeResponse, TxnOpResponse, TxnResponse,
 };
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, EventKind, KeyValue};
@@ -139,6 +139,10 @@ pub(super) fn member_added(r: &MemberAddResponse) -> Vec<u8> {
 
 pub(super) fn members(r: &MemberListResponse) -> Vec<u8> {
     with_header(&r.header).list(2, &r.members, member).0
+}
+
+pub(super) fn downgrade(r: &DowngradeResponse) -> Vec<u8> {
+    with_header(&r.header).bytes(2, r.version.as_bytes()).0
 }
 
 pub(super) fn alarms(r: &AlarmListResponse) -> Vec<u8> {
