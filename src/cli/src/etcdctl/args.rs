@@ -327,6 +327,7 @@ fn check() -> Command {
             .arg(valued("load", "s", "Size of the load: s(small), m(medium), l(large), xl(xLarge)"))
             .arg(valued("prefix", prefix, "Prefix of the keys that are written"))
             .arg(switch("auto-compact", "Compact the history when it is done"))
+            .arg(switch("auto-defrag", "Defragment all endpoints when it is done"))
             .arg(rest())
     };
     command("check", "Commands for checking properties of the cluster", "etcdctl check <command>")
@@ -346,13 +347,12 @@ fn check() -> Command {
         ))
 }
 
-/// The help of the command that these words name, as far as they do.
+/// The help of the command that these words name, flags aside.
 pub(super) fn help<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     let mut command = root();
     for word in words {
-        match command.find_subcommand(word) {
-            Some(inner) => command = inner.clone(),
-            None => break,
+        if let Some(inner) = command.find_subcommand(word) {
+            command = inner.clone();
         }
     }
     command.render_help().to_string()
@@ -432,10 +432,10 @@ pub(super) fn parse(command: Command, args: Vec<OsString>) -> Result<ArgMatches,
             _ => String::new(),
         };
         let flag = context(ContextKind::InvalidArg);
-        let flag = flag.split([' ', '=']).next().unwrap_or_default().to_owned();
+        let flag = flag.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
         let letter = flag.chars().nth(1).unwrap_or_default();
         let value = context(ContextKind::InvalidValue);
-        let wrong = |text: String| Fail::usage(&text, usage());
+        let wrong = |text: String| Fail::usage(&text);
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Fail::help(error.render().to_string()),
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
@@ -446,7 +446,9 @@ pub(super) fn parse(command: Command, args: Vec<OsString>) -> Result<ArgMatches,
             ErrorKind::InvalidSubcommand => {
                 let unknown = context(ContextKind::InvalidSubcommand);
                 // A group of commands only says what there is in it.
-                if said.first() != Some(&unknown) && root().find_subcommand(said[0].as_str()).is_some() {
+                let groups = root();
+                let group = said.iter().find(|word| groups.find_subcommand(word.as_str()).is_some());
+                if name == "etcdctl" && group.is_some_and(|group| *group != unknown) {
                     return Fail::help(usage());
                 }
                 let text = format!("unknown command \"{unknown}\" for \"{name}\"");
@@ -492,9 +494,8 @@ pub(super) fn value<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
 /// The value of a numeric flag.
 pub(super) fn number(matches: &ArgMatches, name: &str) -> Result<i64, Fail> {
     let value = value(matches, name);
-    parse_int(value, 10).map_err(|error| {
-        Fail::usage(&format!("invalid argument \"{value}\" for \"--{name}\" flag: {error}"), String::new())
-    })
+    parse_int(value, 10)
+        .map_err(|error| Fail::usage(&format!("invalid argument \"{value}\" for \"--{name}\" flag: {error}")))
 }
 
 /// What holds for every command.
@@ -575,10 +576,7 @@ impl Globals {
             }
             let text = value(matches, name);
             parse_duration(text).map_err(|error| {
-                Fail::usage(
-                    &format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"),
-                    String::new(),
-                )
+                Fail::usage(&format!("invalid argument \"{text}\" for \"--{name}\" flag: {error}"))
             })
         };
         let switch = |from: Option<String>, name: &str| {

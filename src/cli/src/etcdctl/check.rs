@@ -4,8 +4,8 @@ use super::args::value;
 use super::{Fail, Session, code, error_text};
 use clap::ArgMatches;
 use seatrial_client::{ClientError, Store};
-use seatrial_types::KeyRange;
 use seatrial_types::request::{CompactRequest, DeleteRangeRequest, PutRequest, RangeRequest};
+use seatrial_types::{KeyRange, Request};
 use seatrial_world::World;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ impl Session<'_> {
         Err(Fail::new(code::INVALID_INPUT, text))
     }
 
-    /// Deletes what was written, and its history where that is wished.
+    /// Deletes what was written, and its history and its room where that is wished.
     async fn clean_up(&mut self, matches: &ArgMatches, prefix: &str) -> Result<(), Fail> {
         let client = self.client()?;
         let request = DeleteRangeRequest {
@@ -131,6 +131,13 @@ impl Session<'_> {
             self.out(format!("Compacting with revision {revision}\n").as_bytes())?;
             client.compact(CompactRequest { revision, physical: true }).await.map_err(failed)?;
             self.out(format!("Compacted with revision {revision}\n").as_bytes())?;
+        }
+        if matches.get_flag("auto-defrag") {
+            for endpoint in self.globals.endpoints.clone() {
+                self.out(format!("Defragmenting {endpoint:?}\n").as_bytes())?;
+                self.client_of(&endpoint)?.call(Request::Defragment).await.map_err(failed)?;
+                self.out(format!("Defragmented {endpoint:?}\n").as_bytes())?;
+            }
         }
         Ok(())
     }

@@ -56,11 +56,13 @@ struct Fail {
     text: String,
     /// Printed to standard output: the user asked for help.
     help: String,
+    /// The command line cannot be read; its command's help is shown.
+    is_usage: bool,
 }
 
 impl Fail {
     fn new(code: u8, text: impl Into<String>) -> Self {
-        Self { code, text: text.into(), help: String::new() }
+        Self { code, text: text.into(), help: String::new(), is_usage: false }
     }
 
     fn args(text: impl Into<String>) -> Self {
@@ -71,13 +73,13 @@ impl Fail {
         Self::new(code, "")
     }
 
-    /// The command line cannot be read: said before and after the command's help, as the real one does.
-    fn usage(text: &str, help: String) -> Self {
-        Self { code: code::ERROR, text: format!("{text}\n\nError: {text}"), help }
+    /// The command line cannot be read.
+    fn usage(text: &str) -> Self {
+        Self { is_usage: true, ..Self::new(code::ERROR, text) }
     }
 
     fn help(help: String) -> Self {
-        Self { code: code::OK, text: String::new(), help }
+        Self { help, ..Self::new(code::OK, "") }
     }
 
     /// An answer of another kind than asked for.
@@ -135,6 +137,9 @@ impl Session<'_> {
         tls: TlsFiles,
         token: Option<String>,
     ) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Fail> {
+        if endpoints.iter().all(String::is_empty) {
+            return Err(Fail::new(code::BAD_CONNECTION, "etcdclient: no available endpoints"));
+        }
         // As the real one: an endpoint without a scheme is https where there are settings for TLS.
         let files = [&tls.cert, &tls.key, &tls.trusted_ca].iter().any(|file| !file.is_empty());
         let secure = files || !self.globals.insecure_transport;
@@ -261,6 +266,11 @@ impl Session<'_> {
             ("completion", Some((shell, _))) => self.out(&completion::script(shell)?),
             ("help", _) => {
                 let words: Vec<String> = args::words(matches).iter().map(|word| args::text(word)).collect();
+                let known = |word: &String| args::root().find_subcommand(word.as_str()).is_some();
+                if !words.first().is_none_or(known) {
+                    let topics: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+                    self.err(format!("Unknown help topic [{}]\n", topics.join(" ")).as_bytes());
+                }
                 self.out(args::help(words.iter().map(String::as_str)).as_bytes())
             }
             ("auth", Some(("enable", matches))) => self.auth_enable(matches).await,
@@ -296,7 +306,17 @@ fn read_line(input: &mut dyn BufRead) -> Option<String> {
 
 /// Runs one command in a runtime of its own.
 fn run_with(args: Vec<OsString>, environment: &dyn Fn(&str) -> Option<String>, mut io: Io) -> u8 {
-    let line = [OsString::from("etcdctl")].into_iter().chain(args).collect();
+    let line: Vec<OsString> = [OsString::from("etcdctl")].into_iter().chain(args).collect();
+    let said: Vec<String> = line.iter().map(|word: &OsString| word.to_string_lossy().into_owned()).collect();
+    // As the real one: what is wrong with a command line is said before the command's help and behind it.
+    let end = |fail: &Fail, io: &mut Io| {
+        if fail.is_usage {
+            let help = args::help(said.iter().map(String::as_str));
+            let text = format!("{}\n\nError: {}", fail.text, fail.text);
+            return end(&Fail { help, ..Fail::new(fail.code, text) }, io);
+        }
+        end(fail, io)
+    };
     let matches = match args::parse(args::root(), line) {
         Ok(matches) => matches,
         Err(fail) => return end(&fail, &mut io),

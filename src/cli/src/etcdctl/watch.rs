@@ -66,6 +66,7 @@ impl Session<'_> {
         if matches.get_flag("interactive") {
             return self.watch_interactive().await;
         }
+        number(matches, "rev")?;
         let command = list(matches, "exec");
         let create = create(matches, &given).map_err(Fail::args)?;
         let (_asks, mut answers) = self.start(create)?;
@@ -187,7 +188,7 @@ impl Session<'_> {
             }
             Some(b"watch") => {
                 let words: Vec<OsString> = words.into_iter().map(OsString::from_vec).collect();
-                let matches = parse(args::watch(), words).map_err(|fail| fail.code(code::BAD_ARGS))?;
+                let matches = parse(args::watch(), words).map_err(|fail| Fail::args(fail.text))?;
                 let given = with_environment(args::words(&matches), self.environment)?;
                 if given.is_empty() {
                     let text = format!("Invalid command {line} (command type or key is not provided)\n");

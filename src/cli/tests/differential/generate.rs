@@ -4,6 +4,7 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use seatrial_proto::etcdserverpb as pb;
+use seatrial_proto::v3lockpb::{LockRequest, UnlockRequest};
 
 use pb::range_request::{SortOrder, SortTarget};
 
@@ -29,6 +30,39 @@ pub(crate) enum Step {
     WatchProgress(usize),
     /// Both sides have delivered the same events.
     WatchCheck,
+    /// Unless somebody else holds it: then the call would wait.
+    Lock(LockRequest),
+    Unlock(UnlockRequest),
+    /// Unless somebody else leads.
+    Campaign {
+        name: &'static str,
+        lease: i64,
+        value: Bytes,
+    },
+    /// In the name of whoever leads, or of nobody.
+    Proclaim {
+        name: &'static str,
+        value: Bytes,
+    },
+    Resign {
+        name: &'static str,
+    },
+    Leader {
+        name: &'static str,
+    },
+    Status,
+    Alarm(pb::AlarmRequest),
+    MemberList(pb::MemberListRequest),
+    /// Of a member that does not exist, or with addresses that are none.
+    MemberAdd(pb::MemberAddRequest),
+    MemberRemove(pb::MemberRemoveRequest),
+    MemberUpdate(pb::MemberUpdateRequest),
+    MemberPromote(pb::MemberPromoteRequest),
+    MoveLeader(pb::MoveLeaderRequest),
+    /// How many keys must be below these, as a client would count them.
+    Pages {
+        limit: i64,
+    },
 }
 
 impl Step {
@@ -49,6 +83,21 @@ impl Step {
             Self::WatchCancel(..) => "Watch cancel",
             Self::WatchProgress(_) => "Watch progress",
             Self::WatchCheck => "Watch check",
+            Self::Lock(_) => "Lock",
+            Self::Unlock(_) => "Unlock",
+            Self::Campaign { .. } => "Campaign",
+            Self::Proclaim { .. } => "Proclaim",
+            Self::Resign { .. } => "Resign",
+            Self::Leader { .. } => "Leader",
+            Self::Status => "Status",
+            Self::Alarm(_) => "Alarm",
+            Self::MemberList(_) => "MemberList",
+            Self::MemberAdd(_) => "MemberAdd",
+            Self::MemberRemove(_) => "MemberRemove",
+            Self::MemberUpdate(_) => "MemberUpdate",
+            Self::MemberPromote(_) => "MemberPromote",
+            Self::MoveLeader(_) => "MoveLeader",
+            Self::Pages { .. } => "Range in pages",
         }
     }
 }
@@ -63,13 +112,17 @@ pub(crate) struct Now {
 /// Watch streams beside each other.
 pub(crate) const STREAMS: usize = 2;
 
+/// Between the numbers of two episodes.
+pub(crate) const EPISODES_APART: u64 = 1_000_000;
+
 /// Levels of transactions inside one.
 const DEPTH: u32 = 2;
 
 pub(crate) fn step(seed: u64, now: Now) -> Step {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let from_key = rng.next_u64() % 2 == 0;
-    let mut dice = Dice { rng, now, from_key };
+    let with_locks = seed / EPISODES_APART % 4 == 3;
+    let mut dice = Dice { rng, now, from_key, with_locks };
     match dice.below(1000) {
         0..280 => Step::Range(dice.outer_range()),
         280..500 => Step::Put(dice.put()),
@@ -86,6 +139,9 @@ pub(crate) fn step(seed: u64, now: Now) -> Step {
         942..962 => Step::Watch(dice.stream(), dice.watch()),
         962..974 => Step::WatchCancel(dice.stream(), dice.watch_id()),
         974..980 => Step::WatchProgress(dice.stream()),
+        980..984 => dice.of_members(),
+        984..992 if with_locks => dice.lock(),
+        992..1000 if with_locks => dice.election(),
         _ => Step::WatchCheck,
     }
 }
@@ -96,6 +152,9 @@ struct Dice {
     /// Whether a transaction may delete everything from a key on, or else put without value or lease: together they end
     /// the etcd of 3.4.23 and 3.5.1 ("unexpected error during txn").
     from_key: bool,
+    /// Whether this episode has locks and elections. Their keys are more than etcd sorts without stirring what is equal, so
+    /// that ranges are sorted by key alone then.
+    with_locks: bool,
 }
 
 impl Dice {
@@ -189,7 +248,7 @@ impl Dice {
             limit: self.pick(&[0, 0, 0, 1, 2, 3, 5, -1]),
             revision: if self.chance(60) { 0 } else { self.revision() },
             sort_order: self.pick(&order) as i32,
-            sort_target: self.pick(&target) as i32,
+            sort_target: if self.with_locks { SortTarget::Key } else { self.pick(&target) } as i32,
             serializable: self.chance(30),
             keys_only: self.chance(15),
             count_only: self.chance(15),
@@ -336,6 +395,50 @@ impl Dice {
             }
         };
         pb::RequestOp { request: Some(request) }
+    }
+
+    fn lock(&mut self) -> Step {
+        let name = Bytes::from_static(self.pick(&[b"l", b"m"]));
+        if self.chance(60) {
+            return Step::Lock(LockRequest { name, lease: self.pick(&[1, 2, 3, 4, 99]) });
+        }
+        Step::Unlock(UnlockRequest { key: self.pick(&["l/1", "l/2", "m/3", "l/63", "a", ""]).into() })
+    }
+
+    fn election(&mut self) -> Step {
+        let name = self.pick(&["e", "f"]);
+        match self.below(10) {
+            0..4 => Step::Campaign { name, lease: self.pick(&[1, 2, 3, 99]), value: self.value() },
+            4..6 => Step::Proclaim { name, value: self.value() },
+            6..8 => Step::Resign { name },
+            _ => Step::Leader { name },
+        }
+    }
+
+    fn of_members(&mut self) -> Step {
+        let id = self.pick(&[0, 1, 77, u64::MAX]);
+        let peer_ur_ls = self
+            .pick(&[&[][..], &["nonsense"], &["ftp://a:1"], &["http://a"], &["http://a:1/path"], &[""]])
+            .iter()
+            .map(|url| (*url).to_owned())
+            .collect();
+        match self.below(12) {
+            0 => Step::Status,
+            1 => Step::MemberList(pb::MemberListRequest { linearizable: self.chance(50) }),
+            2 => Step::MemberAdd(pb::MemberAddRequest { peer_ur_ls, is_learner: self.chance(50) }),
+            3 => Step::MemberRemove(pb::MemberRemoveRequest { id }),
+            // Of addresses that are none etcd's member would be told here.
+            4 => Step::MemberUpdate(pb::MemberUpdateRequest { id, peer_ur_ls: vec!["http://a:1".into()] }),
+            5 => Step::MemberPromote(pb::MemberPromoteRequest { id }),
+            6 => Step::MoveLeader(pb::MoveLeaderRequest { target_id: id }),
+            7..9 => Step::Pages { limit: self.pick(&[1, 2, 3, 1000]) },
+            _ => {
+                // What is on is asked; what is not there is cleared.
+                let action = self.pick(&[0, 0, 2]);
+                let alarm = self.pick(&[0, 1, 2]);
+                Step::Alarm(pb::AlarmRequest { action, member_id: self.pick(&[0, 77]), alarm })
+            }
+        }
     }
 
     fn watch_id(&mut self) -> i64 {

@@ -17,6 +17,7 @@ mod shrink;
 mod side;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 mod watches;
 
 use episode::{Difference, Tally};
@@ -25,6 +26,13 @@ use support::server::{self as servers, Pair};
 
 /// Requests of one episode. Each begins with nothing but revisions, so that it can be repeated alone.
 const EPISODE: u64 = 2_000;
+
+/// Events may be so long under way: a loaded etcd is silent for more than ten seconds now and then.
+const DELIVERY: Duration = Duration::from_secs(60);
+
+/// One in so many is followed by one about users, of so many requests.
+const USERS_EVERY: u64 = 5;
+const USERS_REQUESTS: u64 = 1_000;
 
 fn number(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
@@ -52,12 +60,18 @@ fn the_real_etcd_and_ours_answer_alike() {
         let mut pair = Pair::start(&program);
         for index in 0..requests.div_ceil(EPISODE) {
             // Far apart, so that two seeds share no episode.
-            let first = seed * 1_000_000_000_000 + index * 1_000_000;
+            let first = seed * 1_000_000_000_000 + index * generate::EPISODES_APART;
             let seeds: Vec<u64> = (first..first + EPISODE.min(requests)).collect();
-            let found = runtime.block_on(episode::run(&pair, &seeds, Duration::from_secs(10), &mut tally));
+            let found = runtime.block_on(episode::run(&pair, &seeds, DELIVERY, &mut tally));
             if let Err(difference) = found {
                 drop(pair);
                 report(&runtime, &program, &version, &seeds, &difference);
+            }
+            if index % USERS_EVERY == 0 {
+                let asked = users::run(&program, first, USERS_REQUESTS.min(requests), &mut tally);
+                if let Err(difference) = runtime.block_on(asked) {
+                    panic!("{version} and Seatrial differ: {difference}");
+                }
             }
             if index % 50 == 49 {
                 // New files now and then: neither side is to win by what it has in memory.

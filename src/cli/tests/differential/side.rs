@@ -3,10 +3,14 @@
 use crate::generate::{STREAMS, Step};
 use crate::support::server::Servers;
 use crate::watches::WatchStream;
+use pb::cluster_client::ClusterClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
 use seatrial_proto::etcdserverpb as pb;
+use seatrial_proto::v3electionpb as el;
+use seatrial_proto::v3electionpb::election_client::ElectionClient;
+use seatrial_proto::v3lockpb::lock_client::LockClient;
 use seatrial_wire::{Channel, ChannelOptions};
 use seatrial_world_real::RealWorld;
 use std::fmt::Debug;
@@ -22,6 +26,9 @@ pub(crate) struct Side {
     kv: KvClient<Channel<RealWorld>>,
     lease: LeaseClient<Channel<RealWorld>>,
     maintenance: MaintenanceClient<Channel<RealWorld>>,
+    cluster: ClusterClient<Channel<RealWorld>>,
+    locks: LockClient<Channel<RealWorld>>,
+    elections: ElectionClient<Channel<RealWorld>>,
     pub(crate) streams: Vec<WatchStream>,
 }
 
@@ -32,7 +39,19 @@ pub(crate) struct Answer {
     pub(crate) revision: Option<i64>,
 }
 
+/// Who is first in a queue.
+enum Place {
+    Free,
+    Ours,
+    Taken,
+}
+
 impl Answer {
+    /// About members nothing is said of the store.
+    fn without_revision(self) -> Self {
+        Self { revision: None, ..self }
+    }
+
     fn error(text: String) -> Self {
         Self { text, revision: None }
     }
@@ -65,6 +84,18 @@ fn answer<T: Debug>(
         }
         Err(error) => error,
     }
+}
+
+fn members(called: Result<tonic::Response<pb::MemberListResponse>, Answer>) -> Answer {
+    let all = answer(called, |m| {
+        for member in &mut m.members {
+            assert!(member.id != 0 && !member.peer_ur_ls.is_empty() && !member.client_ur_ls.is_empty());
+            member.id = 0;
+            (member.peer_ur_ls, member.client_ur_ls) = (Vec::new(), Vec::new());
+        }
+        &mut m.header
+    });
+    all.without_revision()
 }
 
 /// The answers inside a transaction have headers of their own.
@@ -111,6 +142,9 @@ impl Side {
             kv,
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
+            cluster: ClusterClient::new(channel.clone()),
+            locks: LockClient::new(channel.clone()),
+            elections: ElectionClient::new(channel.clone()),
             channel,
             streams: Vec::new(),
         };
@@ -188,8 +222,127 @@ impl Side {
                 m.hash_revision = 0;
                 &mut m.header
             }),
+            Step::Lock(r) => match self.place(&r.name, r.lease).await {
+                Ok(Place::Taken) => Answer::error("somebody else holds it".to_owned()),
+                Ok(_) => answer(patiently(self.locks.lock(r)).await, |m| &mut m.header),
+                Err(error) => error,
+            },
+            Step::Unlock(r) => answer(patiently(self.locks.unlock(r)).await, |m| &mut m.header),
+            Step::Campaign { name, lease, value } => match self.place(name.as_bytes(), lease).await {
+                Ok(Place::Taken) => Answer::error("somebody else leads".to_owned()),
+                Ok(_) => {
+                    let ask = el::CampaignRequest { name: name.into(), lease, value };
+                    answer(patiently(self.elections.campaign(ask)).await, |m| &mut m.header)
+                }
+                Err(error) => error,
+            },
+            Step::Proclaim { name, value } => {
+                let ask = el::ProclaimRequest { leader: self.leader_key(name).await, value };
+                answer(patiently(self.elections.proclaim(ask)).await, |m| &mut m.header)
+            }
+            Step::Resign { name } => {
+                let ask = el::ResignRequest { leader: self.leader_key(name).await };
+                answer(patiently(self.elections.resign(ask)).await, |m| &mut m.header)
+            }
+            Step::Leader { name } => {
+                let ask = el::LeaderRequest { name: name.into() };
+                answer(patiently(self.elections.leader(ask)).await, |m| &mut m.header)
+            }
+            Step::Status => answer(patiently(self.maintenance.status(pb::StatusRequest {})).await, |m| {
+                assert!(
+                    m.leader != 0 && m.db_size >= m.db_size_in_use && m.raft_index >= m.raft_applied_index
+                );
+                // Each server's own, and what later versions tell besides.
+                let kept = (m.header.take(), std::mem::take(&mut m.errors), m.is_learner);
+                *m = pb::StatusResponse {
+                    header: kept.0,
+                    errors: kept.1,
+                    is_learner: kept.2,
+                    ..pb::StatusResponse::default()
+                };
+                &mut m.header
+            }),
+            Step::Alarm(r) => answer(patiently(self.maintenance.alarm(r)).await, |m| {
+                // etcd's answer to a question has none.
+                m.header = Some(pb::ResponseHeader::default());
+                &mut m.header
+            })
+            .without_revision(),
+            Step::MemberList(r) => members(patiently(self.cluster.member_list(r)).await),
+            Step::MemberAdd(r) => {
+                let called = patiently(self.cluster.member_add(r)).await;
+                answer(called, |m| &mut m.header).without_revision()
+            }
+            Step::MemberRemove(r) => {
+                let called = patiently(self.cluster.member_remove(r)).await;
+                answer(called, |m| &mut m.header).without_revision()
+            }
+            Step::MemberUpdate(r) => {
+                let called = patiently(self.cluster.member_update(r)).await;
+                answer(called, |m| &mut m.header).without_revision()
+            }
+            Step::MemberPromote(r) => {
+                let called = patiently(self.cluster.member_promote(r)).await;
+                answer(called, |m| &mut m.header).without_revision()
+            }
+            Step::MoveLeader(r) => {
+                answer(patiently(self.maintenance.move_leader(r)).await, |m| &mut m.header).without_revision()
+            }
+            Step::Pages { limit } => self.pages(limit).await,
             Step::Watch(..) | Step::WatchCancel(..) | Step::WatchProgress(_) | Step::WatchCheck => {
                 unreachable!("watches are not calls")
+            }
+        }
+    }
+
+    /// Who is first below a name, as locks and elections count.
+    async fn place(&mut self, name: &[u8], lease: i64) -> Result<Place, Answer> {
+        let prefix = [name, b"/"].concat();
+        let first = pb::RangeRequest {
+            key: prefix.clone().into(),
+            range_end: [name, b"0"].concat().into(),
+            limit: 1,
+            sort_order: pb::range_request::SortOrder::Ascend as i32,
+            sort_target: pb::range_request::SortTarget::Create as i32,
+            ..pb::RangeRequest::default()
+        };
+        let found = patiently(self.kv.range(first)).await?.into_inner().kvs.into_iter().next();
+        let ours = [prefix, format!("{lease:x}").into_bytes()].concat();
+        Ok(match found {
+            None => Place::Free,
+            Some(kv) if kv.key == ours => Place::Ours,
+            Some(_) => Place::Taken,
+        })
+    }
+
+    /// What proves the leadership of whoever leads, made from the key there is.
+    async fn leader_key(&mut self, name: &'static str) -> Option<el::LeaderKey> {
+        let kv = patiently(self.elections.leader(el::LeaderRequest { name: name.into() })).await;
+        let kv = kv.ok()?.into_inner().kv?;
+        Some(el::LeaderKey { name: name.into(), key: kv.key, rev: kv.create_revision, lease: kv.lease })
+    }
+
+    /// All keys, so many at a time, at one revision, as large ranges are read.
+    async fn pages(&mut self, limit: i64) -> Answer {
+        let mut ask = pb::RangeRequest {
+            key: Bytes::from_static(b"\0"),
+            range_end: Bytes::from_static(b"\0"),
+            limit,
+            ..pb::RangeRequest::default()
+        };
+        let mut all = Answer::error(String::new());
+        loop {
+            let mut page = match patiently(self.kv.range(ask.clone())).await {
+                Ok(page) => page.into_inner(),
+                Err(error) => return error,
+            };
+            let revision = plain(&mut page.header);
+            all.text += &format!("{page:?}\n");
+            all.revision = all.revision.max(revision);
+            ask.revision = all.revision.unwrap_or_default();
+            match page.kvs.last() {
+                Some(last) if page.more => ask.key = [&last.key[..], b"\0"].concat().into(),
+                _ => return all,
             }
         }
     }

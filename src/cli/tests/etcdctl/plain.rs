@@ -51,16 +51,24 @@ pub(crate) fn plain(call: &Call, output: &[u8], names: &Names, members: usize) -
     let is_message = output.iter().any(|byte| *byte < b' ' && *byte != b'\n');
     let mut text =
         if format == "protobuf" && is_message { crate::protobuf::show(output) } else { escape(output) };
+    // The help of both says the same in other words.
+    if text.starts_with("NAME:\n") || text.starts_with("Usage:\n") || text.contains("Usage: etcdctl") {
+        return "<help>\n".to_owned();
+    }
     // The real one ends with a trace now and then; where it was is of no interest.
     if let Some(trace) = text.find("\ngoroutine ").filter(|_| text.contains("panic: ")) {
         text.truncate(trace + 1);
     }
     // Logs of the client itself.
-    text = text.split_inclusive('\n').filter(|line| !line.starts_with("{\"level\":")).collect();
+    let is_log = |line: &&str| line.starts_with("{\"level\":") || line.starts_with("stty: ");
+    text = text.split_inclusive('\n').filter(|line| !is_log(line)).map(without_time).collect();
     text = names.replace(&text);
     for field in OWN {
         text = own(&text, &format!("\"{field}\":"));
         text = own(&text, &format!("\"{field}\" : "));
+    }
+    if command == "endpoint status" {
+        text = own(&own(&text, "\"version\":"), "\"Version\" : ");
     }
     text = own(&text, "\"Took\" : ");
     text = own(&text, "took = ");
@@ -90,11 +98,19 @@ pub(crate) fn plain(call: &Call, output: &[u8], names: &Names, members: usize) -
         text = squeeze(&text, '-');
         text = squeeze(&text, ' ');
     }
-    // The number has a width.
-    text = text.replace("Member  <", "Member <");
+    if members > 1 && !command.starts_with("endpoint") {
+        // Whoever was asked.
+        text = own(&own(&text, "\"member_id\":"), "\"MemberID\" : ");
+    }
+    // The numbers have a width.
+    if command.starts_with("member") {
+        text = squeeze(&text, ' ');
+    }
     let unordered = command == "endpoint health" || command == "lease list";
     if unordered || members > 1 && (command.starts_with("member") || command.starts_with("endpoint")) {
-        text = sorted(&text, &['\n', '{', '}']);
+        let between: &[char] =
+            if command == "member add" { &['\n', '{', '}', ',', '"'] } else { &['\n', '{', '}'] };
+        text = sorted(&text, between);
     }
     text
 }
@@ -105,11 +121,18 @@ fn escape(bytes: &[u8]) -> String {
     for chunk in bytes.utf8_chunks() {
         out.extend(chunk.valid().chars().flat_map(|c| match c {
             '\n' | ' '..='~' => vec![c],
+            _ if !c.is_ascii() && !c.is_control() => vec![c],
             other => other.escape_default().collect(),
         }));
         out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
     }
     out
+}
+
+/// A log's line without its beginning, as in `2026-01-02 03:04:05.678 C | pkg/flags: what it says`.
+fn without_time(line: &str) -> &str {
+    let is_dated = line.len() > 11 && line.as_bytes()[4] == b'-' && line.as_bytes()[7] == b'-';
+    line.split_once(" | pkg/flags: ").filter(|_| is_dated).map_or(line, |(_, said)| said)
 }
 
 /// What follows `before`, up to the end of the number or word, becomes `#`.
@@ -164,6 +187,7 @@ fn columns(text: &str, which: &[usize]) -> String {
         let (separator, first) = match line.as_bytes().first() {
             Some(b'|') => ("|", 1),
             Some(b'<') => (", ", 0),
+            _ if line.starts_with("http://<") => (", ", 0),
             _ => return line.to_owned(),
         };
         let head = line.contains("ENDPOINT");

@@ -7,7 +7,7 @@
 //!   `$P1` its peer URL, `$F` and `$EF` the second member's number and endpoint, `$L1` the first lease that was granted, `$N1` the first member that
 //!   was added;
 //! - `@` before it: without `--endpoints`;
-//! - `*` before it: in every output format.
+//! - `*` before it: in every output format, and `~` before it: only in the whole run, for it takes its time.
 //!
 //! `== name members=N flags=F,F` begins a session with new servers. `> name command` starts a command that stays,
 //! `.. name N` waits until it has printed N lines, `< name "…"` is typed into it, `x name` interrupts it and looks at
@@ -41,7 +41,7 @@ impl Session {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
-    /// One more format of the command before it.
+    /// Only in the whole run: slow, or one more format of the command before it.
     pub(crate) extra: bool,
     pub(crate) line: String,
     pub(crate) action: Action,
@@ -131,12 +131,13 @@ pub(crate) fn read(text: &str) -> Vec<Session> {
         }
         let Some(session) = sessions.last_mut() else { wrong("no session") };
         let excuses = std::mem::take(&mut excuses);
+        let (line, slow) = line.strip_prefix("~ ").map_or((line, false), |rest| (rest, true));
         let named = |rest: &str| match rest.split_once(' ') {
             Some((name, rest)) => (name.to_owned(), rest.to_owned()),
             None => (rest.to_owned(), String::new()),
         };
         let mut push = |line: String, action| {
-            session.steps.push(Step { line, action, extra: false, excuses: excuses.clone() });
+            session.steps.push(Step { line, action, extra: slow, excuses: excuses.clone() });
         };
         match line.split_once(' ') {
             Some((">", rest)) => {
@@ -159,7 +160,7 @@ pub(crate) fn read(text: &str) -> Vec<Session> {
                     call.words.extend(flags.iter().map(|flag| flag.as_bytes().to_vec()));
                     let line = [&[rest], flags].concat().join(" ");
                     let (action, excuses) = (Action::Run(call), excuses.clone());
-                    session.steps.push(Step { line, action, extra: at > 0, excuses });
+                    session.steps.push(Step { line, action, extra: slow || at > 0, excuses });
                 }
             }
             _ => push(line.to_owned(), Action::Run(call(line))),

@@ -3,6 +3,7 @@
 use crate::plain::{Names, plain};
 use crate::script::{Action, Call, Session, Step};
 use crate::support::server::Servers;
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -13,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// Nothing here takes longer by itself.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What takes so long is named: it belongs among what only the whole run tries.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// How long to wait for lines that may never come: what follows compares.
 const WAITING: Duration = Duration::from_secs(10);
@@ -42,7 +46,15 @@ pub(crate) fn run(programs: &Programs, session: &Session) -> Vec<Outcome> {
         servers,
     };
     side.meet();
-    session.steps.iter().map(|step| side.step(step)).collect()
+    let mut timed = |step: &Step| {
+        let begun = Instant::now();
+        let outcome = side.step(step);
+        if begun.elapsed() > SLOW {
+            eprintln!("{} s: {:?} {}", begun.elapsed().as_secs(), programs.client, step.line);
+        }
+        outcome
+    };
+    session.steps.iter().map(&mut timed).collect()
 }
 
 struct Side<'a> {
@@ -118,35 +130,36 @@ impl Side<'_> {
             self.names.text(peer, &format!("P{}", at + 1));
         }
         let begun = Instant::now();
-        let statuses = loop {
-            let ready = self.raw(&["put", "ready", "yes", "--command-timeout", "2s"]);
-            let statuses = ready.map(|_| self.raw(&["endpoint", "status", "-w", "json"]));
-            if let Some(Some(statuses)) = statuses {
-                let statuses: serde_json::Value = serde_json::from_slice(&statuses).unwrap();
-                break statuses;
+        let (statuses, leader) = loop {
+            let ready = self.raw(&["get", "ready", "--command-timeout", "2s"]);
+            let statuses = ready.and_then(|_| self.raw(&["endpoint", "status", "-w", "json"]));
+            let statuses: Value = serde_json::from_slice(&statuses.unwrap_or_default()).unwrap_or_default();
+            let all = statuses.as_array().cloned().unwrap_or_default();
+            let number = |status: &Value| status["Status"]["header"]["member_id"].as_u64();
+            let leads =
+                |status: &Value| all.iter().all(|one| one["Status"]["leader"].as_u64() == number(status));
+            if let Some(leader) = all.iter().position(leads) {
+                break (all, leader);
             }
             assert!(begun.elapsed() < PATIENCE, "{:?} does not serve", self.programs.server);
             std::thread::sleep(Duration::from_millis(50));
         };
-        let mut leader = None;
-        for (at, status) in statuses.as_array().unwrap().iter().enumerate() {
+        for (at, status) in statuses.iter().enumerate() {
             let header = &status["Status"]["header"];
-            let number = header["member_id"].as_u64().unwrap();
-            self.member(number, &format!("M{}", at + 1), at);
+            self.member(header["member_id"].as_u64().unwrap(), &format!("M{}", at + 1), at);
             self.names.number(header["cluster_id"].as_u64().unwrap(), "cluster");
-            if status["Status"]["leader"].as_u64() == Some(number) {
-                leader = Some(at);
-            }
         }
-        let leader = leader.expect("a leader");
         if leader != 0 {
             let target = self.values["M1"].clone();
             let from = self.servers.clients[leader].clone();
             let mut command = self.command(&["move-leader", &target]);
             assert!(command.args(["--endpoints", &from]).output().unwrap().status.success());
         }
-        // The one write before all: every session begins at revision 3.
-        self.raw(&["del", "ready"]).expect("the first deletion");
+        // Before all else: every session begins at revision 3.
+        for words in [["put", "ready", "yes"].as_slice(), &["del", "ready"]] {
+            let words = [words, &["--command-timeout", "20s"]].concat();
+            self.raw(&words).unwrap_or_else(|| panic!("{words:?}"));
+        }
     }
 
     fn member(&mut self, number: u64, name: &str, at: usize) {

@@ -66,7 +66,8 @@ impl Auth {
             | Request::LeaseKeepAlive(_)
             | Request::LeaseLeases
             | Request::Compact(_)
-            | Request::MemberList { .. } => self.check_user(who),
+            | Request::MemberList { .. }
+            | Request::AlarmList => self.check_user(who),
             // What tells whether a server is there, and what a client must ask before it has a name.
             Request::Status => Ok(()),
             Request::Auth(AuthRequest::Password { .. } | AuthRequest::Admit { .. }) => Ok(()),
