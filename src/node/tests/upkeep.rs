@@ -343,14 +343,10 @@ fn a_lease_that_is_renewed_is_never_shortened_by_an_older_checkpoint() {
             let ids = world.ids();
             let through = ids[world.dice.roll(3) as usize];
             let asked = world.now;
-            let promised;
-            match world.call(through, Request::LeaseKeepAlive(LeaseId(1))) {
-                Ok(Response::LeaseKeepAlive(answer)) => {
-                    assert_eq!(answer.ttl_seconds, 100, "seed {seed}");
-                    promised = asked + Duration::from_secs(100);
-                }
-                other => panic!("seed {seed}: {other:?}"),
-            }
+            let renewed = world.call(through, Request::LeaseKeepAlive(LeaseId(1)));
+            let Ok(Response::LeaseKeepAlive(answer)) = renewed else { panic!("seed {seed}: {renewed:?}") };
+            assert_eq!(answer.ttl_seconds, 100, "seed {seed}");
+            let promised = asked + Duration::from_secs(100);
             if world.dice.roll(3) == 0 {
                 change_leader(&mut world);
             }

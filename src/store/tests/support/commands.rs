@@ -140,6 +140,10 @@ pub fn command(rng: &mut Rng, newest: i64) -> Command {
         17 => {
             Command::LeaseGrant(LeaseGrantRequest { id: LeaseId(1 + rng.below(3) as i64), ttl_seconds: 10 })
         }
+        18 if rng.chance(3) => {
+            let (lease, left) = (LeaseId(1 + rng.below(3) as i64), rng.below(10) as i64);
+            Command::LeaseCheckpoint(vec![(lease, left)])
+        }
         18 => Command::LeaseRevoke(LeaseId(1 + rng.below(3) as i64)),
         _ => {
             let value = rng.chance(2).then(|| Bytes::from(vec![1; rng.below(5) as usize]));

@@ -48,15 +48,13 @@ impl<D: Disk> RedbCommitter<D> {
 
     /// A new file with all rows of the present one, durable.
     fn copy(&self, name: &str) -> Result<Db<D::File>, BackendError> {
-        let mut new = Db::open(&self.disk, &self.options, name, OpenMode::CreateNew)?;
+        let new = Db::open(&self.disk, &self.options, name, OpenMode::CreateNew)?;
         let view = self.db.view()?;
         for table in Table::ALL {
             copy_table(&view, table, &new)?;
         }
         drop(view);
-        let what = format!("compacting {}", new.path);
-        let database = &mut new.database;
-        guarded(&new.path, "compaction", || database.compact().map_err(|error| fail(&*what, error)))?;
+        let what = format!("measuring {}", new.path);
         let payload = new.payload_bytes.load(Ordering::Relaxed);
         if payload >= MEASURED_BYTES {
             let taken = new.file.taken().map_err(|error| BackendError::io(&*what, &error))?;
