@@ -3,8 +3,8 @@
 //!
 //! Asked for by `serves_within`. A *calm* is a time in which no fault begins or ends, nobody is down, the only faults are
 //! cut links, and some majority has no cut link within. Every calm gets the bound to settle. From then on until its end no
-//! other leader may be elected; and in every stretch as long as the bound in which clients asked one of that majority to
-//! write, a write is acknowledged.
+//! other leader may be elected; and in every stretch as long as the bound in which clients asked somebody to write who is in
+//! such a majority together with the leader, a write is acknowledged.
 //!
 //! Does not see service lost under other faults, nor how fast writes are. Asked writes are those of the history.
 
@@ -23,6 +23,7 @@ const ASKED_MIN: usize = 3;
 struct Calm {
     from: Duration,
     to: Duration,
+    majorities: Vec<Vec<MemberId>>,
     majority: BTreeSet<MemberId>,
 }
 
@@ -63,17 +64,18 @@ fn calms(log: &RunLog) -> Vec<Calm> {
                 && !log.outages.iter().any(|outage| during(outage.from, outage.to));
             let cut: BTreeSet<(MemberId, MemberId)> =
                 faults.iter().flat_map(|fault| fault.cut.iter().copied()).collect();
-            let majority = if is_quiet { connected(log, &cut) } else { BTreeSet::new() };
-            (!majority.is_empty()).then_some(Calm { from, to, majority })
+            let majorities = if is_quiet { connected(log, &cut) } else { Vec::new() };
+            let majority = majorities.iter().flatten().copied().collect();
+            (!majorities.is_empty()).then_some(Calm { from, to, majorities, majority })
         })
         .collect()
 }
 
-/// The members of every majority within which no link is cut. At most nine members: every subset is looked at.
-fn connected(log: &RunLog, cut: &BTreeSet<(MemberId, MemberId)>) -> BTreeSet<MemberId> {
+/// Every majority within which no link is cut. At most nine members: every subset is looked at.
+fn connected(log: &RunLog, cut: &BTreeSet<(MemberId, MemberId)>) -> Vec<Vec<MemberId>> {
     let members: Vec<MemberId> = log.plan.members().collect();
     let majority = members.len() / 2 + 1;
-    let mut found = BTreeSet::new();
+    let mut found = Vec::new();
     for subset in 0_u32..1 << members.len() {
         if subset.count_ones() as usize != majority {
             continue;
@@ -82,7 +84,7 @@ fn connected(log: &RunLog, cut: &BTreeSet<(MemberId, MemberId)>) -> BTreeSet<Mem
             members.iter().enumerate().filter(|(at, _)| subset & (1 << at) != 0).map(|(_, m)| *m).collect();
         let hears_all = inside.iter().all(|a| inside.iter().all(|b| !cut.contains(&(*a, *b))));
         if hears_all {
-            found.extend(inside);
+            found.push(inside);
         }
     }
     found
@@ -105,8 +107,20 @@ fn led_anew(log: &RunLog, calm: &Calm, settled: Duration) -> Option<Finding> {
     Some(Finding::violation(sentence, Some(elected.at), Some(elected.member)))
 }
 
+/// Who can be asked: those that are in a majority together with the leader. Others may hear a majority, but not it.
+fn servers(log: &RunLog, calm: &Calm, settled: Duration) -> BTreeSet<MemberId> {
+    let mut leaders = log.observed.iter().filter(|seen| {
+        seen.at <= settled && matches!(seen.what, Observation::Role { role: Role::Leader, .. })
+    });
+    let Some(leader) = leaders.next_back().map(|seen| seen.member) else { return calm.majority.clone() };
+    let with: BTreeSet<MemberId> =
+        calm.majorities.iter().filter(|majority| majority.contains(&leader)).flatten().copied().collect();
+    if with.is_empty() { calm.majority.clone() } else { with }
+}
+
 fn not_served(log: &RunLog, calm: &Calm, bound: Duration) -> Option<Finding> {
-    let names: BTreeSet<String> = calm.majority.iter().map(ToString::to_string).collect();
+    let servers = servers(log, calm, calm.from + bound);
+    let names: BTreeSet<String> = servers.iter().map(ToString::to_string).collect();
     let asked: Vec<(Duration, Option<Duration>)> = log
         .history
         .operations
@@ -130,7 +144,7 @@ fn not_served(log: &RunLog, calm: &Calm, bound: Duration) -> Option<Finding> {
             let sentence = format!(
                 "from {from:?} to {to:?} no write was acknowledged, of {inside} that members {} were asked for; they heard \
                  each other in majorities",
-                describe(&calm.majority)
+                describe(&servers)
             );
             return Some(Finding::violation(sentence, Some(to), None));
         }
@@ -185,6 +199,17 @@ mod tests {
     fn writes_that_nobody_takes_are_a_violation() {
         assert_eq!(check(&bridge(true)), Finding::Ok);
         assert!(violated(&check(&bridge(false))).contains("no write was acknowledged"));
+    }
+
+    #[test]
+    fn who_hears_a_majority_but_not_its_leader_need_not_serve() {
+        let mut log = bridge(false);
+        saw(&mut log, 1000, 1, 0, leads(1));
+        assert!(violated(&check(&log)).contains("that members 1 2 were asked for"));
+        for op in &mut log.history.operations {
+            op.member = Some("3".to_owned());
+        }
+        assert_eq!(check(&log), Finding::Ok, "3 hears 2, but not the leader 1");
     }
 
     #[test]
