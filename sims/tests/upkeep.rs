@@ -108,7 +108,8 @@ fn boot(sim: &Sim) -> Vec<(NodeId, Sheet)> {
         .map(|number| {
             let sheet = Sheet::default();
             let given = sheet.clone();
-            let node = sim.node(&host(number)).init(move |world| process(world, number, given.clone())).build();
+            let node =
+                sim.node(&host(number)).init(move |world| process(world, number, given.clone())).build();
             (node, sheet)
         })
         .collect()

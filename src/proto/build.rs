@@ -4,6 +4,7 @@ use prost::Message;
 use std::error::Error;
 use std::path::PathBuf;
 
+#[allow(clippy::disallowed_methods, reason = "a build script writes what it builds")]
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let roots = [

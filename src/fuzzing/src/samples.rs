@@ -13,7 +13,7 @@ use std::time::Duration;
 #[must_use]
 pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     let mut all: Vec<(&'static str, String, Vec<u8>)> = Vec::new();
-    let mut add = |target, name: &str, bytes: Vec<u8>| all.push((target, name.to_owned(), bytes));
+    let mut add = |target, name: &str, bytes: Vec<u8>| all.push((target, format!("{name}.bin"), bytes));
     for (kind, name, message) in messages() {
         add("client_requests", name, [&[kind], &message[..]].concat());
     }

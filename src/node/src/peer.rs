@@ -270,16 +270,18 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     is_removed: impl FnOnce(MemberId) -> bool,
 ) -> Result<Hello, PeerError> {
     let hello: Hello = read_frame(stream, &mut Vec::new()).await?;
-    let refusal = if hello.version != PEER_VERSION {
+    let stranger = if hello.version != PEER_VERSION {
         Some(format!("this member speaks version {PEER_VERSION} of the peer protocol, not {}", hello.version))
     } else if hello.cluster != cluster {
         Some(format!("this member belongs to cluster {:x}, not {:x}", cluster.0, hello.cluster.0))
-    } else if hello.to != me {
-        Some(format!("this is member {:x}, not {:x}", me.0, hello.to.0))
     } else {
         None
     };
-    let removed = refusal.is_none() && is_removed(hello.from);
+    // Also where another member was meant: who slept while all it knew were replaced would hear of its removal from
+    // nobody.
+    let removed = stranger.is_none() && is_removed(hello.from);
+    let other = (hello.to != me).then(|| format!("this is member {:x}, not {:x}", me.0, hello.to.0));
+    let refusal = stranger.or(other);
     let answer =
         if removed { Welcome::Removed } else { refusal.clone().map_or(Welcome::Ok, Welcome::Refused) };
     let mut bytes = Vec::new();
@@ -379,6 +381,26 @@ mod tests {
         let mut buffer = Vec::new();
         assert_eq!(now(read_frame::<PeerMessage, _>(&mut reader, &mut buffer)).unwrap(), message);
         assert_eq!(now(read_frame::<PeerMessage, _>(&mut reader, &mut buffer)).unwrap(), message);
+    }
+
+    #[test]
+    fn a_removed_member_is_told_so_also_where_it_meant_another() {
+        let ask = |from, to, cluster| {
+            let (from, to, cluster) = (MemberId(from), MemberId(to), ClusterId(cluster));
+            let hello = Hello { version: PEER_VERSION, cluster, from, to, urls: Vec::new() };
+            let mut bytes = Vec::new();
+            encode_frame(&hello, &mut bytes);
+            let mut stream = std::io::Cursor::new(bytes);
+            now(welcome(&mut stream, ClusterId(7), MemberId(1), |member| member == MemberId(3)))
+        };
+        assert!(ask(2, 1, 7).is_ok());
+        assert!(matches!(ask(3, 1, 7), Err(PeerError::Removed)));
+        assert!(matches!(ask(3, 9, 7), Err(PeerError::Removed)), "all it knew are replaced");
+        assert!(matches!(ask(2, 9, 7), Err(PeerError::Refused(_))));
+        assert!(
+            matches!(ask(3, 1, 8), Err(PeerError::Refused(_))),
+            "another cluster's word counts for nothing"
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The thin loop that drives a [`Member`] over a world: it takes the next inputs, steps, and carries out the
 //! outputs. It decides nothing.
 
+use crate::disk::{BackendWork, write_backend};
 use crate::handle::{Call, Handle};
 use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Rescue, Timer};
@@ -9,7 +10,6 @@ use crate::observation::Observer;
 use crate::peer::{Hello, PEER_VERSION};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
-use crate::disk::{BackendWork, write_backend};
 use crate::{Cluster, disk, initial_check};
 use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
 use seatrial_types::watch::{StreamId, WatchResponse};

@@ -71,11 +71,17 @@ fn a_member_whose_backend_lags_takes_no_more_until_it_has_caught_up() {
     // one batch is on its way.
     assert_eq!(world.machines[&leader].batches_pending.len(), 1);
     let request = world.ask(leader, put("k", "one too many"));
-    for _ in 0..500 {
+    // Less than the time that a request has.
+    let until = world.now + Duration::from_secs(2);
+    while world.now < until {
         world.turn();
     }
     assert!(!world.answers.contains_key(&request), "{:?}", world.answers.get(&request));
+    let refused = world.ask(leader, put("k", "and another"));
+    world.run_until("the first one's end", |this| this.answers.contains_key(&request));
+    assert_eq!(world.answers[&request], Err(Error::TooManyRequests));
     world.slow.clear();
+    let request = refused;
     world.run_until("an answer", |this| this.answers.contains_key(&request));
     assert!(matches!(world.answers[&request], Ok(Response::Put(_))), "{:?}", world.answers[&request]);
 }

@@ -11,7 +11,10 @@ impl Session<'_> {
     pub(super) async fn defrag(&mut self, matches: &ArgMatches) -> Result<(), Fail> {
         let data_dir = value(matches, "data-dir");
         if !data_dir.is_empty() {
-            let done = crate::etcdutl::defrag(data_dir);
+            // A thread of its own: what works on folders makes a runtime, which must not end within another.
+            let folder = data_dir.to_owned();
+            let done = std::thread::spawn(move || crate::etcdutl::defrag(&folder)).join();
+            let done = done.unwrap_or_else(|_| Err("it ended with a panic".to_owned()));
             return done.map_err(|why| {
                 Fail::new(code::ERROR, format!("Failed to defragment etcd data[{data_dir}] ({why})"))
             });

@@ -141,6 +141,10 @@ pub(super) fn members(r: &MemberListResponse) -> Vec<u8> {
     with_header(&r.header).list(2, &r.members, member).0
 }
 
+pub(super) fn downgrade(r: &DowngradeResponse) -> Vec<u8> {
+    with_header(&r.header).bytes(2, r.version.as_bytes()).0
+}
+
 pub(super) fn alarms(r: &AlarmListResponse) -> Vec<u8> {
     let alarm = |(member, kind): &(seatrial_types::MemberId, AlarmKind)| {
         let kind = match kind {
@@ -150,10 +154,6 @@ pub(super) fn alarms(r: &AlarmListResponse) -> Vec<u8> {
         Message::default().number(1, member.0).number(2, kind).0
     };
     with_header(&r.header).list(2, &r.alarms, alarm).0
-}
-
-pub(super) fn downgrade(r: &DowngradeResponse) -> Vec<u8> {
-    with_header(&r.header).bytes(2, r.version.as_bytes()).0
 }
 
 /// An answer about users or roles.

@@ -66,7 +66,7 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
         .collect();
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
-    let unequal = ["date", "content-length", "transfer-encoding", "connection"];
+    let unequal = ["date", "content-length", "transfer-encoding", "connection", "trailer"];
     headers.retain(|(name, _)| !unequal.contains(&name.as_str()));
     headers.sort();
     let rest = &bytes[end + 4..];

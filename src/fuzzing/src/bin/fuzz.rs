@@ -79,7 +79,7 @@ fn run(target: &Target, time: Duration, seed: u64) -> usize {
         runs += 1;
         if fell || took > SLOW {
             fallen += 1;
-            let name = format!("fell-{seed}-{runs}");
+            let name = format!("fell-{seed}-{runs}.bin");
             let kept = corpus::keep(target.name, &name, &bytes);
             println!("{}: {name} after {took:?}, kept: {kept:?}: {}", target.name, bytes.escape_ascii());
         } else if runs.is_multiple_of(16) {

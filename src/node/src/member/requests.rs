@@ -194,10 +194,15 @@ impl<B: Backend> Member<B> {
         self.proposals.push((id, proposal.encode()));
     }
 
+    /// Whether the backend is so far behind that nothing more is proposed.
+    fn lags(&self) -> bool {
+        self.store.pending_bytes() >= self.options.pending_bytes_max
+    }
+
     /// Hands the proposals that have gathered to Raft, as one batch. Without a leader they wait here.
     pub(super) fn submit_proposals(&mut self) {
         // What waits here goes on when the backend has caught up, with the flush behind that.
-        if self.proposals.is_empty() || self.store.pending_bytes() >= self.options.pending_bytes_max {
+        if self.proposals.is_empty() || self.lags() {
             return;
         }
         let waiting = &self.waiting;
@@ -311,7 +316,13 @@ impl<B: Backend> Member<B> {
             // What never left this member certainly did not happen, and saying so lets the client ask another
             // member at once.
             self.tally.0.reads_failed += u64::from(waiting.request.is_some());
-            let error = if waiting.proposed { Error::Timeout } else { Error::NoLeader };
+            let error = if waiting.proposed {
+                Error::Timeout
+            } else if self.lags() {
+                Error::TooManyRequests
+            } else {
+                Error::NoLeader
+            };
             self.answer(id, Err(error));
         }
         let waiting = &self.waiting;

@@ -126,7 +126,7 @@ impl Reference {
                 Response::LeaseRevoke(header(work.visible()))
             }
             Command::Auth(_) | Command::As(..) => unreachable!("the reference has no users"),
-            Command::Meta(_) => return Ok((None, Vec::new())),
+            Command::Meta(_) | Command::LeaseCheckpoint(_) => return Ok((None, Vec::new())),
         };
         Ok((Some(response), self.end(work)))
     }

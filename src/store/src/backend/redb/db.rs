@@ -228,4 +228,3 @@ impl<F: DiskFile> Db<F> {
         Size { total_bytes, in_use_bytes: (in_use + rewrite::EMPTY_BYTES).min(total_bytes) }
     }
 }
-
