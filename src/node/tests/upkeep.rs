@@ -343,14 +343,13 @@ fn a_lease_that_is_renewed_is_never_shortened_by_an_older_checkpoint() {
             let ids = world.ids();
             let through = ids[world.dice.roll(3) as usize];
             let asked = world.now;
-            let promised;
-            match world.call(through, Request::LeaseKeepAlive(LeaseId(1))) {
+            let promised = match world.call(through, Request::LeaseKeepAlive(LeaseId(1))) {
                 Ok(Response::LeaseKeepAlive(answer)) => {
                     assert_eq!(answer.ttl_seconds, 100, "seed {seed}");
-                    promised = asked + Duration::from_secs(100);
+                    asked + Duration::from_secs(100)
                 }
                 other => panic!("seed {seed}: {other:?}"),
-            }
+            };
             if world.dice.roll(3) == 0 {
                 change_leader(&mut world);
             }

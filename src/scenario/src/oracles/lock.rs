@@ -55,8 +55,8 @@ fn overlapping(log: &RunLog) -> Option<Finding> {
         .collect();
     holders.sort_by_key(|(_, from, _)| *from);
     for (at, (one, _, until)) in holders.iter().enumerate() {
-        let second = holders[at + 1..].iter().take_while(|(_, from, _)| from < until);
-        for (other, from, _) in second.filter(|(other, ..)| other.name == one.name) {
+        let mut second = holders[at + 1..].iter().take_while(|(_, from, _)| from < until);
+        if let Some((other, from, _)) = second.find(|(other, ..)| other.name == one.name) {
             let sentence = format!(
                 "client {} was told at {from:?} that it holds {}, which client {} held under a lease that lived until \
                  {until:?} at least",

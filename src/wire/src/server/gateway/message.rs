@@ -117,7 +117,7 @@ fn bytes(text: &[u8]) -> Result<Vec<u8>, String> {
     match text[0] {
         b'"' => from_base64(scan::string(text).as_bytes())
             .map_err(|at| format!("illegal base64 data at input byte {at}")),
-        b'[' => scan::array(text).into_iter().map(|part| byte(part)).collect(),
+        b'[' => scan::array(text).into_iter().map(byte).collect(),
         b'n' => Ok(Vec::new()),
         _ => Err(mismatch(text, "[]uint8")),
     }
