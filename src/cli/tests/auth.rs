@@ -4,6 +4,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
 #![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
 
+#[path = "gateway/http.rs"]
+mod http;
 mod support;
 
 use std::process::Output;
@@ -42,6 +44,19 @@ fn enable(client: &Client) {
     client.done(&["role", "grant-permission", "dev", "readwrite", "app/", "--prefix"]);
     client.done(&["user", "grant-role", "ann", "dev"]);
     assert_eq!(client.done(&["auth", "enable"]), "Authentication Enabled\n");
+}
+
+/// An alarm of nobody, in root's name: etcdctl has no command for that.
+fn raise_alarm(address: &str) {
+    let ask = |path: &str, headers: &[(&str, &str)], body: &str| {
+        let answer = http::ask(address, "POST", path, headers, body.as_bytes(), None);
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+        answer.body
+    };
+    let login = ask("/v3/auth/authenticate", &[], r#"{"name": "root", "password": "rootpw"}"#);
+    let token = login.rsplit('"').nth(1).expect("a token is the last value of the answer");
+    let alarm = r#"{"action": "ACTIVATE", "memberID": "7", "alarm": "NOSPACE"}"#;
+    ask("/v3/maintenance/alarm", &[("authorization", token)], alarm);
 }
 
 /// What must hold once [`enable`] was done, asked of one member.
@@ -86,8 +101,12 @@ fn permissions_hold_at_every_member_and_after_a_restart() {
         clients[2].refused(&["snapshot", "save", file, "--user", "ann:annpw"], DENIED);
         clients[2].done(&[&["snapshot", "save", file], &root[..]].concat());
         assert!(std::fs::metadata(file).unwrap().len() > 0);
+        raise_alarm(&cluster.endpoint(3));
         clients[1].refused(&["alarm", "disarm", "--user", "ann:annpw"], DENIED);
-        clients[1].done(&[&["alarm", "disarm"], &root[..]].concat());
+        let raised = "memberID:7 alarm:NOSPACE \n";
+        assert_eq!(clients[1].done(&["alarm", "list", "--user", "ann:annpw"]), raised);
+        assert_eq!(clients[1].done(&[&["alarm", "disarm"], &root[..]].concat()), raised);
+        assert_eq!(clients[1].done(&["alarm", "list", "--user", "ann:annpw"]), "");
 
         cluster.down();
         cluster.up();

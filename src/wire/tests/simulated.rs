@@ -60,13 +60,11 @@ fn a_black_hole_leaves_a_write_unknown_and_heals() {
             let start = sim.now();
             let error = client.call(put("k", "2")).await.unwrap_err();
             assert!(error.ambiguous, "{error:?}");
-            // The probe of the connection notices, long before the request's own limit.
-            assert!(sim.now() - start <= 5 * SECOND, "{:?}", sim.now() - start);
-            let error = client.call(put("k", "3")).await.unwrap_err();
-            assert!(!error.ambiguous, "never connected: {error:?}");
+            // Its own limit of five seconds ends it: the connection is probed only after six seconds of silence, since
+            // servers of gRPC send away who pings more often than every five.
+            assert!(sim.now() - start <= 6 * SECOND, "{:?}", sim.now() - start);
             sim.net().heal_all();
-            client.call(put("k", "4")).await.expect("healed");
-            assert!(!toy.seen().contains(&put("k", "3")), "what was certainly not sent has arrived");
+            client.call(put("k", "3")).await.expect("healed");
         });
     }
 }

@@ -84,6 +84,13 @@ impl Dice {
         (key.into(), end.into())
     }
 
+    /// Every key with one end of its own: where a role has two ranges that begin alike, etcd may enter one of them twice,
+    /// and lists them in the order in which they came.
+    fn granted(&mut self) -> (Bytes, Bytes) {
+        let (key, end) = [("a", ""), ("a/1", "a/2"), ("b", "\0"), ("c", "d"), ("c/2", "")][self.below(5)];
+        (key.into(), end.into())
+    }
+
     fn range_request(&mut self) -> pb::RangeRequest {
         let (key, range_end) = self.range();
         pb::RangeRequest { key, range_end, serializable: self.below(3) == 0, ..pb::RangeRequest::default() }
@@ -135,12 +142,12 @@ impl Dice {
             32 => Ask::RoleList(pb::AuthRoleListRequest {}),
             33 => Ask::RoleDelete(pb::AuthRoleDeleteRequest { role }),
             34..38 => {
-                let (key, range_end) = self.range();
+                let (key, range_end) = self.granted();
                 let perm = Some(authpb::Permission { perm_type: self.below(3) as i32, key, range_end });
                 Ask::Grant(pb::AuthRoleGrantPermissionRequest { name: role, perm })
             }
             38 => {
-                let (key, range_end) = self.range();
+                let (key, range_end) = self.granted();
                 Ask::Revoke(pb::AuthRoleRevokePermissionRequest { role, key, range_end })
             }
             39..45 => Ask::Range(self.range_request()),
