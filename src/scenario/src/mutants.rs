@@ -28,7 +28,14 @@ pub const HUNTS: &[Hunt] = &[
     Hunt {
         bug: Planted::R05,
         scenarios: &["stale-appends", "flapping-link"],
-        oracles: &["no-panic", "state-machine-safety", "durability", "linearizable", "convergence"],
+        oracles: &[
+            "no-panic",
+            "leader-completeness",
+            "state-machine-safety",
+            "durability",
+            "linearizable",
+            "convergence",
+        ],
     },
     Hunt {
         bug: Planted::R07,

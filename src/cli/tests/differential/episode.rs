@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// After so long it counts that neither side answers.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// etcd brings watches of the past level every 100 ms.
 const CATCHING_UP: Duration = Duration::from_millis(130);
 
@@ -243,8 +246,14 @@ impl Episode<'_> {
         let heard = |episode: &Self| {
             [&episode.theirs, &episode.ours].map(|side| side.streams[stream].progress_heard())
         };
-        self.wait(|episode| heard(episode).iter().zip(before).all(|(heard, before)| heard.len() > before))
-            .await;
+        // Where neither says anything, as for streams without watches, there is nothing to wait for.
+        let asked = std::time::Instant::now();
+        self.wait(|episode| {
+            let answered =
+                heard(episode).iter().zip(before).filter(|(heard, before)| heard.len() > *before).count();
+            answered == 2 || (answered == 0 && asked.elapsed() > SILENCE)
+        })
+        .await;
         let [theirs, ours] = heard(self);
         if theirs[before[0]..] == ours[before[1]..] {
             return Ok(());

@@ -28,7 +28,7 @@ use support::server::{self as servers, Pair};
 const EPISODE: u64 = 2_000;
 
 /// Events may be so long under way: a loaded etcd is silent for more than ten seconds now and then.
-const DELIVERY: Duration = Duration::from_secs(60);
+const DELIVERY: Duration = Duration::from_secs(20);
 
 /// One in so many is followed by one about users, of so many requests.
 const USERS_EVERY: u64 = 5;
