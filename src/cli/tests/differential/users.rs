@@ -68,6 +68,11 @@ impl Dice {
         self.pick(&["root", "r", "r", "s", "s", "t", ""]).to_owned()
     }
 
+    /// Never empty: etcd 3.4 takes that for a password like any other, 3.5 for one that fits nobody.
+    fn new_password(&mut self) -> String {
+        self.pick(&["one", "two"]).to_owned()
+    }
+
     fn password(&mut self) -> String {
         self.pick(&["one", "one", "one", "two", ""]).to_owned()
     }
@@ -122,7 +127,7 @@ impl Dice {
             4..12 => Ask::LogIn(pb::AuthenticateRequest { name, password: self.password() }),
             12..16 => {
                 let no_password = self.below(8) == 0;
-                let password = if no_password { String::new() } else { self.password() };
+                let password = if no_password { String::new() } else { self.new_password() };
                 let options = Some(authpb::UserAddOptions { no_password });
                 let options = options.filter(|_| no_password || self.below(2) == 0);
                 Ask::UserAdd(pb::AuthUserAddRequest { name, password, options, ..Default::default() })
@@ -132,7 +137,7 @@ impl Dice {
             18 => Ask::UserList(pb::AuthUserListRequest {}),
             19 => Ask::UserDelete(pb::AuthUserDeleteRequest { name }),
             20 => {
-                let password = self.password();
+                let password = self.new_password();
                 Ask::Password(pb::AuthUserChangePasswordRequest { name, password, ..Default::default() })
             }
             21..26 => Ask::GrantRole(pb::AuthUserGrantRoleRequest { user: name, role }),
