@@ -177,3 +177,43 @@ impl WatchSender {
         let _ = self.handle.calls.send(Call::Watch { stream: self.stream, request });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seatrial_types::request::Header;
+    use seatrial_types::watch::WatchId;
+    use seatrial_types::{Event, EventKind, KeyValue, Revision};
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Were less given back than was taken, a stream with large answers would stand still for ever.
+    #[test]
+    fn what_an_answer_took_of_the_credit_is_given_back_once_it_was_read() {
+        let (calls, mut inbox) = mpsc::unbounded_channel();
+        let (responses, receive) = mpsc::unbounded_channel();
+        let handle = Handle { calls };
+        let mut session = WatchSession { handle, stream: StreamId(1), receive, taken: 0 };
+        let large = Event {
+            kind: EventKind::Put,
+            kv: KeyValue { key: "k".into(), value: vec![b'v'; 300 << 10].into(), ..KeyValue::default() },
+            prev_kv: None,
+        };
+        let response = WatchResponse {
+            header: Header::default(),
+            watch_id: WatchId(0),
+            created: false,
+            canceled: false,
+            cancel_reason: String::new(),
+            compact_revision: Revision(0),
+            fragment: false,
+            events: vec![large],
+        };
+        assert_eq!(response.credit(), 5);
+        responses.send(response.clone()).unwrap();
+        let read = pin!(session.next()).poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(read, Poll::Ready(Some(response)));
+        let call = inbox.try_recv().unwrap();
+        assert!(matches!(call, Call::WatchCredit { stream: StreamId(1), count: 5 }), "{call:?}");
+    }
+}
