@@ -67,6 +67,9 @@ fn a_full_store_takes_writes_again_after_compact_defrag_and_disarm() {
         let full = full.expect("ten megabytes fit into three");
         assert!(full.contains("etcdserver: mvcc: database space exceeded"), "{full}");
         eventually("the alarm is on", || text(&run(&["alarm", "list"])).contains("alarm:NOSPACE"));
+        // Members write their files twice a second, and file systems give blocks out when they write.
+        let full_on_disk = || (1..=3).all(|member| taken(&cluster.data(member)) > 2_000_000);
+        eventually("every member's file is full on the disk, too", full_on_disk);
         let before: Vec<u64> = (1..=3).map(|member| taken(&cluster.data(member))).collect();
         expect_success("compact", &run(&["compact", &revision(&cluster, client)]));
         let refused = run(&["put", "k", "small"]);
