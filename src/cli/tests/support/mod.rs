@@ -82,6 +82,14 @@ pub(crate) fn free_port(members: u16) -> u16 {
     }
 }
 
+/// Whether a thread of the process may still hold its files. The first thread may have ended before the others.
+fn lives(pid: i32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let ended = stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'));
+    threads > 1 || !ended
+}
+
 /// A cluster made by `seatrial up`, stopped when it goes out of scope. Its members are numbered from 1, as their names
 /// are.
 pub(crate) struct Cluster {
@@ -160,7 +168,7 @@ impl Cluster {
         let process = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
         let begun = Instant::now();
-        while fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|mut fds| fds.next().is_some()) {
+        while lives(pid) {
             assert!(begun.elapsed() < Duration::from_secs(10), "the process outlives kill -9");
             std::thread::sleep(Duration::from_millis(5));
         }
