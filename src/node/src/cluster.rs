@@ -15,8 +15,11 @@ pub struct Cluster {
     pub id: ClusterId,
     /// Everybody, learners included.
     pub members: BTreeMap<MemberId, MemberInfo>,
-    /// Members that were removed; their ids are never used again.
+    /// Members that were removed and count nowhere any more; their ids are never used again.
     pub removed: BTreeSet<MemberId>,
+    /// Members that were removed and still vote in the outgoing half of a joint configuration: without them it
+    /// might never be left (thesis §4.3). They go on, and are reached, until it is.
+    pub leaving: BTreeMap<MemberId, MemberInfo>,
     /// Raft's configuration as of the last applied entry.
     pub config: Config,
     /// Members that were added to vote and are still catching up: Raft has them as learners until then, so that
@@ -151,8 +154,8 @@ impl Cluster {
     }
 
     fn begun(id: ClusterId, genesis: BTreeMap<MemberId, MemberInfo>, config: Config) -> Self {
-        let (removed, joining) = (BTreeSet::new(), BTreeSet::new());
-        Self { id, members: genesis.clone(), removed, config, joining, genesis }
+        let (removed, leaving, joining) = <_>::default();
+        Self { id, members: genesis.clone(), removed, leaving, config, joining, genesis }
     }
 
     /// The cluster as it was before its first entry.
@@ -186,9 +189,11 @@ impl Cluster {
                 self.members.insert(member.id, member.clone());
             }
             Some(ClusterChange::Remove(id)) => {
-                self.members.remove(id);
                 self.joining.remove(id);
-                self.removed.insert(*id);
+                match self.members.remove(id) {
+                    Some(member) => drop(self.leaving.insert(*id, member)),
+                    None => drop(self.removed.insert(*id)),
+                }
             }
             Some(ClusterChange::Update { id, peer_urls }) => {
                 if let Some(member) = self.members.get_mut(id) {
@@ -216,6 +221,9 @@ impl Cluster {
             None => {}
         }
         self.config = config;
+        let config = &self.config;
+        let left = self.leaving.extract_if(.., |id, _| !config.contains(*id));
+        self.removed.extend(left.map(|(id, _)| id));
     }
 
     /// The members that vote or are to vote soon.
@@ -256,7 +264,10 @@ impl Cluster {
                 let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
                 MemberId(spread(fnv1a(bytes.bytes().chain(numbers))).max(1))
             })
-            .find(|id| !self.members.contains_key(id) && !self.removed.contains(id))
+            .find(|id| {
+                let known = [self.members.contains_key(id), self.leaving.contains_key(id)];
+                !known.contains(&true) && !self.removed.contains(id)
+            })
             .expect("there are more ids than members")
     }
 
@@ -428,7 +439,8 @@ mod tests {
         let config = Config { learners: [id].into(), ..cluster.config.clone() };
         cluster.apply(config.clone(), Some(&change));
         assert!(cluster.joining.contains(&id) && !cluster.members[&id].is_learner);
-        cluster.apply(config, Some(&ClusterChange::Remove(id)));
+        let without = Config { learners: [].into(), ..config };
+        cluster.apply(without, Some(&ClusterChange::Remove(id)));
         assert!(cluster.joining.is_empty() && cluster.removed.contains(&id));
         let (_, again) = cluster.add(vec!["http://new:2380".into()], false, 7, all).unwrap();
         let ClusterChange::Add(again) = again else { panic!("{again:?}") };
@@ -450,6 +462,21 @@ mod tests {
             lone.remove(*lone.members.keys().next().unwrap(), all),
             Err(Error::MemberNotEnoughStarted)
         );
+    }
+
+    #[test]
+    fn a_member_that_is_removed_jointly_is_gone_only_once_the_joint_configuration_is_left() {
+        let mut cluster = grown(2, 2);
+        let ids: Vec<MemberId> = cluster.members.keys().copied().collect();
+        let joint =
+            Config { voters: [ids[0]].into(), outgoing: ids.iter().copied().collect(), ..Config::default() };
+        let member = cluster.members[&ids[1]].clone();
+        cluster.apply(joint, Some(&ClusterChange::Remove(ids[1])));
+        assert_eq!(cluster.list().len(), 1, "clients hear of it at once");
+        assert_eq!(cluster.leaving, [(ids[1], member)].into());
+        assert!(cluster.removed.is_empty(), "its vote is needed to leave");
+        cluster.apply(Config { voters: [ids[0]].into(), ..Config::default() }, None);
+        assert!(cluster.leaving.is_empty() && cluster.removed.contains(&ids[1]));
     }
 
     #[test]

@@ -333,6 +333,48 @@ fn members_come_and_go_until_nobody_of_the_first_is_left() {
     }
 }
 
+/// Whoever stays crashes on the way: in a joint configuration from two members to one it is elected again only with the
+/// vote of the one that goes.
+#[test]
+fn of_two_members_either_can_be_removed_by_a_joint_change() {
+    for seed in 0..200 {
+        let mut world = Loop::with(2, seed, |options| options.raft.joint_changes = true);
+        let leader = world.await_leader();
+        let follower = world.ids().into_iter().find(|id| *id != leader).unwrap();
+        world.call(leader, put("k", "kept")).unwrap();
+        let (goes, stays) = if seed % 2 == 0 { (leader, follower) } else { (follower, leader) };
+        world.ask(leader, Request::MemberRemove(goes));
+        for _ in 0..world.dice.roll(30) {
+            world.turn();
+        }
+        world.crash(stays);
+        world.start(stays);
+        let alone = |world: &Loop| {
+            let cluster = world.member(stays).cluster();
+            !cluster.config.is_joint() && cluster.removed.contains(&goes) && cluster.leaving.is_empty()
+        };
+        while !alone(&world) {
+            // The change was lost with the crash, or nobody knows.
+            let leader = world.await_leader();
+            let before = world.now;
+            world.ask(leader, Request::MemberRemove(goes));
+            let passed = before + Duration::from_secs(5);
+            world.run_until("seconds pass", |world| alone(world) || world.now > passed);
+            assert!(world.now < Duration::from_secs(120), "seed {seed}: the change never ends");
+        }
+        // The last word to a removed member may be lost; then it hears of it from whom it dials.
+        if !world.removed.contains(&goes) {
+            world.input(goes, Input::Removed);
+        }
+        world.crash(goes);
+        world.machines.remove(&goes);
+        world.flying.retain(|message| message.to != goes);
+        assert_eq!(world.await_leader(), stays);
+        world.call(stays, put("k", "alone")).unwrap();
+        assert_eq!(world.value(stays, "k").as_deref(), Some(b"alone".as_slice()), "seed {seed}");
+    }
+}
+
 #[test]
 fn a_learner_listens_without_a_vote_until_it_is_promoted() {
     let mut world = Loop::new(3, 5);

@@ -87,9 +87,9 @@ impl WatchStream {
             .is_some_and(|line| line.starts_with("canceled"))
     }
 
-    /// Whether this watch is open, as far as its client knows.
+    /// Whether this watch is open, as far as its client knows. Refusals come under the id -1, which is none.
     pub(crate) fn is_open(&self, watch_id: i64) -> bool {
-        self.heard.lock().unwrap().said.contains_key(&watch_id) && !self.ended(watch_id)
+        watch_id >= 0 && self.heard.lock().unwrap().said.contains_key(&watch_id) && !self.ended(watch_id)
     }
 
     pub(crate) fn said(&self) -> Said {

@@ -217,10 +217,11 @@ impl<B: Backend> Member<B> {
 
     pub(super) fn tell_peers(&mut self) {
         let me = self.id();
-        let members: BTreeMap<MemberId, Vec<String>> = self
-            .cluster
+        let cluster = &self.cluster;
+        let members: BTreeMap<MemberId, Vec<String>> = cluster
             .members
             .values()
+            .chain(cluster.leaving.values())
             .filter(|member| member.id != me)
             .map(|member| (member.id, member.peer_urls.clone()))
             .collect();
@@ -228,7 +229,7 @@ impl<B: Backend> Member<B> {
         self.output(Output::Peers { members, removed: self.cluster.removed.clone() });
     }
 
-    /// A removed member has nothing left to do: its vote counts nowhere, and its state grows old.
+    /// A removed member has nothing left to do once its vote counts nowhere; its state grows old.
     pub(super) fn end_if_removed(&mut self) {
         if self.cluster.removed.contains(&self.id()) {
             self.removed();

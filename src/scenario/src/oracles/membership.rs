@@ -14,7 +14,8 @@
 //! 7. *Removed is removed.* A member that heard of its removal answers nothing any more.
 //! 8. *Joint configurations are left.* After the healing none is in force.
 //!
-//! Does not see a configuration that no member ever applied, but for rule 3; nor a removed member that did not hear of it.
+//! Does not see a configuration that no member ever applied, but for rule 3, and that rule not where the leader ends in
+//! the same moment; nor a removed member that did not hear of it.
 
 use super::Finding;
 use crate::observation::{Observation, Observed, Role};
@@ -159,11 +160,17 @@ fn commit(
 /// Rule 3.
 fn too_early(log: &RunLog, seen: &Observed) -> Option<Finding> {
     let Observation::Config { index, term, leads: true, .. } = &seen.what else { return None };
-    let has_committed = log.observed.iter().take_while(|other| other.at <= seen.at).any(|other| {
-        (other.member, other.incarnation) == (seen.member, seen.incarnation)
-            && matches!(other.what, Observation::Applied { term: of, .. } if of == *term)
-    });
-    if has_committed {
+    let mut own = log
+        .observed
+        .iter()
+        .filter(|other| (other.member, other.incarnation) == (seen.member, seen.incarnation));
+    let has_committed = own
+        .clone()
+        .take_while(|other| other.at <= seen.at)
+        .any(|other| matches!(other.what, Observation::Applied { term: of, .. } if of == *term));
+    // What it commits it applies in the same moment. One that ends in that moment may have been about to.
+    let ends = own.next_back().is_some_and(|last| last.at == seen.at);
+    if has_committed || ends {
         return None;
     }
     let sentence = format!(
@@ -367,10 +374,13 @@ mod tests {
             (*term, *leads) = (Term(2), true);
         }
         saw(&mut log, 50, 1, 0, change.clone());
+        assert_eq!(check(&log), Finding::Ok, "it ends before it could tell what it had committed");
+        saw(&mut log, 60, 1, 0, role(Role::Leader));
         assert!(violated(&check(&log)).contains("before any entry of its term was committed"));
         let mut log = run(&[]);
         saw(&mut log, 45, 2, 0, applied(9, 2, 0));
         saw(&mut log, 50, 1, 0, change.clone());
+        saw(&mut log, 60, 1, 0, applied(9, 2, 0));
         assert!(violated(&check(&log)).contains("before any"), "another member's word does not count");
         let mut log = run(&[]);
         saw(&mut log, 50, 1, 0, applied(9, 2, 0));
