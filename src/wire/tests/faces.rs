@@ -455,9 +455,9 @@ fn a_message_over_the_limit_is_refused_in_the_words_of_gos_servers() {
 }
 
 #[test]
-fn clients_of_the_gateway_that_read_nothing_hold_no_more_than_there_is() {
+fn a_client_that_reads_nothing_is_closed_where_others_want_what_is_held_for_it() {
     run(async |world| {
-        let options = ServeOptions { gateway_bytes_max: 24 << 20, ..options() };
+        let options = ServeOptions { unread_bytes_max: 24 << 20, ..options() };
         let serving = serve(&world, &Toy::default(), options).await;
         let mut kv = pb::kv_client::KvClient::new(channel(&world, &serving));
         for key in ["a", "b", "c", "d", "e", "f"] {
@@ -473,18 +473,49 @@ fn clients_of_the_gateway_that_read_nothing_hold_no_more_than_there_is() {
         unread.write_all([head, body].concat().as_bytes()).await.unwrap();
         unread.readable().await.unwrap();
         let (status, text) = post(serving.address(), "/v3/kv/range", body).await;
-        assert_eq!(status, 429, "{}", &text[..text.len().min(200)]);
-        // Small answers and other calls go on.
-        assert_eq!(post(serving.address(), "/v3/kv/put", r#"{"key":"YQ=="}"#).await.0, 200);
-        drop(unread);
-        loop {
-            let (status, text) = post(serving.address(), "/v3/kv/range", body).await;
-            if status == 200 {
-                assert!(text.len() > 6_000_000, "{}", text.len());
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        assert_eq!(status, 200, "{}", &text[..text.len().min(200)]);
+        assert!(text.len() > 6_000_000, "{}", text.len());
+        let mut rest = Vec::new();
+        let _ = unread.read_to_end(&mut rest).await;
+        assert!(rest.len() < text.len(), "all of it was kept: {} bytes", rest.len());
+    });
+}
+
+#[test]
+fn answers_over_grpc_that_nobody_reads_are_bounded_and_named() {
+    run(async |world| {
+        let options = ServeOptions { unread_bytes_max: 4 << 20, ..options() };
+        let serving = serve(&world, &Toy::default(), options).await;
+        let mut kv = pb::kv_client::KvClient::new(channel(&world, &serving));
+        let value = vec![b'v'; 1_000_000].into();
+        kv.put(pb::PutRequest { key: "k".into(), value, ..Default::default() }).await.unwrap();
+        // A client that opens no window after the first, whose calls are all open at once.
+        let stream = TcpStream::connect(serving.address()).await.unwrap();
+        let (mut sender, connection) =
+            h2::client::Builder::new().initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut answers = Vec::new();
+        for _ in 0..8 {
+            sender = sender.ready().await.unwrap();
+            let request = http::Request::post("http://x/etcdserverpb.KV/Range")
+                .header("content-type", "application/grpc")
+                .header("te", "trailers")
+                .body(())
+                .unwrap();
+            let (answer, mut body) = sender.send_request(request, false).unwrap();
+            body.send_data(Bytes::from_static(b"\0\0\0\0\x03\x0a\x01k"), true).unwrap();
+            answers.push(answer.await.unwrap());
         }
+        let refused = answers.iter().filter_map(|answer| answer.headers().get("grpc-status"));
+        let refused: Vec<_> = refused.map(|code| code.to_str().unwrap().to_owned()).collect();
+        assert_eq!(refused, ["8"; 4], "four answers of a megabyte are held, the others are refused");
+        // Others are served all the same, and for them the one that reads nothing is closed.
+        for _ in 0..3 {
+            let range = pb::RangeRequest { key: "k".into(), ..Default::default() };
+            assert_eq!(kv.range(range).await.unwrap().into_inner().kvs[0].value.len(), 1_000_000);
+        }
+        let answer = answers.iter_mut().find(|answer| !answer.headers().contains_key("grpc-status")).unwrap();
+        assert!(answer.body_mut().data().await.is_none_or(|data| data.is_err()), "it came after all");
     });
 }
 

@@ -13,6 +13,7 @@ use super::lock::Queues;
 use super::metrics::Metrics;
 use super::phases as watch;
 use super::reflection::Reflection;
+use super::unread::Reader;
 use super::watch_face::WatchFace;
 use super::{Phase, ServeOptions};
 use crate::clock::Clock;
@@ -70,7 +71,6 @@ struct Inner<A: Ask> {
     secured: bool,
     metrics_only: bool,
     request_bytes_max: usize,
-    budget: gateway::Budget,
     outside: Arc<dyn Outside>,
 }
 
@@ -112,7 +112,6 @@ impl<A: Ask> Dispatch<A> {
             secured: options.layer.is_some(),
             metrics_only: options.metrics_only,
             request_bytes_max: limit,
-            budget: gateway::Budget::new(options.gateway_bytes_max),
             outside,
         };
         Self { inner: Arc::new(inner) }
@@ -123,29 +122,28 @@ impl<A: Ask> Dispatch<A> {
         self.inner.request_bytes_max
     }
 
-    /// What may be held for clients of the gateway.
-    pub(super) fn budget(&self) -> &gateway::Budget {
-        &self.inner.budget
-    }
-
     /// For slow work.
     pub(super) fn outside(&self) -> &Arc<dyn Outside> {
         &self.inner.outside
     }
 
-    pub(super) async fn handle(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub(super) async fn handle(
+        self,
+        request: Request<Incoming>,
+        reader: Reader,
+    ) -> Result<Response<Body>, Infallible> {
         if self.inner.metrics_only || !is_grpc(&request) {
-            return self.http(request).await;
+            return self.http(request, reader).await;
         }
         let timeout = match grpc_timeout(request.headers()) {
             Ok(timeout) => timeout,
             Err(status) => return Ok(status.into_http()),
         };
-        Ok(self.grpc(request.map(Body::new), timeout).await)
+        Ok(self.grpc(request.map(Body::new), timeout, Some(&reader)).await)
     }
 
     /// What comes without gRPC: the gateway, and what operators ask.
-    async fn http(self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn http(self, request: Request<Incoming>, reader: Reader) -> Result<Response<Body>, Infallible> {
         let Inner { access, secured, http, metrics_only, .. } = &*self.inner;
         if let Some(response) = access.misdirected(&request, *secured) {
             return Ok(response);
@@ -155,7 +153,9 @@ impl<A: Ask> Dispatch<A> {
             Response::new(Body::empty())
         } else {
             match gateway::target(request.uri().path()) {
-                Target::Method(method) if !metrics_only => gateway::answer(&self, &method, request).await,
+                Target::Method(method) if !metrics_only => {
+                    gateway::answer(&self, &reader, &method, request).await
+                }
                 Target::Unknown if !metrics_only => gateway::plain(StatusCode::NOT_FOUND, "Not Found"),
                 _ => http.clone().oneshot(request).await?.map(Body::new),
             }
@@ -166,8 +166,13 @@ impl<A: Ask> Dispatch<A> {
         Ok(response)
     }
 
-    /// One call of a method, however it came.
-    pub(super) async fn grpc(&self, request: Request<Body>, timeout: Option<Duration>) -> Response<Body> {
+    /// One call of a method, however it came. An answer is held for `reader`; a stream is written only as it is read.
+    pub(super) async fn grpc(
+        &self,
+        request: Request<Body>,
+        timeout: Option<Duration>,
+        reader: Option<&Reader>,
+    ) -> Response<Body> {
         let Inner { metrics, clock, .. } = &*self.inner;
         let version = request.headers().get("client-api-version").and_then(|version| version.to_str().ok());
         let method = metrics.start(request.uri().path(), version);
@@ -191,6 +196,10 @@ impl<A: Ask> Dispatch<A> {
                     () = &mut limit => exceeded().into_http(),
                 }
             }
+        };
+        let response = match reader {
+            Some(reader) if !is_stream => reader.hold(response).await,
+            _ => response,
         };
         let refused = Status::from_header_map(response.headers()).map(|status| status.code());
         if is_stream && refused.is_none() {

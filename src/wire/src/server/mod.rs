@@ -20,6 +20,7 @@ mod metrics;
 mod phases;
 mod reflection;
 mod sniff;
+mod unread;
 mod watch_face;
 
 pub use access::Access;
@@ -43,6 +44,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use unread::{Reader, Unread};
 
 /// Lies in the extensions of every request whose client has shown a certificate that was asked for: its common
 /// name.
@@ -82,8 +84,9 @@ pub struct ServeOptions {
     pub metrics: Arc<Metrics>,
     /// What is known of the member besides.
     pub member_metrics: Option<MemberMetrics>,
-    /// Bytes of large answers that the gateway holds for clients who have not read them.
-    pub gateway_bytes_max: usize,
+    /// Bytes of answers that are held for clients who have not read them. Where it is more, the connection for which
+    /// most is held is closed.
+    pub unread_bytes_max: usize,
     /// Nothing is served but metrics and health.
     pub metrics_only: bool,
 }
@@ -107,7 +110,7 @@ impl Default for ServeOptions {
             access: Access::default(),
             metrics: Arc::default(),
             member_metrics: None,
-            gateway_bytes_max: 512 << 20,
+            unread_bytes_max: 512 << 20,
             metrics_only: false,
         }
     }
@@ -180,7 +183,8 @@ pub fn serve_clients<W: World, A: Ask>(
     let queues = lock::Queues::new(service.clone(), background.clone(), phases.clone());
     let dispatch =
         Dispatch::new(service, queues, background, outside, clock.clone(), phases.clone(), &options);
-    world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, phases, task }, listener));
+    let unread = Unread::new(options.unread_bytes_max);
+    world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, unread, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }
 }
 
@@ -189,6 +193,7 @@ struct Acceptor<W, A: Ask> {
     world: W,
     dispatch: Dispatch<A>,
     options: ServeOptions,
+    unread: Unread,
     phases: watch::Receiver<Phase>,
     /// Held by every task, so that the end of the last is noticed.
     task: mpsc::Sender<Infallible>,
@@ -200,6 +205,7 @@ impl<W: Clone, A: Ask> Clone for Acceptor<W, A> {
             world: self.world.clone(),
             dispatch: self.dispatch.clone(),
             options: self.options.clone(),
+            unread: self.unread.clone(),
             phases: self.phases.clone(),
             task: self.task.clone(),
         }
@@ -254,15 +260,26 @@ impl<W: World, A: Ask> Acceptor<W, A> {
             }
         };
         let Some((stream, protocol, name)) = opened else { return };
-        let ended = match protocol {
-            Protocol::Http2 => {
-                let guard = Guard::new(self.options.keepalive_min_time);
-                let world = self.world.clone();
-                let righted = authority::Righted::new(stream);
-                let io = TokioIo::new(Guarded::new(righted, guard, move || world.now()));
-                self.serve_http2(io, name, phases).await
+        let (reader, closed) = self.unread.open();
+        let serving = async {
+            match protocol {
+                Protocol::Http2 => {
+                    let guard = Guard::new(self.options.keepalive_min_time);
+                    let world = self.world.clone();
+                    let righted = authority::Righted::new(stream);
+                    let io = TokioIo::new(Guarded::new(righted, guard, move || world.now()));
+                    self.serve_http2(io, name, reader, phases).await
+                }
+                Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, reader, phases).await,
             }
-            Protocol::Http1 => self.serve_http1(TokioIo::new(stream), name, phases).await,
+        };
+        let ended = tokio::select! {
+            biased;
+            _ = closed => {
+                tracing::warn!(%peer, "closed a connection: too much was waiting on it to be read");
+                return;
+            }
+            ended = serving => ended,
         };
         if let Err(error) = ended {
             tracing::debug!(%peer, %error, "connection ended badly");
@@ -299,13 +316,15 @@ impl<W: World, A: Ask> Acceptor<W, A> {
         &self,
         io: TokioIo<S>,
         name: Option<ClientCommonName>,
+        reader: Reader,
         mut phases: watch::Receiver<Phase>,
     ) -> hyper::Result<()>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatch = self.dispatch.clone();
-        let service = service_fn(move |request| dispatch.clone().handle(named(request, &name)));
+        let service =
+            service_fn(move |request| dispatch.clone().handle(named(request, &name), reader.clone()));
         let connection = http2::Builder::new(Executor::new(self.world.clone()))
             .timer(Timer::new(self.world.clone()))
             .keep_alive_interval(self.options.keepalive_interval)
@@ -332,13 +351,15 @@ impl<W: World, A: Ask> Acceptor<W, A> {
         &self,
         io: TokioIo<S>,
         name: Option<ClientCommonName>,
+        reader: Reader,
         mut phases: watch::Receiver<Phase>,
     ) -> hyper::Result<()>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let dispatch = self.dispatch.clone();
-        let service = service_fn(move |request| dispatch.clone().handle(named(request, &name)));
+        let service =
+            service_fn(move |request| dispatch.clone().handle(named(request, &name), reader.clone()));
         let connection = http1::Builder::new()
             .timer(Timer::new(self.world.clone()))
             .header_read_timeout(self.options.header_timeout)

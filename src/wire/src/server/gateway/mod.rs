@@ -10,8 +10,8 @@ mod scan;
 mod stream;
 
 use super::dispatch::Dispatch;
+use super::unread::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
-pub(super) use held::Budget;
 use held::Held;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
@@ -55,6 +55,7 @@ pub(super) fn plain(status: StatusCode, text: &str) -> Response<Body> {
 /// Answers a request at a method's path.
 pub(super) async fn answer<A: Ask>(
     dispatch: &Dispatch<A>,
+    reader: &Reader,
     method: &MethodDescriptor,
     request: Request<Incoming>,
 ) -> Response<Body> {
@@ -82,18 +83,18 @@ pub(super) async fn answer<A: Ask>(
             // As in etcd, where this one error has no code.
             Err(status) => return refused(&Status::unknown(status.message())),
         };
-        let answered = dispatch.grpc(call(uploads.into_body(first)), timeout).await;
+        let answered = dispatch.grpc(call(uploads.into_body(first)), timeout, None).await;
         return streamed(answered, method.output()).await;
     }
     let message = match whole(body, &method.input(), text_bytes_max).await {
         Ok(message) => message,
         Err(status) => return refused(&status),
     };
-    let answered = dispatch.grpc(call(Body::new(Full::new(framed(&message)))), timeout).await;
+    let answered = dispatch.grpc(call(Body::new(Full::new(framed(&message)))), timeout, None).await;
     if method.is_server_streaming() {
         return streamed(answered, method.output()).await;
     }
-    single(dispatch, answered, method.output()).await
+    single(dispatch, reader, answered, method.output()).await
 }
 
 /// What of an HTTP request's head goes along with the call, and its time limit.
@@ -194,6 +195,7 @@ const SLOW_BYTES: usize = 256 << 10;
 
 async fn single<A: Ask>(
     dispatch: &Dispatch<A>,
+    reader: &Reader,
     answered: Response<Body>,
     output: MessageDescriptor,
 ) -> Response<Body> {
@@ -204,9 +206,9 @@ async fn single<A: Ask>(
         None => return refused(&Status::internal("the call ended without an answer")),
     };
     // The message, its parts, and the text.
-    let Some(mut share) = dispatch.budget().take(bytes.len().saturating_mul(3)) else {
-        let why = "etcdserver: too many requests: too much is waiting for clients of the gateway that do not read it";
-        return refused(&Status::resource_exhausted(why));
+    let mut share = match reader.take(bytes.len().saturating_mul(3)) {
+        Ok(share) => share,
+        Err(refusal) => return refused(&refusal),
     };
     let text = if bytes.len() < SLOW_BYTES {
         to_json(&bytes, &output)
