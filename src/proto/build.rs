@@ -11,6 +11,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "proto/rpc.proto",
         "proto/v3lock.proto",
         "proto/v3election.proto",
+        "proto/lease.proto",
         "proto/health.proto",
         "proto/reflection_v1.proto",
         "proto/reflection_v1alpha.proto",

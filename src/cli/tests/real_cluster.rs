@@ -427,7 +427,8 @@ fn a_snapshot_is_saved_checked_and_restored_into_a_new_cluster() {
         let status =
             Command::new(SEATRIAL).args(["etcdutl", "snapshot", "status"]).arg(&file).output().unwrap();
         let status = expect_success("snapshot status", &status);
-        assert!(status.contains(&format!(", {revision}, 21, 1.0 MB")), "{client:?}: {status}");
+        // The keys, and what the store keeps of itself.
+        assert!(status.contains(&format!(", {revision}, 23, 1.1 MB")), "{client:?}: {status}");
         saved.push(file);
     }
     cluster.ctl(&["put", "last", "word after the snapshot"]);
@@ -450,12 +451,9 @@ fn a_snapshot_is_saved_checked_and_restored_into_a_new_cluster() {
     fs::write(&damaged, &bytes).unwrap();
     let refused = restore(&damaged);
     assert_eq!(refused.status.code(), Some(1));
-    assert!(
-        String::from_utf8_lossy(&refused.stderr).contains("the snapshot is damaged at byte"),
-        "{refused:?}"
-    );
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("its SHA-256 is wrong"), "{refused:?}");
     fs::write(&damaged, &bytes[..400_000]).unwrap();
-    assert!(String::from_utf8_lossy(&restore(&damaged).stderr).contains("no snapshot file has"));
+    assert!(String::from_utf8_lossy(&restore(&damaged).stderr).contains("snapshot missing hash"));
     assert!(!data.exists());
 
     expect_success("snapshot restore", &restore(saved.last().unwrap()));

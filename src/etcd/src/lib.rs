@@ -10,7 +10,6 @@ mod ask;
 pub mod auth;
 mod metrics;
 mod service;
-mod snapshot_file;
 pub mod validate;
 
 pub use ask::{Ask, AskSend, AskWatch};
@@ -19,5 +18,4 @@ pub use auth::{AuthOptions, Outside, TokenOptions};
 pub use metrics::{Kind, MemberMetrics, Page, member_metrics};
 pub use seatrial_node::{API_VERSION, Histogram};
 pub use service::{EtcdService, WatchAnswers, WatchAsks};
-pub use snapshot_file::{SnapshotFile, SnapshotFileError, TRAILER_BYTES_MAX};
 pub use validate::Limits;

@@ -32,6 +32,7 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
     }
     let stream = snapshot();
     add("snapshot_stream", "small", stream.clone());
+    add("database", "small", database(&stream));
     add("backend_rows", "small", stream);
     for (name, text) in TOKENS {
         add("tokens", name, text.as_bytes().to_vec());
@@ -46,6 +47,16 @@ pub fn all() -> Vec<(&'static str, String, Vec<u8>)> {
         add("histories", name, text.as_bytes().to_vec());
     }
     all
+}
+
+/// The file of a stream, without its sum.
+fn database(stream: &[u8]) -> Vec<u8> {
+    let mut measure = seatrial_backup::Measure::default();
+    measure.push(stream).expect("a sample is whole");
+    let mut export = measure.finish().expect("a sample is whole");
+    let mut file = export.push(stream).expect("a sample is whole").to_vec();
+    file.extend(export.finish().expect("a sample is whole").0);
+    file
 }
 
 fn messages() -> Vec<(u8, &'static str, Vec<u8>)> {

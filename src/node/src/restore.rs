@@ -26,7 +26,7 @@ pub enum RestoreError {
     Snapshot(#[from] SnapshotError),
 }
 
-/// Fills an empty data folder with the state that `pieces` bring, as the member `member` of `cluster`. Blocking.
+/// Fills an empty data folder with the state that `stream` brings, piece by piece, as the member `member` of `cluster`. Blocking.
 /// All members of the new cluster are restored from the same snapshot, each into a folder of its own.
 ///
 /// # Errors
@@ -39,14 +39,22 @@ pub fn restore<D: Disk>(
     redb: RedbOptions,
     cluster: &Cluster,
     member: MemberId,
-    pieces: impl Iterator<Item = io::Result<Bytes>>,
+    stream: impl FnOnce(&mut dyn FnMut(Bytes) -> io::Result<()>) -> io::Result<()>,
 ) -> Result<SnapshotHeader, RestoreError> {
     let (backend, mut committer) = RedbBackend::open(disk.clone(), redb)?;
     let mut store = Store::open(backend, HubOptions::default())?;
     let mut import = store.import("restored")?;
-    for piece in pieces {
-        import.push(&piece?)?;
+    let mut refused = None;
+    let streamed = stream(&mut |piece| {
+        import.push(&piece).map_err(|error| {
+            refused = Some(error);
+            io::Error::other("the stream is refused")
+        })
+    });
+    if let Some(error) = refused {
+        return Err(error.into());
     }
+    streamed?;
     let header = store.install(import)?;
     let row = postcard::to_extend(cluster, Vec::new()).map_err(io::Error::other)?;
     store.rewrite_meta(Bytes::from_static(CLUSTER_KEY), row.into());

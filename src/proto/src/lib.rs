@@ -19,6 +19,12 @@ pub mod authpb {
     include!(concat!(env!("OUT_DIR"), "/authpb.rs"));
 }
 
+/// Leases as etcd's database has them.
+#[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+pub mod leasepb {
+    include!(concat!(env!("OUT_DIR"), "/leasepb.rs"));
+}
+
 /// Services and their messages.
 #[allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 pub mod etcdserverpb {

@@ -13,6 +13,7 @@ pub mod backend;
 pub mod command;
 pub mod lease;
 pub mod mvcc;
+mod rows;
 pub mod snapshot;
 pub mod store;
 pub mod wal;
@@ -26,7 +27,8 @@ pub use backend::{
 pub use command::{Command, CommandError};
 pub use lease::Leases;
 pub use mvcc::{Failure, HashTask, Mvcc, Reading};
-pub use snapshot::{Import, Inspection, SnapshotError, SnapshotHeader, SnapshotReader};
+pub use rows::Row;
+pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
 pub use store::{Answer, Applied, Store};
 pub use wal::{Wal, WalError, WalOptions};
 pub use watch::{HubOptions, Output, WatchHub};

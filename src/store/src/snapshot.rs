@@ -6,6 +6,7 @@
 //! checksum was right.
 
 use crate::backend::{Backend, BackendError, Staging, Table, View};
+use crate::rows::Row;
 use crate::store::StateRow;
 use bytes::{Buf, Bytes};
 use seatrial_types::{LogIndex, Revision, Term};
@@ -66,6 +67,86 @@ pub enum SnapshotError {
     /// It could not be stored, or read back.
     #[error(transparent)]
     Backend(#[from] BackendError),
+}
+
+fn put_header(out: &mut Vec<u8>, header: &SnapshotHeader) {
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&FORMAT.to_le_bytes());
+    out.extend_from_slice(&header.applied.0.to_le_bytes());
+    out.extend_from_slice(&header.applied_term.0.to_le_bytes());
+    out.extend_from_slice(&header.revision.0.to_le_bytes());
+    out.extend_from_slice(&header.compacted.0.to_le_bytes());
+}
+
+fn put_row(out: &mut Vec<u8>, table: Table, key: &[u8], value: &[u8]) {
+    out.reserve(ROW_HEAD_BYTES + key.len() + value.len());
+    out.push(table as u8);
+    out.extend_from_slice(&(key.len() as u32).to_le_bytes());
+    out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+    out.extend_from_slice(key);
+    out.extend_from_slice(value);
+}
+
+/// The end mark after so many rows, where `crc` is of all before it.
+fn put_end(out: &mut Vec<u8>, rows: u64, crc: u32) {
+    let from = out.len();
+    out.push(0);
+    out.extend_from_slice(&rows.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc, &out[from..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// Makes the stream of rows that come from elsewhere.
+#[derive(Debug)]
+pub struct SnapshotWriter {
+    out: Vec<u8>,
+    crc: u32,
+    rows: u64,
+    state: Row,
+}
+
+impl SnapshotWriter {
+    /// Begins a stream of this state.
+    #[must_use]
+    pub fn new(header: &SnapshotHeader) -> Self {
+        let mut out = Vec::new();
+        put_header(&mut out, header);
+        let state = Row::State(*header);
+        Self { crc: crc32c::crc32c(&out), out, rows: 0, state }
+    }
+
+    /// The next row. Rows come in the order of their tables and keys, without that of the state.
+    pub fn row(&mut self, row: &Row) {
+        let (table, key, value) = row.encode();
+        self.put(table, &key, &value);
+    }
+
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) {
+        let from = self.out.len();
+        put_row(&mut self.out, table, key, value);
+        self.crc = crc32c::crc32c_append(self.crc, &self.out[from..]);
+        self.rows += 1;
+    }
+
+    /// The bytes that have gathered.
+    pub fn take(&mut self) -> Bytes {
+        std::mem::take(&mut self.out).into()
+    }
+
+    /// How many have.
+    #[must_use]
+    pub fn gathered(&self) -> usize {
+        self.out.len()
+    }
+
+    /// The last bytes.
+    #[must_use]
+    pub fn finish(mut self) -> Bytes {
+        let (table, key, value) = self.state.encode();
+        self.put(table, &key, &value);
+        put_end(&mut self.out, self.rows, self.crc);
+        self.out.into()
+    }
 }
 
 /// A place between two pieces of the stream.
@@ -146,12 +227,7 @@ impl<V: View> SnapshotReader<V> {
         let mut out = Vec::new();
         match std::mem::replace(&mut cursor.part, Part::Over) {
             Part::Header => {
-                out.extend_from_slice(&MAGIC);
-                out.extend_from_slice(&FORMAT.to_le_bytes());
-                out.extend_from_slice(&self.header.applied.0.to_le_bytes());
-                out.extend_from_slice(&self.header.applied_term.0.to_le_bytes());
-                out.extend_from_slice(&self.header.revision.0.to_le_bytes());
-                out.extend_from_slice(&self.header.compacted.0.to_le_bytes());
+                put_header(&mut out, &self.header);
                 cursor.part = Part::Rows(0, None);
             }
             Part::Rows(mut position, mut after) => {
@@ -170,21 +246,11 @@ impl<V: View> SnapshotReader<V> {
                 };
                 match next {
                     Some((key, value)) => {
-                        out.reserve(ROW_HEAD_BYTES + key.len() + value.len());
-                        out.push(Table::ALL[position] as u8);
-                        out.extend_from_slice(&(key.len() as u32).to_le_bytes());
-                        out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-                        out.extend_from_slice(&key);
-                        out.extend_from_slice(&value);
+                        put_row(&mut out, Table::ALL[position], &key, &value);
                         cursor.rows += 1;
                         cursor.part = Part::Rows(position, Some(key));
                     }
-                    None => {
-                        out.push(0);
-                        out.extend_from_slice(&cursor.rows.to_le_bytes());
-                        let crc = crc32c::crc32c_append(cursor.crc, &out);
-                        out.extend_from_slice(&crc.to_le_bytes());
-                    }
+                    None => put_end(&mut out, cursor.rows, cursor.crc),
                 }
             }
             Part::Over => {}
@@ -291,32 +357,31 @@ impl<B: Backend> Import<B> {
     }
 }
 
-/// Reads a stream through without keeping it.
+/// Takes the stream apart into its rows.
 #[derive(Debug, Default)]
-pub struct Inspection {
+pub struct SnapshotRows {
     parser: Parser,
-    keys: u64,
 }
 
-impl Inspection {
-    /// Takes the next bytes in.
+impl SnapshotRows {
+    /// The rows that end in the next bytes.
     ///
     /// # Errors
     /// See [`SnapshotError`].
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
+    pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<Row>, SnapshotError> {
         let rows = self.parser.push(bytes)?;
-        self.keys += rows.iter().filter(|(table, _, _)| *table == Table::Kv).count() as u64;
-        Ok(())
+        let rows = rows.into_iter().map(|(table, key, value)| Row::decode(table, &key, &value));
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
-    /// What the stream was of, and how many versions of keys it held.
+    /// What the stream was of.
     ///
     /// # Errors
     /// Where it was not whole.
-    pub fn finish(self) -> Result<(SnapshotHeader, u64), SnapshotError> {
+    pub fn finish(&self) -> Result<SnapshotHeader, SnapshotError> {
         let bytes = self.parser.offset + self.parser.buffer.len() as u64;
         match self.parser.header {
-            Some(header) if self.parser.is_complete => Ok((header, self.keys)),
+            Some(header) if self.parser.is_complete => Ok(header),
             _ => Err(SnapshotError::Truncated { bytes }),
         }
     }

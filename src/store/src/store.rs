@@ -60,6 +60,17 @@ impl StateRow {
         out.into()
     }
 
+    /// The last compaction is gone through again: nobody knows whether it had come to its end.
+    pub(crate) fn of(header: &SnapshotHeader) -> Self {
+        let SnapshotHeader { applied, applied_term, revision, compacted } = *header;
+        Self { applied, applied_term, counters: Counters { revision, compacted, ..Counters::default() } }
+    }
+
+    /// Key and value.
+    pub(crate) fn row(self) -> (Bytes, Bytes) {
+        (Bytes::from_static(STATE_KEY), self.encode())
+    }
+
     /// `None` for a row of another key.
     pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Option<Self>, BackendError> {
         if key != STATE_KEY {
@@ -124,14 +135,10 @@ fn load_leases<B: Backend>(backend: &B) -> Result<Leases, BackendError> {
     let rows = backend.scan(Table::Lease, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
     check_count(backend, Table::Lease, rows.len() as u64)?;
     for (key, value) in rows {
-        let malformed = || BackendError::damaged(format!("the lease row {key:?} is malformed"));
-        let id = <[u8; 8]>::try_from(key.as_ref()).map_err(|_| malformed())?;
-        let (ttl, left) = value.split_first_chunk::<8>().ok_or_else(malformed)?;
-        let id = LeaseId(i64::from_be_bytes(id));
-        leases.grant(id, i64::from_be_bytes(*ttl), Duration::ZERO);
-        if !left.is_empty() {
-            let left = <[u8; 8]>::try_from(left).map_err(|_| malformed())?;
-            leases.note(id, i64::from_be_bytes(left));
+        let (id, ttl_seconds, left_seconds) = read_lease(&key, &value)?;
+        leases.grant(id, ttl_seconds, Duration::ZERO);
+        if let Some(left) = left_seconds {
+            leases.note(id, left);
         }
     }
     Ok(leases)
@@ -296,11 +303,8 @@ impl<B: Backend> Store<B> {
                 for (id, left) in list {
                     let Some(ttl) = leases.granted_ttl_seconds(*id) else { continue };
                     leases.note(*id, *left);
-                    let mut row = ttl.to_be_bytes().to_vec();
-                    if *left > 0 {
-                        row.extend_from_slice(&left.to_be_bytes());
-                    }
-                    mvcc.backend_mut().put(Table::Lease, lease_row(*id), row.into());
+                    let row = lease_value(ttl, Some(*left).filter(|left| *left > 0));
+                    mvcc.backend_mut().put(Table::Lease, lease_row(*id), row);
                 }
                 (None, Vec::new())
             }
@@ -333,8 +337,7 @@ impl<B: Backend> Store<B> {
         if !self.leases.grant(id, ttl_seconds, now) {
             return Err(Error::LeaseExists);
         }
-        let ttl = Bytes::copy_from_slice(&ttl_seconds.to_be_bytes());
-        self.mvcc.backend_mut().put(Table::Lease, lease_row(id), ttl);
+        self.mvcc.backend_mut().put(Table::Lease, lease_row(id), lease_value(ttl_seconds, None));
         Ok(Response::LeaseGrant(LeaseGrantResponse { header: self.mvcc.header(), id, ttl_seconds }))
     }
 
@@ -637,6 +640,23 @@ impl<B: Backend> Store<B> {
     }
 }
 
-fn lease_row(id: LeaseId) -> Bytes {
+pub(crate) fn lease_row(id: LeaseId) -> Bytes {
     Bytes::copy_from_slice(&id.0.to_be_bytes())
+}
+
+pub(crate) fn lease_value(ttl_seconds: i64, left_seconds: Option<i64>) -> Bytes {
+    let left = left_seconds.map(i64::to_be_bytes);
+    [&ttl_seconds.to_be_bytes()[..], left.as_ref().map_or(&[], |left| &left[..])].concat().into()
+}
+
+/// Id, time to live, and what was left of it.
+pub(crate) fn read_lease(key: &[u8], value: &[u8]) -> Result<(LeaseId, i64, Option<i64>), BackendError> {
+    let malformed = || BackendError::damaged(format!("the lease row {key:?} is malformed"));
+    let id = <[u8; 8]>::try_from(key).map_err(|_| malformed())?;
+    let (ttl, left) = value.split_first_chunk::<8>().ok_or_else(malformed)?;
+    let left = match left {
+        [] => None,
+        left => Some(i64::from_be_bytes(<[u8; 8]>::try_from(left).map_err(|_| malformed())?)),
+    };
+    Ok((LeaseId(i64::from_be_bytes(id)), i64::from_be_bytes(*ttl), left))
 }

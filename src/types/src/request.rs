@@ -542,6 +542,8 @@ pub struct SnapshotReadRequest {
     pub id: u64,
     /// Where the piece begins: where the one before ended.
     pub offset: u64,
+    /// It is going to be read once more from its start, and so is kept beyond its last piece.
+    pub again: bool,
 }
 
 /// A piece of a snapshot.

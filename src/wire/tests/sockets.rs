@@ -493,15 +493,22 @@ fn a_snapshot_comes_as_a_stream_that_ends_with_its_sum() {
         let mut maintenance = pb::maintenance_client::MaintenanceClient::new(channel);
         let mut pieces = maintenance.snapshot(pb::SnapshotRequest {}).await.unwrap().into_inner();
         let mut file = Vec::new();
-        let mut remaining = u64::MAX;
+        let (mut remaining, mut total) = (u64::MAX, None);
         while let Some(piece) = pieces.message().await.unwrap() {
             assert_ne!(remaining, 0, "something came after the last piece");
             remaining = piece.remaining_bytes;
+            let after = file.len() + piece.blob.len();
+            total.get_or_insert(after as u64 + remaining);
+            assert_eq!(total, Some(after as u64 + remaining));
             file.extend_from_slice(&piece.blob);
         }
         assert_eq!(remaining, 0);
-        assert_eq!(&file[..13], b"0123456789end");
         assert_eq!(file.len() % 512, 32, "not what etcd's client takes for a whole file");
+        let read = |at: u64, length: usize| Ok(file[at as usize..at as usize + length].to_vec());
+        let mut database = seatrial_backup::Database::open(read, file.len() as u64, true).unwrap();
+        let mut stream = Vec::new();
+        database.stream(&mut |piece| Ok(stream.extend_from_slice(&piece))).unwrap();
+        assert_eq!(stream, common::snapshot());
     });
 }
 

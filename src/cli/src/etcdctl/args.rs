@@ -318,6 +318,7 @@ fn restore() -> Command {
     .arg(valued("initial-cluster", "default=http://localhost:2380", "All members of the new cluster"))
     .arg(valued("initial-cluster-token", "etcd-cluster", "Keeps the new cluster apart from others"))
     .arg(valued("initial-advertise-peer-urls", "http://localhost:2380", "Where peers will reach this member"))
+    .arg(switch("skip-hash-check", "Take a copy of a member's own database, which has no checksum"))
     .arg(rest())
 }
 

@@ -68,6 +68,7 @@ impl Session<'_> {
             initial_cluster: urls("initial-cluster"),
             initial_cluster_token: value(matches, "initial-cluster-token").to_owned(),
             initial_advertise_peer_urls: urls("initial-advertise-peer-urls"),
+            skip_hash_check: matches.get_flag("skip-hash-check"),
         };
         crate::etcdutl::restore(&args).map_err(|why| Fail::new(code::ERROR, why))
     }
@@ -98,5 +99,5 @@ async fn save(
     file.sync_all().map_err(io)?;
     drop(file);
     std::fs::rename(part, path).map_err(io)?;
-    crate::snapshot::status(path).map(|_| ()).map_err(|why| Fail::new(code::ERROR, why))
+    crate::snapshot::status(path, true).map(|_| ()).map_err(|why| Fail::new(code::ERROR, why))
 }

@@ -57,6 +57,16 @@ impl Servers {
     }
 
     pub(crate) fn start(program: &[&str], members: usize, flags: &[String]) -> Self {
+        Self::start_with(program, members, flags, |_, _, _, _| {})
+    }
+
+    /// `before` is called for each with the folder of all data, its name, all members and its own address for peers.
+    pub(crate) fn start_with(
+        program: &[&str],
+        members: usize,
+        flags: &[String],
+        before: impl Fn(&std::path::Path, &str, &str, &str),
+    ) -> Self {
         let data = tempfile::tempdir().unwrap();
         let clients: Vec<String> = (0..members).map(|_| format!("127.0.0.1:{}", port())).collect();
         let peers: Vec<String> = (0..members).map(|_| format!("http://127.0.0.1:{}", port())).collect();
@@ -64,6 +74,7 @@ impl Servers {
             peers.iter().enumerate().map(|(at, peer)| format!("m{}={peer}", at + 1)).collect();
         let start = |at: usize| {
             let (name, url, peer) = (format!("m{}", at + 1), format!("http://{}", clients[at]), &peers[at]);
+            before(data.path(), &name, &all.join(","), peer);
             let log = std::fs::File::create(data.path().join(format!("{name}.log"))).unwrap();
             Command::new(program[0])
                 .args(&program[1..])
@@ -80,6 +91,17 @@ impl Servers {
         };
         let processes = (0..members).map(start).collect();
         Self { processes, clients, peers, data }
+    }
+}
+
+impl Servers {
+    /// Ends all in good order.
+    pub(crate) fn stop(&mut self) {
+        for process in &mut self.processes {
+            let id = rustix::process::Pid::from_child(process);
+            rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+            process.wait().unwrap();
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl<B: Backend> Member<B> {
                 return Err(Error::Stopped);
             }
         };
-        if done {
+        if done && !ask.again {
             self.client_snapshots.open.remove(&id);
         }
         Ok(Response::SnapshotRead(SnapshotPiece { id, data, done, ..Default::default() }))

@@ -7,6 +7,7 @@ mod check;
 mod ranges;
 
 use crate::backend::{Backend, BackendError, Table, View};
+use crate::rows::Row;
 use bytes::Bytes;
 use ranges::Ranges;
 use seatrial_types::auth::{Access, AuthAnswer, AuthRequest, AuthRevision, Permission, Secret};
@@ -48,6 +49,16 @@ struct User {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Role {
     permissions: BTreeMap<(Bytes, Bytes), Access>,
+}
+
+impl Role {
+    fn list(&self) -> Vec<Permission> {
+        let permission = |((key, end), access): (&(Bytes, Bytes), &Access)| Permission {
+            access: *access,
+            range: KeyRange { key: key.clone(), end: end.clone() },
+        };
+        self.permissions.iter().map(permission).collect()
+    }
 }
 
 /// What all roles of a user allow together.
@@ -134,12 +145,7 @@ impl Auth {
     }
 
     fn permissions(&self, role: &str) -> Result<Vec<Permission>, Error> {
-        let found = self.roles.get(role).ok_or(Error::RoleNotFound)?;
-        let permission = |((key, end), access): (&(Bytes, Bytes), &Access)| Permission {
-            access: *access,
-            range: KeyRange { key: key.clone(), end: end.clone() },
-        };
-        Ok(found.permissions.iter().map(permission).collect())
+        Ok(self.roles.get(role).ok_or(Error::RoleNotFound)?.list())
     }
 
     fn user(&self, name: &str) -> Result<&User, Error> {
@@ -359,6 +365,47 @@ fn is_permission_range(range: &KeyRange) -> bool {
         return false;
     }
     end.is_empty() || end.as_ref() == b"\0" || key < end
+}
+
+/// A row of users and roles as a value; `None` for another's.
+pub(crate) fn read(key: &[u8], value: &[u8]) -> Result<Option<Row>, BackendError> {
+    let name = std::str::from_utf8(key).unwrap_or_default();
+    Ok(if key == HEAD_KEY {
+        let Head { enabled, revision } = read_row(key, value)?;
+        Some(Row::Auth { enabled, revision })
+    } else if let Some(name) = name.strip_prefix(USER_PREFIX) {
+        let User { secret, roles } = read_row(key, value)?;
+        Some(Row::User { name: name.to_owned(), secret, roles })
+    } else if let Some(name) = name.strip_prefix(ROLE_PREFIX) {
+        let role: Role = read_row(key, value)?;
+        Some(Row::Role { name: name.to_owned(), permissions: role.list() })
+    } else {
+        None
+    })
+}
+
+/// The row of such a value.
+///
+/// # Panics
+/// Where it is none of users and roles.
+pub(crate) fn write(of: &Row) -> (Bytes, Bytes) {
+    match of {
+        Row::Auth { enabled, revision } => {
+            let head = Head { enabled: *enabled, revision: *revision };
+            (Bytes::from_static(HEAD_KEY), row(&head))
+        }
+        Row::User { name, secret, roles } => {
+            (user_key(name), row(&User { secret: secret.clone(), roles: roles.clone() }))
+        }
+        Row::Role { name, permissions } => {
+            let allowed = |permission: &Permission| {
+                let KeyRange { key, end } = permission.range.clone();
+                ((key, end), permission.access)
+            };
+            (role_key(name), row(&Role { permissions: permissions.iter().map(allowed).collect() }))
+        }
+        other => unreachable!("{other:?} is no row of users and roles"),
+    }
 }
 
 fn user_key(name: &str) -> Bytes {

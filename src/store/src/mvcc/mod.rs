@@ -10,7 +10,7 @@ mod index;
 mod key;
 mod range;
 mod reading;
-mod record;
+pub(crate) mod record;
 mod txn;
 
 pub use compact::HashTask;

@@ -26,11 +26,11 @@ impl At {
         key
     }
 
-    pub(super) fn row(self) -> Bytes {
+    pub(crate) fn row(self) -> Bytes {
         Bytes::copy_from_slice(&self.bytes())
     }
 
-    pub(super) fn from_row(row: &[u8]) -> Result<Self, BackendError> {
+    pub(crate) fn from_row(row: &[u8]) -> Result<Self, BackendError> {
         let Ok(bytes) = <[u8; 12]>::try_from(row) else {
             return Err(BackendError::damaged(format!("a key-value row has a key of {} bytes", row.len())));
         };
@@ -42,7 +42,7 @@ impl At {
 }
 
 /// A version or a tombstone, as a row's value.
-pub(super) fn encode(at: At, kind: EventKind, kv: &KeyValue) -> Bytes {
+pub(crate) fn encode(at: At, kind: EventKind, kv: &KeyValue) -> Bytes {
     let mut out = BytesMut::with_capacity(HEAD_BYTES + kv.key.len() + kv.value.len());
     out.put_u32_le(0);
     out.put_u8(u8::from(kind == EventKind::Delete));
@@ -99,7 +99,7 @@ pub(super) fn head(at: At, row: &[u8]) -> Result<Head<'_>, BackendError> {
 }
 
 /// Reads a row back. Key and value share the row's memory.
-pub(super) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
+pub(crate) fn decode(at: At, row: &Bytes) -> Result<Event, BackendError> {
     let Head { kind, create_revision, version, lease, key } = head(at, row)?;
     let value = HEAD_BYTES + key.len();
     let kv = KeyValue {

@@ -3,9 +3,10 @@
 use super::auth::service_for;
 use crate::status::status_of_error;
 use futures::Stream;
-use seatrial_etcd::{Ask, EtcdService, SnapshotFile};
+use seatrial_backup::{Export, Measure, SnapshotError};
+use seatrial_etcd::{Ask, EtcdService};
 use seatrial_proto::etcdserverpb as pb;
-use seatrial_types::request::{AlarmChangeRequest, AlarmKind, SnapshotReadRequest};
+use seatrial_types::request::{AlarmChangeRequest, AlarmKind, SnapshotPiece, SnapshotReadRequest};
 use seatrial_types::{Error, LeaseId, MemberId, Revision};
 use std::pin::Pin;
 use tonic::{Request, Response, Status, Streaming};
@@ -171,31 +172,79 @@ impl<A: Ask> pb::maintenance_server::Maintenance for Grpc<A> {
 
     async fn snapshot(&self, request: Request<pb::SnapshotRequest>) -> Answer<Self::SnapshotStream> {
         let service = service_for(&self.service, &request);
-        let size = u64::try_from(service.status().await.map_err(refused)?.db_size).unwrap_or(0);
-        let state = Some((service, SnapshotReadRequest::default(), SnapshotFile::default()));
-        let pieces = futures::stream::unfold(state, move |state| async move {
-            let (service, mut ask, mut file) = state?;
-            let piece = match service.snapshot_read(ask.clone()).await {
-                Ok(piece) => piece,
-                Err(error) => return Some((Err(refused(error)), None)),
-            };
-            file.push(&piece.data);
-            ask.id = piece.id;
-            ask.offset += piece.data.len() as u64;
-            let mut answer = pb::SnapshotResponse {
-                header: Some(piece.header.into()),
-                // How much there will be is known only at the end; some clients stop at 0.
-                remaining_bytes: size.saturating_sub(ask.offset).max(1),
-                blob: piece.data,
+        let pieces = futures::stream::unfold(Some(Snapshot::new(service)), |snapshot| async move {
+            let mut snapshot = snapshot?;
+            match snapshot.next().await {
+                Ok(answer) => {
+                    let more = answer.remaining_bytes > 0;
+                    Some((Ok(answer), more.then_some(snapshot)))
+                }
+                Err(status) => Some((Err(status), None)),
+            }
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+}
+
+/// A snapshot on its way to a client, as a database file.
+struct Snapshot<A> {
+    service: EtcdService<A>,
+    ask: SnapshotReadRequest,
+    /// `None` until the member's stream was read for the first time.
+    export: Option<Export>,
+}
+
+impl<A: Ask> Snapshot<A> {
+    fn new(service: EtcdService<A>) -> Self {
+        Self { service, ask: SnapshotReadRequest { again: true, ..Default::default() }, export: None }
+    }
+
+    /// The next piece of the member's stream.
+    async fn read(&mut self) -> Result<SnapshotPiece, Status> {
+        let piece = self.service.snapshot_read(self.ask.clone()).await.map_err(refused)?;
+        self.ask.id = piece.id;
+        self.ask.offset += piece.data.len() as u64;
+        Ok(piece)
+    }
+
+    async fn next(&mut self) -> Result<pb::SnapshotResponse, Status> {
+        let damaged =
+            |error: SnapshotError| Status::internal(format!("the snapshot cannot be written: {error}"));
+        let mut export = match self.export.take() {
+            Some(export) => export,
+            None => {
+                let mut measure = Measure::default();
+                loop {
+                    let piece = self.read().await?;
+                    measure.push(&piece.data).map_err(damaged)?;
+                    if piece.done {
+                        break;
+                    }
+                }
+                (self.ask.offset, self.ask.again) = (0, false);
+                measure.finish().map_err(damaged)?
+            }
+        };
+        loop {
+            let piece = self.read().await?;
+            let blob = export.push(&piece.data).map_err(damaged)?;
+            let answer = |blob, remaining_bytes| pb::SnapshotResponse {
+                header: Some(piece.header.clone().into()),
+                remaining_bytes,
+                blob,
                 version: seatrial_etcd::API_VERSION.to_owned(),
             };
             if piece.done {
-                answer.remaining_bytes = 0;
-                answer.blob = [answer.blob, file.finish()].concat().into();
-                return Some((Ok(answer), None));
+                let (rest, sum) = export.finish().map_err(damaged)?;
+                // Some clients stop where nothing remains: that is where the sum ends.
+                return Ok(answer([blob, rest, sum].concat().into(), 0));
             }
-            Some((Ok(answer), Some((service, ask, file))))
-        });
-        Ok(Response::new(Box::pin(pieces)))
+            // A piece may end within a leaf.
+            if !blob.is_empty() {
+                let left = export.left();
+                self.export = Some(export);
+                return Ok(answer(blob, left));
+            }
+        }
     }
 }

@@ -5,12 +5,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
 use seatrial_etcd::{Ask, AskSend, AskWatch};
+use seatrial_store::{Row, SnapshotHeader, SnapshotWriter};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision, Caller};
 use seatrial_types::request::*;
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{
     Code, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, LogIndex, MemberId, Request, Response,
-    Revision,
+    Revision, Term,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -210,8 +211,10 @@ impl State {
                 Response::Downgrade(DowngradeResponse { header: self.header(), version: ask.version })
             }
             Request::SnapshotRead(ask) => {
-                let done = ask.offset >= 10;
-                let data = if done { "end".into() } else { "0123456789".into() };
+                let stream = snapshot();
+                let from = usize::try_from(ask.offset).unwrap();
+                let to = stream.len().min(from + 40);
+                let (data, done) = (stream.slice(from..to), to == stream.len());
                 Response::SnapshotRead(SnapshotPiece { header: self.header(), id: 3, data, done })
             }
             Request::AlarmChange(change) => Response::AlarmChange(AlarmListResponse {
@@ -403,4 +406,25 @@ pub(crate) fn every_request() -> Vec<Request> {
 /// An error that a client must not take for anything else.
 pub(crate) fn other(code: Code, text: &str) -> Error {
     Error::Other(code, text.to_owned())
+}
+
+/// A member's whole state as it sends it, with one key.
+pub fn snapshot() -> Bytes {
+    let header = SnapshotHeader {
+        applied: LogIndex(7),
+        applied_term: Term(2),
+        revision: Revision(5),
+        compacted: Revision(-1),
+    };
+    let kv = KeyValue {
+        key: "k".into(),
+        value: "v".into(),
+        create_revision: Revision(5),
+        mod_revision: Revision(5),
+        version: 1,
+        ..KeyValue::default()
+    };
+    let mut stream = SnapshotWriter::new(&header);
+    stream.row(&Row::Version { sub: 0, event: Event { kind: EventKind::Put, kv, prev_kv: None } });
+    stream.finish()
 }
