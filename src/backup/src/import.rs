@@ -58,6 +58,9 @@ pub struct Status {
     pub bytes: u64,
 }
 
+/// Brings so many bytes at a place.
+pub type ReadAt<'a> = Box<dyn FnMut(u64, usize) -> io::Result<Vec<u8>> + 'a>;
+
 /// A database whose sum is right.
 pub struct Database<R> {
     bolt: Bolt<R>,

@@ -15,7 +15,7 @@ mod import;
 pub mod records;
 
 pub use export::{Export, Measure};
-pub use import::{Database, ImportError, Status};
+pub use import::{Database, ImportError, ReadAt, Status};
 pub use seatrial_store::{SnapshotError, SnapshotHeader};
 
 /// The SHA-256 behind the database.

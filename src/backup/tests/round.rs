@@ -4,7 +4,7 @@
 mod support;
 
 use bytes::Bytes;
-use seatrial_backup::{Database, ImportError, Measure};
+use seatrial_backup::{Database, ImportError, Measure, ReadAt};
 use seatrial_store::{Command, HubOptions, MemBackend, Row, SnapshotRows, Store};
 use seatrial_types::auth::{Access, AuthRequest, Permission, Secret};
 use seatrial_types::{Event, EventKind, KeyRange, LeaseId, LogIndex, Revision, Term};
@@ -65,8 +65,9 @@ fn file(stream: &[u8], piece: usize) -> Vec<u8> {
     file
 }
 
-fn open(file: &[u8]) -> Result<Database<impl FnMut(u64, usize) -> std::io::Result<Vec<u8>>>, ImportError> {
-    let read = |at: u64, length: usize| Ok(file[at as usize..at as usize + length].to_vec());
+fn open(file: &[u8]) -> Result<Database<ReadAt<'_>>, ImportError> {
+    let read: ReadAt<'_> =
+        Box::new(|at: u64, length: usize| Ok(file[at as usize..at as usize + length].to_vec()));
     Database::open(read, file.len() as u64, true)
 }
 
@@ -79,7 +80,11 @@ fn rows(stream: &[u8]) -> Vec<Row> {
 
 fn back(file: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
-    open(file).unwrap().stream(&mut |piece| Ok(stream.extend_from_slice(&piece))).unwrap();
+    let mut keep = |piece: Bytes| {
+        stream.extend_from_slice(&piece);
+        Ok(())
+    };
+    open(file).unwrap().stream(&mut keep).unwrap();
     stream
 }
 

@@ -1,13 +1,12 @@
 //! Snapshot files: databases of etcd.
 
-use seatrial_backup::{Database, Status};
+use seatrial_backup::{Database, ReadAt, Status};
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// A database, read from a file.
-pub(crate) type FileDatabase = Database<Box<dyn FnMut(u64, usize) -> io::Result<Vec<u8>>>>;
+pub(crate) type FileDatabase = Database<ReadAt<'static>>;
 
 /// Opens a file; with `sum`, only where there is a right one behind the database.
 pub(crate) fn open(path: &Path, sum: bool) -> Result<FileDatabase, String> {
@@ -19,7 +18,7 @@ pub(crate) fn open(path: &Path, sum: bool) -> Result<FileDatabase, String> {
         file.read_exact_at(&mut piece, at)?;
         Ok(piece)
     };
-    let read: Box<dyn FnMut(u64, usize) -> io::Result<Vec<u8>>> = Box::new(read);
+    let read: ReadAt<'static> = Box::new(read);
     Database::open(read, bytes, sum).map_err(|error| wrong(&error))
 }
 

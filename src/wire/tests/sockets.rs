@@ -507,7 +507,11 @@ fn a_snapshot_comes_as_a_stream_that_ends_with_its_sum() {
         let read = |at: u64, length: usize| Ok(file[at as usize..at as usize + length].to_vec());
         let mut database = seatrial_backup::Database::open(read, file.len() as u64, true).unwrap();
         let mut stream = Vec::new();
-        database.stream(&mut |piece| Ok(stream.extend_from_slice(&piece))).unwrap();
+        let mut keep = |piece: bytes::Bytes| {
+            stream.extend_from_slice(&piece);
+            Ok(())
+        };
+        database.stream(&mut keep).unwrap();
         assert_eq!(stream, common::snapshot());
     });
 }

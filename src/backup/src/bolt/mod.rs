@@ -6,7 +6,7 @@
 mod read;
 mod write;
 
-pub use read::{Bolt, BoltError};
+pub use read::{Bolt, BoltError, SeeEntry};
 pub use write::{Totals, Writer};
 
 /// Of the files that are written here. Other files say their own.
@@ -88,10 +88,10 @@ mod tests {
         file
     }
 
-    fn open(file: &[u8]) -> Result<Bolt<impl FnMut(u64, usize) -> std::io::Result<Vec<u8>>>, BoltError> {
+    fn open(file: &[u8]) -> Result<Bolt<crate::ReadAt<'_>>, BoltError> {
         let bytes = file.len() as u64;
         let read = |at: u64, length: usize| Ok(file[at as usize..at as usize + length].to_vec());
-        Bolt::open(read, bytes)
+        Bolt::open(Box::new(read), bytes)
     }
 
     fn read(file: &[u8]) -> Result<Buckets, BoltError> {

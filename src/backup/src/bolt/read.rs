@@ -44,6 +44,12 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
+/// Is shown the flags, key and value of an entry, and the page that it lies in.
+type See<'a, E> = dyn FnMut(u32, &[u8], &[u8], u64) -> Result<(), E> + 'a;
+
+/// Is shown the key and value of an entry.
+pub type SeeEntry<'a, E> = dyn FnMut(&[u8], &[u8]) -> Result<(), E> + 'a;
+
 /// Where a bucket is.
 #[derive(Clone, Debug)]
 enum Place {
@@ -165,11 +171,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> Bolt<R> {
     ///
     /// # Errors
     /// See [`BoltError`], and what `see` says.
-    pub fn visit<E: From<BoltError>>(
-        &mut self,
-        bucket: &[u8],
-        see: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn visit<E: From<BoltError>>(&mut self, bucket: &[u8], see: &mut SeeEntry<'_, E>) -> Result<(), E> {
         let mut see = |flags: u32, key: &[u8], value: &[u8], page: u64| {
             if flags & IS_BUCKET != 0 {
                 return Err(damaged(page, "there is a bucket within a bucket").into());
@@ -209,7 +211,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> Bolt<R> {
         number: u64,
         depth: usize,
         last: &mut Vec<u8>,
-        see: &mut dyn FnMut(u32, &[u8], &[u8], u64) -> Result<(), E>,
+        see: &mut See<'_, E>,
     ) -> Result<(), E> {
         if depth > DEPTH_MAX {
             return Err(damaged(number, "its branches go round in a circle").into());
@@ -232,11 +234,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> Bolt<R> {
     }
 }
 
-fn leaf<E: From<BoltError>>(
-    page: &Page,
-    last: &mut Vec<u8>,
-    see: &mut dyn FnMut(u32, &[u8], &[u8], u64) -> Result<(), E>,
-) -> Result<(), E> {
+fn leaf<E: From<BoltError>>(page: &Page, last: &mut Vec<u8>, see: &mut See<'_, E>) -> Result<(), E> {
     for index in 0..page.count() {
         let (flags, key, value) = page.leaf(index)?;
         // No key is empty, so the first one is behind the empty one as well.

@@ -217,7 +217,6 @@ impl Side {
                 })
             }
             Step::HashKv(r) => answer(patiently(self.maintenance.hash_kv(r)).await, |m| {
-                m.hash = 0;
                 // New in 3.6.
                 m.hash_revision = 0;
                 &mut m.header

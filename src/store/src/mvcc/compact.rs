@@ -3,11 +3,11 @@
 //! A compaction takes effect at once: from then on older revisions are refused. The rows go later, in bounded
 //! steps, each member at its own pace; nothing that can be asked, hashed or watched depends on how far it is.
 
-use super::{At, Failure, Mvcc, SCAN_ROWS};
+use super::{At, Failure, Mvcc, SCAN_ROWS, foreign};
 use crate::backend::{Backend, BackendError, Table};
 use bytes::Bytes;
 use seatrial_types::request::HashKvResponse;
-use seatrial_types::{Error, Revision};
+use seatrial_types::{Error, Event, EventKind, KeyRange, Revision};
 use std::ops::Bound;
 
 /// A hash being taken bit by bit: of all versions up to a revision that are not compacted.
@@ -15,6 +15,10 @@ use std::ops::Bound;
 pub struct HashTask {
     revision: Revision,
     compacted: Revision,
+    /// Versions up to the compacted revision count where a compaction at this revision would keep them.
+    kept_at: Revision,
+    /// Deletions up to the compacted revision count, too.
+    deletions: bool,
     from: Option<Bytes>,
     hash: u32,
 }
@@ -76,14 +80,21 @@ impl<B: Backend> Mvcc<B> {
     }
 
     /// Hash of all versions up to a revision that are not compacted (0: the newest). Equal on all members at the
-    /// same revisions, however far each has come with removing rows.
+    /// same revisions, however far each has come with removing rows; and equal to etcd's over the same versions, for it is
+    /// taken of the rows as they stand in etcd's database (etcd: `HashByRev` in server/mvcc/kvstore.go).
     ///
     /// # Errors
     /// `Compacted` and `FutureRevision`, and what the backend says.
     pub fn hash_kv(&self, revision: Revision) -> Result<HashKvResponse, Failure> {
+        let asked = revision;
         let revision = self.readable(revision, self.revision)?;
-        let mut task = self.hash_task(revision);
-        while !self.hash_step(&mut task, SCAN_ROWS)? {}
+        let mut task = HashTask { deletions: false, ..self.hash_task(revision) };
+        // Of what is compacted etcd looks at what is alive at the revision asked for; if nothing is, at all that is left.
+        if self.index.range(&KeyRange::prefix(""), revision).next().is_some() {
+            task.kept_at = revision;
+        }
+        // Below zero there is nothing, to etcd.
+        while asked >= Revision(0) && !self.hash_step(&mut task, SCAN_ROWS)? {}
         Ok(HashKvResponse {
             header: self.header(),
             hash: task.hash,
@@ -95,7 +106,8 @@ impl<B: Backend> Mvcc<B> {
     /// Begins to take the hash of what is there up to a revision, which must be readable.
     pub(crate) fn hash_task(&self, revision: Revision) -> HashTask {
         let hash = crc32c::crc32c(b"key");
-        HashTask { revision, compacted: self.compacted, from: None, hash }
+        let compacted = self.compacted;
+        HashTask { revision, compacted, kept_at: compacted, deletions: true, from: None, hash }
     }
 
     /// Looks at the next rows; true once there are no more. Rows up to the task's revision change no more but by a
@@ -107,8 +119,13 @@ impl<B: Backend> Mvcc<B> {
         for (row, value) in &rows {
             let at = At::from_row(row).map_err(|error| error.in_file(&self.backend.place()))?;
             let event = self.decode(at, value)?;
-            if at.main > task.compacted || self.index.keeps(&event.kv.key, at, task.compacted) {
-                task.hash = crc32c::crc32c_append(crc32c::crc32c_append(task.hash, row), value);
+            let counts = |event: &Event| {
+                (task.deletions || event.kind == EventKind::Put)
+                    && self.index.keeps(&event.kv.key, at, task.kept_at)
+            };
+            if at.main > task.compacted || counts(&event) {
+                let (key, value) = foreign::row(at, event);
+                task.hash = crc32c::crc32c_append(crc32c::crc32c_append(task.hash, &key), &value);
             }
         }
         let is_last = rows.len() < rows_max;

@@ -6,6 +6,7 @@
 
 mod compact;
 mod counted;
+mod foreign;
 mod index;
 mod key;
 mod range;

@@ -409,7 +409,7 @@ pub(crate) fn other(code: Code, text: &str) -> Error {
 }
 
 /// A member's whole state as it sends it, with one key.
-pub fn snapshot() -> Bytes {
+pub(crate) fn snapshot() -> Bytes {
     let header = SnapshotHeader {
         applied: LogIndex(7),
         applied_term: Term(2),
