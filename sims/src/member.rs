@@ -258,6 +258,8 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.compact_entries = knobs.snapshot_entries;
     options.catch_up_entries = knobs.keep_entries;
     options.raft.joint_changes = knobs.joint;
+    let every = |interval: Duration| (!interval.is_zero()).then_some(interval);
+    options.lease_checkpoint_interval = every(knobs.lease_checkpoint);
     NodeOptions {
         member: options,
         cluster: cluster.clone(),

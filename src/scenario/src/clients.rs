@@ -420,6 +420,7 @@ impl<T: Theatre> Actor<T> {
             last_tried: now,
             gone: None,
             alive: None,
+            unanswered: false,
         });
         if !is_granted {
             return;
@@ -439,6 +440,7 @@ impl<T: Theatre> Actor<T> {
             let renewed = matches!(&answer, Ok(Response::LeaseKeepAlive(kept)) if kept.ttl_seconds > 0);
             let gone = matches!(&answer, Ok(Response::LeaseKeepAlive(kept)) if kept.ttl_seconds <= 0);
             self.notebook.lease(place, |lease| {
+                lease.unanswered |= answer.is_err();
                 if renewed {
                     lease.renewals.push((called, now));
                 }

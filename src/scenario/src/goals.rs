@@ -86,6 +86,17 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             batches.filter(|batch| !batch.events.is_empty()).map(|batch| batch.at).min()
         }
         GoalKind::LeaseExpired => log.leases.iter().filter_map(|lease| Some(lease.gone?.ret)).min(),
+        GoalKind::LeaseOverLeaders => {
+            let reigns = crate::oracles::lease_reigns(log);
+            let ended = log.leases.iter().filter_map(|lease| {
+                let gone = lease.gone?;
+                let led =
+                    |reign: &&Vec<Duration>| reign.iter().any(|at| lease.last_tried < *at && *at < gone.call);
+                let with_checkpoints = !log.plan.knobs.lease_checkpoint.is_zero();
+                (with_checkpoints && reigns.iter().filter(led).count() > 2).then_some(gone.ret)
+            });
+            ended.min()
+        }
         GoalKind::LockHeld => log.locks.iter().filter_map(|lock| Some(lock.told?.ret)).min(),
         GoalKind::LockWaited => {
             // Who need not wait is told at the revision of its own key.

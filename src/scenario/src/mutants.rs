@@ -158,6 +158,8 @@ pub const HUNTS: &[Hunt] = &[
         oracles: &["auth", "linearizable", "serializable", "durability", "hash-kv", "watch", "convergence"],
     },
     Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
+    Hunt { bug: Planted::L06, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
+    Hunt { bug: Planted::L07, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
 ];
 
 /// The row of a bug.

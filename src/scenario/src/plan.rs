@@ -53,6 +53,8 @@ pub struct Knobs {
     pub uncommitted_bytes: u64,
     #[serde(default)]
     pub joint: bool,
+    #[serde(default)]
+    pub lease_checkpoint: Duration,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
@@ -318,6 +320,7 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         watch_progress: chance.pick(&choices.watch_progress),
         uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
         joint: chance.pick(&choices.joint),
+        lease_checkpoint: chance.pick(&choices.lease_checkpoint),
     }
 }
 

@@ -72,6 +72,9 @@ pub struct LeaseRecord {
     pub gone: Option<Sighting>,
     /// When somebody last saw the key alive.
     pub alive: Option<Sighting>,
+    /// A keepalive was not answered: it may have come, or may still come, at any time.
+    #[serde(default)]
+    pub unanswered: bool,
 }
 
 /// One time that a client wanted a lock.

@@ -79,6 +79,8 @@ planted! {
     R23 = "no pre-vote, no lease against votes, and a leader nobody answers goes on leading";
     A01 = "a member that starts again has forgotten what users may do";
     A02 = "what a role loses, its users keep until the member starts again";
+    L06 = "a new leader gives a lease its whole time, whatever a checkpoint says is left";
+    L07 = "a lease is renewed and its checkpoint stays, so that the next leader counts from it";
 }
 
 /// The name is not the id of a planted bug.

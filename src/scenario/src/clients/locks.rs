@@ -153,6 +153,7 @@ impl<T: Theatre> Actor<T> {
             last_tried: now,
             gone: None,
             alive: None,
+            unanswered: false,
         });
         if !is_granted {
             return None;

@@ -30,6 +30,7 @@ const KNOB_KEYS: &[&str] = &[
     "watch_progress",
     "uncommitted",
     "joint",
+    "lease_checkpoint",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -437,6 +438,8 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let sync_latency = durations("sync_latency", usual.sync_latency, &short);
     let watch_progress =
         durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
+    let lease_checkpoint =
+        durations("lease_checkpoint", usual.lease_checkpoint, &(Duration::ZERO..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
             let bytes = knobs.unit(key, value, "\"16KiB\"", units::bytes)?;
@@ -495,6 +498,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         watch_progress,
         uncommitted_bytes,
         joint,
+        lease_checkpoint,
     }
 }
 

@@ -234,6 +234,8 @@ named! {
         LeaseExpired = "lease-expired",
         /// A lease was kept alive past its first deadline.
         LeaseKept = "lease-kept",
+        /// A lease with checkpoints ended that had lived under three leaders since it was last renewed.
+        LeaseOverLeaders = "lease-over-leaders",
         /// A lock was held.
         LockHeld = "lock-held",
         /// A lock was held by somebody who had waited for it.
@@ -366,6 +368,14 @@ pub struct KnobChoices {
     /// Every change of the configuration goes through a joint one.
     #[serde(default = "usual_joint")]
     pub joint: Vec<bool>,
+    /// After how long what is left of a lease is written into the log; zero: never.
+    #[serde(default = "usual_off")]
+    pub lease_checkpoint: Vec<Duration>,
+}
+
+/// Of an interval: never.
+fn usual_off() -> Vec<Duration> {
+    vec![Duration::ZERO]
 }
 
 fn usual_joint() -> Vec<bool> {
@@ -407,6 +417,7 @@ impl Default for KnobChoices {
             watch_progress: usual_watch_progress(),
             uncommitted_bytes: usual_uncommitted_bytes(),
             joint: usual_joint(),
+            lease_checkpoint: usual_off(),
         }
     }
 }

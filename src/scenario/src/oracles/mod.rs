@@ -13,7 +13,7 @@
 //! | `linearizable` | one order explains all answers, and agrees with real time | etcd: API guarantees |
 //! | `serializable` | a serializable read is the state of one revision | etcd: API guarantees |
 //! | `watch` | events ordered, unique, atomic, reliable, resumable | etcd: API guarantees, watch |
-//! | `lease` | no lease ends early, none lives for ever | etcd: API guarantees, lease |
+//! | `lease` | no lease ends early, none lives for ever, none outlives its checkpoints | etcd: API guarantees, lease |
 //! | `lock` | one holder as long as leases last, and fences that hold | etcd: concurrency; etcd#11456 |
 //! | `auth` | nobody may do more, or less, than was decided | etcd: authentication; etcd#14571 |
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
@@ -40,6 +40,8 @@ mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub(crate) use lease::reigns as lease_reigns;
 
 use crate::record::RunLog;
 use seatrial_history::{Blob, Budget, Change, Explained, Final, Kv, Snapshot, Verdict};
