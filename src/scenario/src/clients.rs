@@ -29,6 +29,9 @@ use std::time::Duration;
 /// Keys of the workload `kv`, which watchers watch too.
 pub(crate) const KV_PREFIX: &str = "k";
 
+/// Keys that are there to be damaged.
+pub(crate) const BAIT: &str = "bait/";
+
 /// Every client of the history beyond this number stands for the cluster's own deletes of leased keys.
 pub(crate) const EXPIRY_CLIENTS: u32 = 1_000_000;
 

@@ -130,6 +130,11 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             Observation::Config { outgoing, .. } => !outgoing.is_empty(),
             _ => false,
         }),
+        GoalKind::CorruptionNamed => observed(&|what| match what {
+            Observation::Corrupt { members, .. } => members.iter().any(|member| member.0 != 0),
+            _ => false,
+        }),
+        GoalKind::StartRefused => observed(&|what| matches!(what, Observation::Inconsistent { .. })),
         GoalKind::UserAllowed => {
             log.tries.iter().filter(|tried| tried.allowed).map(|tried| tried.seen.ret).min()
         }

@@ -160,6 +160,9 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
     Hunt { bug: Planted::L06, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
     Hunt { bug: Planted::L07, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
+    Hunt { bug: Planted::C01, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::C02, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
 ];
 
 /// The row of a bug.

@@ -147,7 +147,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 active.down.extend(&active.targets);
                 format!("{} killed", names(&active.targets))
             }
-            NemesisKind::PowerLoss | NemesisKind::WalDamage => {
+            NemesisKind::PowerLoss | NemesisKind::WalDamage | NemesisKind::ValueDamage => {
                 active.down.extend(&active.targets);
                 format!("{} lost power", names(&active.targets))
             }
@@ -253,11 +253,14 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         for member in pressed {
             self.take_down(fault.kind, member).await?;
         }
-        if fault.kind == NemesisKind::WalDamage {
+        if matches!(fault.kind, NemesisKind::WalDamage | NemesisKind::ValueDamage) {
             for member in &targets {
-                let damage = match fault.place {
-                    DamagePlace::Tail => DiskDamage::WalTail,
-                    DamagePlace::Middle => DiskDamage::WalMiddle { place_permille: fault.place_permille },
+                let damage = match (fault.kind, fault.place) {
+                    (NemesisKind::ValueDamage, _) => DiskDamage::Value,
+                    (_, DamagePlace::Tail) => DiskDamage::WalTail,
+                    (_, DamagePlace::Middle) => {
+                        DiskDamage::WalMiddle { place_permille: fault.place_permille }
+                    }
                 };
                 let done = self.theatre.damage(*member, damage)?;
                 text += &format!("; {}", done.unwrap_or_else(|| "nothing there to damage".to_owned()));

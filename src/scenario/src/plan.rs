@@ -55,6 +55,10 @@ pub struct Knobs {
     pub joint: bool,
     #[serde(default)]
     pub lease_checkpoint: Duration,
+    #[serde(default)]
+    pub corrupt_check: Duration,
+    #[serde(default)]
+    pub initial_check: bool,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
@@ -249,6 +253,12 @@ impl Plan {
         self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership)
     }
 
+    /// Whether members compare what they hold.
+    #[must_use]
+    pub fn has_checks(&self) -> bool {
+        !self.knobs.corrupt_check.is_zero() || self.knobs.initial_check
+    }
+
     /// Whether clients may have to say who they are.
     #[must_use]
     pub fn has_users(&self) -> bool {
@@ -321,6 +331,8 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
         joint: chance.pick(&choices.joint),
         lease_checkpoint: chance.pick(&choices.lease_checkpoint),
+        corrupt_check: chance.pick(&choices.corrupt_check),
+        initial_check: chance.pick(&choices.initial_check),
     }
 }
 

@@ -119,6 +119,15 @@ pub struct FencedWrite {
     pub refused: bool,
 }
 
+/// The alarms that a member told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmsRecord {
+    /// When they were asked for and told.
+    pub seen: Sighting,
+    /// Whom they name, by their machines; [`MemberId::NONE`] where nobody.
+    pub corrupt: Vec<MemberId>,
+}
+
 /// One change of the cluster that a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeRecord {
@@ -299,6 +308,9 @@ pub struct RunLog {
     /// Members' hashes during the storm, and when they were told.
     #[serde(default)]
     pub hashes: Vec<(Duration, MemberHash)>,
+    /// Alarms, as they were once every member had run undisturbed for as long as a comparison may take.
+    #[serde(default)]
+    pub alarms: Option<AlarmsRecord>,
     /// What members told.
     pub observed: Vec<Observed>,
     /// What the nemeses did.
@@ -340,6 +352,7 @@ impl RunLog {
             permits: Vec::new(),
             tries: Vec::new(),
             hashes: Vec::new(),
+            alarms: None,
             observed: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
@@ -494,6 +507,19 @@ impl Notebook {
 
     pub(crate) fn hashed(&self, at: Duration, hash: MemberHash) {
         self.pages().log.hashes.push((at, hash));
+    }
+
+    pub(crate) fn alarms(&self, record: AlarmsRecord) {
+        self.pages().log.alarms = Some(record);
+    }
+
+    /// Members whose store holds another value than it should.
+    pub(crate) fn damaged(&self) -> Vec<MemberId> {
+        crate::oracles::damages(&self.pages().log.observed)
+            .iter()
+            .filter(|damage| damage.to.is_none())
+            .map(|damage| damage.member)
+            .collect()
     }
 
     pub(crate) fn fault_began(&self, record: FaultRecord) {

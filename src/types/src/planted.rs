@@ -81,6 +81,9 @@ planted! {
     A02 = "what a role loses, its users keep until the member starts again";
     L06 = "a new leader gives a lease its whole time, whatever a checkpoint says is left";
     L07 = "a lease is renewed and its checkpoint stays, so that the next leader counts from it";
+    C01 = "a leader takes its own data for right when it compares hashes";
+    C02 = "hashes taken at different entries are held against each other";
+    C03 = "a member that starts compares its hash with its peers' newest, whatever revision they are at";
 }
 
 /// The name is not the id of a planted bug.

@@ -31,6 +31,8 @@ const KNOB_KEYS: &[&str] = &[
     "uncommitted",
     "joint",
     "lease_checkpoint",
+    "corrupt_check",
+    "initial_check",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -440,6 +442,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
     let lease_checkpoint =
         durations("lease_checkpoint", usual.lease_checkpoint, &(Duration::ZERO..=seconds(3600)));
+    let corrupt_check = durations("corrupt_check", usual.corrupt_check, &(Duration::ZERO..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
             let bytes = knobs.unit(key, value, "\"16KiB\"", units::bytes)?;
@@ -465,13 +468,17 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let keep_entries = counts("keep_entries", usual.keep_entries);
     let inflight = counts("inflight", usual.inflight);
     let watch_window = counts("watch_window", usual.watch_window);
-    let joint = knobs.choices("joint", usual.joint, |knobs, value| match value.get_ref().as_bool() {
-        Some(joint) => Some(joint),
-        None => {
-            knobs.wrong_type(value, "joint", "true or false", "[true, false]");
-            None
-        }
-    });
+    let mut switches = |key: &str, usual: Vec<bool>| {
+        knobs.choices(key, usual, |knobs, value| {
+            let is_on = value.get_ref().as_bool();
+            if is_on.is_none() {
+                knobs.wrong_type(value, key, "true or false", "[true, false]");
+            }
+            is_on
+        })
+    };
+    let joint = switches("joint", usual.joint);
+    let initial_check = switches("initial_check", usual.initial_check);
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
     {
@@ -499,6 +506,8 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         uncommitted_bytes,
         joint,
         lease_checkpoint,
+        corrupt_check,
+        initial_check,
     }
 }
 
@@ -530,6 +539,7 @@ fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
         | NemesisKind::PowerLoss
         | NemesisKind::Pause
         | NemesisKind::LyingSync
+        | NemesisKind::ValueDamage
         | NemesisKind::FullDisk => &["target"],
         NemesisKind::SyncError => &["target", "files"],
         NemesisKind::Loss => &["target", "rate"],

@@ -128,6 +128,8 @@ named! {
         LyingSync = "lying-sync",
         /// The log of a stopped member is damaged before it starts again.
         WalDamage = "wal-damage",
+        /// A stored value of a stopped member is another before it starts again, its checksum too.
+        ValueDamage = "value-damage",
         /// A clock runs too fast or too slow, or jumps.
         Clock = "clock",
     }
@@ -250,6 +252,10 @@ named! {
         MemberPromoted = "member-promoted",
         /// A joint configuration was in force.
         JointConfig = "joint-config",
+        /// A comparison named a member whose data are damaged.
+        CorruptionNamed = "corruption-named",
+        /// A member did not start, for its peers hold something else.
+        StartRefused = "start-refused",
         /// A user was let in.
         UserAllowed = "user-allowed",
         /// A user was turned away for lack of permission.
@@ -371,6 +377,12 @@ pub struct KnobChoices {
     /// After how long what is left of a lease is written into the log; zero: never.
     #[serde(default = "usual_off")]
     pub lease_checkpoint: Vec<Duration>,
+    /// Between comparisons of what the members hold; zero: never.
+    #[serde(default = "usual_off")]
+    pub corrupt_check: Vec<Duration>,
+    /// Members compare what they hold with their peers before they serve.
+    #[serde(default = "usual_joint")]
+    pub initial_check: Vec<bool>,
 }
 
 /// Of an interval: never.
@@ -418,6 +430,8 @@ impl Default for KnobChoices {
             uncommitted_bytes: usual_uncommitted_bytes(),
             joint: usual_joint(),
             lease_checkpoint: usual_off(),
+            corrupt_check: usual_off(),
+            initial_check: usual_joint(),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | `lease` | no lease ends early, none lives for ever, none outlives its checkpoints | etcd: API guarantees, lease |
 //! | `lock` | one holder as long as leases last, and fences that hold | etcd: concurrency; etcd#11456 |
 //! | `auth` | nobody may do more, or less, than was decided | etcd: authentication; etcd#14571 |
+//! | `corruption` | who holds something else is named, and nobody else | etcd: corruption checks; etcd#14849 |
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
@@ -23,6 +24,7 @@
 mod auth;
 mod boots;
 mod convergence;
+mod corruption;
 mod durability;
 mod election_safety;
 mod hash_kv;
@@ -41,6 +43,7 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use corruption::damages;
 pub(crate) use lease::reigns as lease_reigns;
 
 use crate::record::RunLog;
@@ -98,6 +101,7 @@ pub const NAMES: &[&str] = &[
     "lease",
     "lock",
     "auth",
+    "corruption",
     "hash-kv",
     "serves",
     "convergence",
@@ -125,8 +129,9 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// Keys that clients write without a line in the history: locks and what they guard, and what users try.
-const ASIDE: [&[u8]; 3] = [b"lock/", b"guard/", b"user/"];
+/// Keys that are written without a line in the history: locks and what they guard, what users try, and what is there to
+/// be damaged.
+const ASIDE: [&[u8]; 4] = [b"lock/", b"guard/", b"user/", b"bait/"];
 
 /// The end of the run in the words of the history's checker.
 fn finale(log: &RunLog) -> Final {
@@ -194,6 +199,7 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "lock" => lock::check(log),
         "auth" => auth::check(log),
         "serves" => serves::check(log),
+        "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
