@@ -10,7 +10,7 @@ use seatrial_types::MemberId;
 use seatrial_wire::ServeOptions;
 use seatrial_world::World;
 use seatrial_world_sim::{Sim, SimWorld};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ struct Seats {
     machines: BTreeMap<MemberId, MemberId>,
     /// What is done to stores before their members start next.
     operations: BTreeMap<MemberId, values::Operation>,
+    /// Who goes on alone when it starts next.
+    alone: BTreeSet<MemberId>,
 }
 
 /// A member's place on a machine.
@@ -77,6 +79,11 @@ impl Roster {
     /// Who lives on a machine.
     pub(crate) fn occupant(&self, machine: MemberId) -> Option<MemberId> {
         self.seats().taken.get(&machine).map(|seat| seat.id)
+    }
+
+    /// This member goes on alone when it starts next.
+    pub(crate) fn go_alone(&self, machine: MemberId) {
+        self.seats().alone.insert(machine);
     }
 
     /// Plans what is done to a member's store before it starts next.
@@ -200,6 +207,7 @@ pub(crate) async fn run(
     };
     let mut options = options(seat.id, member, &cluster, &knobs);
     options.known_peers = known_peers;
+    options.rescue.force_new_cluster = roster.seats().alone.remove(&member);
     options.data_dir.clone_from(&seat.folder);
     let watcher =
         Watcher { sim: sim.clone(), roster: Arc::clone(&roster), notebook: notebook.clone(), member };

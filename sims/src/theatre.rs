@@ -291,6 +291,11 @@ impl Theatre for SimTheatre {
         Ok(())
     }
 
+    fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
+        self.roster.go_alone(member);
+        Ok(())
+    }
+
     fn is_running(&self, member: MemberId) -> bool {
         self.node(member).is_some_and(|node| self.sim.is_up(node))
     }

@@ -208,6 +208,7 @@ impl Cluster {
             Some(ClusterChange::Admit(id)) => {
                 self.joining.remove(id);
             }
+            Some(ClusterChange::Alone(_)) if is_planted(Planted::F02) => {}
             Some(ClusterChange::Alone(id)) => {
                 let others: Vec<MemberId> =
                     self.members.keys().copied().filter(|other| other != id).collect();

@@ -1,10 +1,12 @@
 //! What clients do during the storm: each step of a client's plan asks one member, once, and writes down
 //! what came back and when.
 
+mod elections;
 mod locks;
 mod membership;
 mod users;
 
+pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
 
@@ -100,6 +102,7 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Lease => actor.lease().await,
         WorkloadKind::Hash => actor.hash().await,
         WorkloadKind::Locks => actor.locks().await,
+        WorkloadKind::Elections => actor.elections().await,
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,

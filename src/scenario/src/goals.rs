@@ -5,7 +5,7 @@ use crate::observation::{Observation, Role};
 use crate::record::{ChangeRecord, RunLog};
 use seatrial_history::Outcome;
 use seatrial_types::LogIndex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What this run reached, and of each the first time it did.
@@ -110,6 +110,18 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         GoalKind::WriteFenced => {
             let writes = log.locks.iter().flat_map(|lock| &lock.writes);
             writes.filter(|write| write.refused).map(|write| write.seen.ret).min()
+        }
+        GoalKind::ElectionWon => {
+            log.candidates.iter().filter_map(|candidate| Some(candidate.told?.ret)).min()
+        }
+        GoalKind::ElectionObserved => {
+            let mut heard = BTreeMap::new();
+            let second = log.leaders.iter().find(|told| {
+                let Some(stream) = told.stream else { return false };
+                let before = heard.insert((told.client, stream), told.kv.create_revision);
+                before.is_some_and(|before| before != told.kv.create_revision)
+            });
+            second.map(|told| told.at)
         }
         GoalKind::MemberJoined => {
             let first = log.observed.iter().find_map(|seen| match &seen.what {

@@ -162,6 +162,11 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::L07, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
     Hunt { bug: Planted::C01, scenarios: &["another-value"], oracles: &["corruption"] },
     Hunt { bug: Planted::C02, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::E01, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::E02, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::F01, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt { bug: Planted::F02, scenarios: &["lost-majority"], oracles: &["rescue"] },
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
 ];
 

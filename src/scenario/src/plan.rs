@@ -122,6 +122,15 @@ pub enum StepKind {
     Hash,
     /// Take a lock, hold it, give it back.
     Lock(LockStep),
+    /// Stand for election, lead, resign.
+    Stand(StandStep),
+    /// Look who leads.
+    Observe {
+        /// Which election.
+        election: u32,
+        /// For how long.
+        hold: Duration,
+    },
     /// Change the cluster.
     Change {
         /// How.
@@ -156,6 +165,19 @@ pub struct LockStep {
     pub by_member: bool,
     /// What it writes is fenced by its own key; otherwise by a number that only grows.
     pub fence_by_key: bool,
+}
+
+/// How somebody stands for election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandStep {
+    /// Which.
+    pub election: u32,
+    /// How long it leads.
+    pub hold: Duration,
+    /// It stands still for so long while it leads, and keeps no lease alive meanwhile.
+    pub pause: Duration,
+    /// It stands once more under the same lease, and then gives up the first leadership a second time.
+    pub again: bool,
 }
 
 /// One fault, with everything drawn but who leads at the time.
@@ -394,6 +416,7 @@ fn draw_steps(
             WorkloadKind::Watch => (StepKind::Watch, chance.around(spec.reopen)),
             WorkloadKind::Hash => (StepKind::Hash, chance.around(spec.think)),
             WorkloadKind::Locks => (StepKind::Lock(draw_lock(spec, chance)), chance.around(spec.think)),
+            WorkloadKind::Elections => (draw_election(spec, number, chance), chance.around(spec.think)),
             WorkloadKind::Membership => {
                 let changes = &spec.fleet.changes;
                 let next = changes[steps.len() % changes.len()];
@@ -430,6 +453,19 @@ fn draw_lock(spec: &WorkloadSpec, chance: &mut Chance) -> LockStep {
         by_member: chance.one_in(3),
         fence_by_key: chance.one_in(2),
     }
+}
+
+/// One client in three only looks who leads.
+fn draw_election(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> StepKind {
+    let election = u32::try_from(chance.below(u64::from(spec.locks.locks))).expect("small");
+    let hold = chance.around(spec.locks.hold);
+    if number % 3 == 2 {
+        return StepKind::Observe { election, hold: hold * 6 };
+    }
+    let pauses = chance.one_in(u64::from(spec.locks.pause_one_in));
+    let pause = chance.between(spec.ttl / 2, spec.ttl * 2);
+    let pause = if pauses { pause } else { Duration::ZERO };
+    StepKind::Stand(StandStep { election, hold, pause, again: chance.one_in(2) })
 }
 
 fn draw_faults(

@@ -1,6 +1,8 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
-use crate::clients::{BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, lock_names, perform, time_to_live, view_of};
+use crate::clients::{
+    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, lock_names, perform, time_to_live, view_of,
+};
 use crate::fault::DiskDamage;
 use crate::format::spec::{NemesisKind, WorkloadKind};
 use crate::nemesis::Nemesis;
@@ -281,6 +283,7 @@ impl<T: Theatre> Runner<'_, T> {
             missing.push("a list of the members".to_owned());
             return Ok(());
         };
+        self.notebook.loss(|loss| loss.members = list.iter().map(|member| member.id).collect());
         for machine in self.plan.machines() {
             let occupant = self.theatre.occupant(machine);
             let is_gone = occupant.is_some_and(|id| list.iter().all(|member| member.id != id));
@@ -416,7 +419,7 @@ impl<T: Theatre> Runner<'_, T> {
         healing
     }
 
-    /// Once every lease is over, every lock can be had at once.
+    /// Once every lease is over, every lock can be had and every election won at once.
     async fn try_locks(&mut self, healing: &mut Healing) {
         // Ids of clients' leases begin with their machine's number.
         let mut lease = LeaseId(1);
@@ -435,6 +438,21 @@ impl<T: Theatre> Runner<'_, T> {
                 }
             }
             healing.locks.push((name, (!had).then(|| self.theatre.now())));
+        }
+        for name in election_names(self.plan) {
+            lease.0 += 1;
+            let grant = Request::LeaseGrant(LeaseGrantRequest { id: lease, ttl_seconds: 60 });
+            let mut won = false;
+            for member in self.plan.machines() {
+                if self.call(member, grant.clone()).await.is_some() {
+                    let value = "the last".to_owned();
+                    let led = self.client.campaign(member, name.clone(), lease, value, PATIENCE * 2).await;
+                    won = led.is_ok();
+                    self.call(member, Request::LeaseRevoke(lease)).await;
+                    break;
+                }
+            }
+            healing.elections.push((name, (!won).then(|| self.theatre.now())));
         }
     }
 

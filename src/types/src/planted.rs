@@ -84,6 +84,11 @@ planted! {
     C01 = "a leader takes its own data for right when it compares hashes";
     C02 = "hashes taken at different entries are held against each other";
     C03 = "a member that starts compares its hash with its peers' newest, whatever revision they are at";
+    F01 = "a member that goes on alone drops what it does not know to be committed";
+    F02 = "a member that goes on alone keeps the others in its list of members";
+    E01 = "a candidate waits for the leader's key alone, and not for those between";
+    E02 = "resigning deletes the key of a candidacy whoever has created it since";
+    E03 = "who observes an election waits for the next candidacy where the leader goes, and asks nobody who leads";
 }
 
 /// The name is not the id of a planted bug.

@@ -541,6 +541,7 @@ fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
         | NemesisKind::LyingSync
         | NemesisKind::ValueDamage
         | NemesisKind::FullDisk => &["target"],
+        NemesisKind::LostMajority => &[],
         NemesisKind::SyncError => &["target", "files"],
         NemesisKind::Loss => &["target", "rate"],
         NemesisKind::Latency => &["target", "delay", "jitter"],

@@ -52,6 +52,8 @@ named! {
         Hash = "hash",
         /// Takes locks, holds them for a while, and writes what they guard.
         Locks = "locks",
+        /// Stands for election, leads for a while, and resigns; and looks who leads.
+        Elections = "elections",
         /// Adds, removes, promotes and replaces members.
         Membership = "membership",
         /// Users who may do now this and now that, and one who decides it.
@@ -130,6 +132,8 @@ named! {
         WalDamage = "wal-damage",
         /// A stored value of a stopped member is another before it starts again, its checksum too.
         ValueDamage = "value-damage",
+        /// All machines but one are lost for good; that one goes on alone.
+        LostMajority = "lost-majority",
         /// A clock runs too fast or too slow, or jumps.
         Clock = "clock",
     }
@@ -244,6 +248,10 @@ named! {
         LockWaited = "lock-waited",
         /// A fenced write was refused: its writer's lock was another's by then.
         WriteFenced = "write-fenced",
+        /// A client was told that it leads an election.
+        ElectionWon = "election-won",
+        /// An observer heard of a second leader on one stream.
+        ElectionObserved = "election-observed",
         /// A member joined that had not been there at first.
         MemberJoined = "member-joined",
         /// A member was removed, heard of it, and ended.
@@ -478,7 +486,7 @@ pub struct WorkloadSpec {
 /// How locks are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockSpec {
-    /// How many locks there are.
+    /// How many locks, or elections, there are.
     pub locks: u32,
     /// Mean time for which one is held.
     pub hold: Duration,
