@@ -289,6 +289,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.raft.joint_changes = knobs.joint;
     let every = |interval: Duration| (!interval.is_zero()).then_some(interval);
     options.lease_checkpoint_interval = every(knobs.lease_checkpoint);
+    options.quota_bytes = knobs.quota_bytes;
     options.corrupt_check_interval = every(knobs.corrupt_check);
     NodeOptions {
         member: options,

@@ -4,10 +4,12 @@
 mod elections;
 mod locks;
 mod membership;
+mod space;
 mod users;
 
 pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
+pub(crate) use space::free_space;
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
 
 use crate::format::spec::{OpKind, Without, WorkloadKind};
@@ -103,6 +105,7 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Hash => actor.hash().await,
         WorkloadKind::Locks => actor.locks().await,
         WorkloadKind::Elections => actor.elections().await,
+        WorkloadKind::Space => actor.space().await,
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,

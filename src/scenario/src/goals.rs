@@ -2,8 +2,8 @@
 
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
-use crate::record::{ChangeRecord, RunLog};
-use seatrial_history::Outcome;
+use crate::record::{ChangeRecord, RunLog, SpaceStep, nanos};
+use seatrial_history::{Operation, Outcome};
 use seatrial_types::LogIndex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -142,6 +142,15 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             Observation::Config { outgoing, .. } => !outgoing.is_empty(),
             _ => false,
         }),
+        GoalKind::SpaceAlarm => {
+            log.space.iter().find(|step| step.what == SpaceStep::Alarmed).map(|step| step.seen.ret)
+        }
+        GoalKind::SpaceFreed => {
+            let disarmed = log.space.iter().find(|step| step.what == SpaceStep::Disarm && step.done)?;
+            let since = nanos(disarmed.seen.ret);
+            let changed = |op: &&Operation| op.outcome.answered().is_some_and(|(_, answer)| answer.changed());
+            operations.filter(|op| op.call >= since).find(changed).and_then(|op| end(op.ret))
+        }
         GoalKind::CorruptionNamed => observed(&|what| match what {
             Observation::Corrupt { members, .. } => members.iter().any(|member| member.0 != 0),
             _ => false,

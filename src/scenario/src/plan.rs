@@ -59,6 +59,8 @@ pub struct Knobs {
     pub corrupt_check: Duration,
     #[serde(default)]
     pub initial_check: bool,
+    #[serde(default)]
+    pub quota_bytes: u64,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
@@ -131,6 +133,8 @@ pub enum StepKind {
         /// For how long.
         hold: Duration,
     },
+    /// Look for an alarm of the quota, and free space where there is one.
+    FreeSpace,
     /// Change the cluster.
     Change {
         /// How.
@@ -355,6 +359,7 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         lease_checkpoint: chance.pick(&choices.lease_checkpoint),
         corrupt_check: chance.pick(&choices.corrupt_check),
         initial_check: chance.pick(&choices.initial_check),
+        quota_bytes: chance.pick(&choices.quota_bytes),
     }
 }
 
@@ -417,6 +422,7 @@ fn draw_steps(
             WorkloadKind::Hash => (StepKind::Hash, chance.around(spec.think)),
             WorkloadKind::Locks => (StepKind::Lock(draw_lock(spec, chance)), chance.around(spec.think)),
             WorkloadKind::Elections => (draw_election(spec, number, chance), chance.around(spec.think)),
+            WorkloadKind::Space => (StepKind::FreeSpace, chance.around(spec.think)),
             WorkloadKind::Membership => {
                 let changes = &spec.fleet.changes;
                 let next = changes[steps.len() % changes.len()];

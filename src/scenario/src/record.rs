@@ -205,6 +205,33 @@ pub struct LossRecord {
     pub members: Vec<MemberId>,
 }
 
+/// What an operator does about the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpaceStep {
+    /// It was told of an alarm.
+    Alarmed,
+    /// It has old versions forgotten.
+    Compact,
+    /// It has a member's file written anew.
+    Defragment,
+    /// It takes an alarm back.
+    Disarm,
+}
+
+/// One step of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceRecord {
+    /// What.
+    pub what: SpaceStep,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// Compaction: up to where.
+    pub revision: i64,
+    /// It was answered with success.
+    pub done: bool,
+}
+
 /// One change of the cluster that a client asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeRecord {
@@ -400,6 +427,9 @@ pub struct RunLog {
     /// All machines but one were lost.
     #[serde(default)]
     pub loss: Option<LossRecord>,
+    /// What was done about the quota.
+    #[serde(default)]
+    pub space: Vec<SpaceRecord>,
     /// What members told.
     pub observed: Vec<Observed>,
     /// What the nemeses did.
@@ -445,6 +475,7 @@ impl RunLog {
             hashes: Vec::new(),
             alarms: None,
             loss: None,
+            space: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
@@ -642,6 +673,18 @@ impl Notebook {
         if let Some(loss) = &mut self.pages().log.loss {
             change(loss);
         }
+    }
+
+    /// A step begins; how it ends is told by [`Self::space_done`].
+    pub(crate) fn space(&self, record: SpaceRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.space.push(record);
+        pages.log.space.len() - 1
+    }
+
+    pub(crate) fn space_done(&self, place: usize, at: Duration, done: bool) {
+        let record = &mut self.pages().log.space[place];
+        (record.seen.ret, record.done) = (at, done);
     }
 
     pub(crate) fn alarms(&self, record: AlarmsRecord) {

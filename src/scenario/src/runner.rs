@@ -1,7 +1,8 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
 use crate::clients::{
-    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, lock_names, perform, time_to_live, view_of,
+    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, free_space, lock_names, perform, time_to_live,
+    view_of,
 };
 use crate::fault::DiskDamage;
 use crate::format::spec::{NemesisKind, WorkloadKind};
@@ -166,6 +167,15 @@ impl<T: Theatre> Runner<'_, T> {
         answer.map(|(revision, _)| revision)
     }
 
+    /// A full cluster takes no write, fresh or not: so the operator goes on with its work. A member that was down when the
+    /// others' files were written anew raises the alarm once more.
+    async fn free_space(&mut self) {
+        if self.plan.knobs.quota_bytes > 0 {
+            let order: Vec<MemberId> = self.plan.members().collect();
+            free_space(self.theatre, &mut self.client, self.notebook, &order, PATIENCE).await;
+        }
+    }
+
     /// Gives the members the time that a comparison may take, looks whom they name, and then, as an operator does,
     /// puts right who is damaged and takes the alarms back.
     async fn wait_for_alarms(&mut self, nemesis: &mut Nemesis<'_, T>) -> Result<(), TheatreError> {
@@ -243,6 +253,7 @@ impl<T: Theatre> Runner<'_, T> {
             }
             let up = up.as_slice();
             nemesis.start_stopped(up).await?;
+            self.free_space().await;
             self.probe(up, &mut served, &mut missing).await;
             let mut hashes = Vec::new();
             if missing.is_empty() {

@@ -89,6 +89,9 @@ planted! {
     E01 = "a candidate waits for the leader's key alone, and not for those between";
     E02 = "resigning deletes the key of a candidacy whoever has created it since";
     E03 = "who observes an election waits for the next candidacy where the leader goes, and asks nobody who leads";
+    Q01 = "the alarm of the quota is raised, and only members whose own file is full refuse writes";
+    Q02 = "an alarm that was taken back is on again at a member that starts again";
+    Q03 = "a member whose file is full refuses writes and raises no alarm";
 }
 
 /// The name is not the id of a planted bug.

@@ -33,6 +33,7 @@ const KNOB_KEYS: &[&str] = &[
     "lease_checkpoint",
     "corrupt_check",
     "initial_check",
+    "quota",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -460,6 +461,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let segment_bytes = sizes("segment", usual.segment_bytes);
     let append_bytes = sizes("append", usual.append_bytes);
     let chunk_bytes = sizes("chunk", usual.chunk_bytes);
+    let quota_bytes = sizes("quota", usual.quota_bytes);
     let uncommitted_bytes = sizes("uncommitted", usual.uncommitted_bytes);
     let mut counts = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| knobs.integer_value(key, value, 1..=1_000_000))
@@ -508,6 +510,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         lease_checkpoint,
         corrupt_check,
         initial_check,
+        quota_bytes,
     }
 }
 

@@ -54,6 +54,8 @@ named! {
         Locks = "locks",
         /// Stands for election, leads for a while, and resigns; and looks who leads.
         Elections = "elections",
+        /// Looks for alarms of the quota, and frees space where there are any.
+        Space = "space",
         /// Adds, removes, promotes and replaces members.
         Membership = "membership",
         /// Users who may do now this and now that, and one who decides it.
@@ -260,6 +262,10 @@ named! {
         MemberPromoted = "member-promoted",
         /// A joint configuration was in force.
         JointConfig = "joint-config",
+        /// An operator was told of the alarm NOSPACE.
+        SpaceAlarm = "space-alarm",
+        /// A key was put after the alarm NOSPACE had been taken back.
+        SpaceFreed = "space-freed",
         /// A comparison named a member whose data are damaged.
         CorruptionNamed = "corruption-named",
         /// A member did not start, for its peers hold something else.
@@ -388,6 +394,9 @@ pub struct KnobChoices {
     /// Between comparisons of what the members hold; zero: never.
     #[serde(default = "usual_off")]
     pub corrupt_check: Vec<Duration>,
+    /// Bytes a member's store may take; 0 is no limit.
+    #[serde(default = "usual_quota")]
+    pub quota_bytes: Vec<u64>,
     /// Members compare what they hold with their peers before they serve.
     #[serde(default = "usual_joint")]
     pub initial_check: Vec<bool>,
@@ -396,6 +405,10 @@ pub struct KnobChoices {
 /// Of an interval: never.
 fn usual_off() -> Vec<Duration> {
     vec![Duration::ZERO]
+}
+
+fn usual_quota() -> Vec<u64> {
+    vec![0]
 }
 
 fn usual_joint() -> Vec<bool> {
@@ -440,6 +453,7 @@ impl Default for KnobChoices {
             lease_checkpoint: usual_off(),
             corrupt_check: usual_off(),
             initial_check: usual_joint(),
+            quota_bytes: usual_quota(),
         }
     }
 }

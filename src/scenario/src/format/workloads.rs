@@ -43,13 +43,14 @@ pub(super) fn read_workload(
             &["name", "clients", "think", "ttl", "timeout", "elections", "hold", "pause_one_in"]
         }
         WorkloadKind::Membership => &["name", "think", "timeout", "spares", "changes", "in_order"],
+        WorkloadKind::Space => &["name", "think", "timeout"],
         WorkloadKind::Users => &["name", "clients", "think", "timeout"],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let mut clients = section.integer("clients", 1..=1000, 4) as u32;
-    if kind == WorkloadKind::Membership {
-        // Two changes at one time are refused anyway.
+    if matches!(kind, WorkloadKind::Membership | WorkloadKind::Space) {
+        // Two changes at one time are refused anyway, and one operator is enough.
         clients = 1;
     }
     if kind == WorkloadKind::Users && clients < 2 {
@@ -61,7 +62,7 @@ pub(super) fn read_workload(
         );
     }
     let usual_think = match kind {
-        WorkloadKind::Lease | WorkloadKind::Hash => seconds(1),
+        WorkloadKind::Lease | WorkloadKind::Hash | WorkloadKind::Space => seconds(1),
         WorkloadKind::Locks | WorkloadKind::Elections | WorkloadKind::Membership => {
             Duration::from_millis(500)
         }

@@ -89,7 +89,7 @@ fn lost(place: usize, operation: &Operation, what: String) -> Finding {
 }
 
 /// Keys and values that an acknowledged operation wrote.
-fn written<'a>(input: &'a Input, answer: &Answer) -> Vec<(&'a Bytes, &'a Bytes)> {
+pub(super) fn written<'a>(input: &'a Input, answer: &Answer) -> Vec<(&'a Bytes, &'a Bytes)> {
     match (input, answer) {
         (Input::Put(put), _) => vec![(&put.key.0, &put.value.0)],
         (Input::Txn(txn), Answer::Txn { succeeded, .. }) => {

@@ -29,7 +29,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
         let sentence = format!("nobody could win {name} until {until:?}, though all leases were over");
         Some(Finding::violation(sentence, Some(until), None))
     });
-    if let Some(violation) = overlapping(log).or_else(|| not_kept(log)).or(never) {
+    if let Some(violation) = not_kept(log).or_else(|| overlapping(log)).or(never) {
         return violation;
     }
     if log.candidates.is_empty() && log.leaders.is_empty() {

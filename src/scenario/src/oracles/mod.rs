@@ -18,6 +18,7 @@
 //! | `lock` | one holder as long as leases last, and fences that hold | etcd: concurrency; etcd#11456 |
 //! | `elections` | one leader as long as leases last, and who looks is told who leads | etcd: concurrency; etcd#11777 |
 //! | `auth` | nobody may do more, or less, than was decided | etcd: authentication; etcd#14571 |
+//! | `quota` | a full store takes nothing more until space is freed, and goes on answering | etcd: space quota; etcd#9992 |
 //! | `corruption` | who holds something else is named, and nobody else | etcd: corruption checks; etcd#14849 |
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
@@ -38,6 +39,7 @@ mod lock;
 mod log_matching;
 mod membership;
 mod no_panic;
+mod quota;
 mod rescue;
 mod serializable;
 mod serves;
@@ -107,6 +109,7 @@ pub const NAMES: &[&str] = &[
     "lock",
     "elections",
     "auth",
+    "quota",
     "corruption",
     "hash-kv",
     "serves",
@@ -207,6 +210,7 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "elections" => elections::check(log),
         "auth" => auth::check(log),
         "serves" => serves::check(log),
+        "quota" => quota::check(log),
         "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
