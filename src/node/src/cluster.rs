@@ -240,6 +240,9 @@ impl Cluster {
             members += 1;
             started += usize::from(!member.name.is_empty());
         }
+        if is_planted(Planted::R41) {
+            return true;
+        }
         // A lone member may be given a second, or no cluster could grow.
         started > members / 2 || (more == 1 && started == 1 && members == 2)
     }

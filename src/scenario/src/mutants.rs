@@ -177,6 +177,13 @@ pub const HUNTS: &[Hunt] = &[
         ],
     },
     Hunt { bug: Planted::Q03, scenarios: &["full-quota"], oracles: &["convergence"] },
+    Hunt { bug: Planted::R40, scenarios: &["one-way-cut-that-stays"], oracles: &["serves"] },
+    Hunt { bug: Planted::R41, scenarios: &["members-who-never-come"], oracles: &["membership"] },
+    Hunt {
+        bug: Planted::D20,
+        scenarios: &["full-disk"],
+        oracles: &["no-panic", "durability", "boots", "leader-completeness", "linearizable", "convergence"],
+    },
     Hunt { bug: Planted::E01, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E02, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },

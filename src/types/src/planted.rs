@@ -92,6 +92,9 @@ planted! {
     Q01 = "the alarm of the quota is raised, and only members whose own file is full refuse writes";
     Q02 = "an alarm that was taken back is on again at a member that starts again";
     Q03 = "a member whose file is full refuses writes and raises no alarm";
+    R40 = "a leader steps down as soon as one follower is not heard";
+    R41 = "a member that is added votes before it has started, and is counted on";
+    D20 = "a write of the log that finds the disk full counts as done";
 }
 
 /// The name is not the id of a planted bug.

@@ -17,8 +17,8 @@ use crate::record::{RunLog, SpaceStep, nanos};
 use seatrial_history::{Input, Operation, Outcome};
 use std::time::Duration;
 
-/// The store is written every half a second, and a slow disk may take as long again, twice.
-const BEHIND: Duration = Duration::from_secs(3);
+/// The store is written every half a second, and a slow disk may take as long again, thrice.
+const BEHIND: Duration = Duration::from_secs(2);
 
 pub(super) fn check(log: &RunLog) -> Finding {
     if log.plan.knobs.quota_bytes == 0 {
@@ -86,11 +86,11 @@ fn refused(log: &RunLog) -> Option<Finding> {
 fn outgrown(log: &RunLog) -> Option<Finding> {
     let quota = log.plan.knobs.quota_bytes;
     let kv = log.plan.clients.iter().filter(|client| client.spec.kind == WorkloadKind::Kv);
-    // Two puts at once are the most that one operation does; times between them are drawn down to half the mean.
+    // So many at the mean, and half as many again by chance.
     let slack: u64 = kv
         .map(|client| {
-            let often = BEHIND.as_nanos() / client.spec.think.as_nanos().max(1) * 2 + 1;
-            client.spec.value_bytes * 2 * u64::try_from(often).unwrap_or(u64::MAX)
+            let often = BEHIND.as_nanos() / client.spec.think.as_nanos().max(1) * 3 / 2 + 1;
+            client.spec.value_bytes * u64::try_from(often).unwrap_or(u64::MAX)
         })
         .sum();
     let mut puts: Vec<(i64, u64, usize)> = log
