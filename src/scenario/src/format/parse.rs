@@ -3,7 +3,7 @@
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
     DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
-    Target, VerdictKind, WorkloadSpec,
+    Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -351,10 +351,18 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
     if top.get("workload").is_none() {
         top.missing("workload", "… (as a heading: [[workload]] with name = \"kv\")");
     }
-    let nemeses = subtables(&mut top, "nemesis")
+    let nemeses: Vec<NemesisSpec> = subtables(&mut top, "nemesis")
         .into_iter()
         .filter_map(|(table, span)| read_nemesis(table, span, members, time, top.complaints))
         .collect();
+    let changes = workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership);
+    if nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::LostMajority) && !changes {
+        top.complain(
+            top.get("nemesis").map_or(0..0, Spanned::span),
+            "\"lost-majority\" leaves a cluster of one, and nobody asks for new members".to_owned(),
+            "add a workload with name = \"membership\"".to_owned(),
+        );
+    }
     let expect = match subtable(&mut top, "expect") {
         Some((table, span)) => read_expect(table, span, top.complaints),
         None => Expect {
