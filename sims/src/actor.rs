@@ -1,12 +1,13 @@
 //! A client on a simulated machine of its own: real gRPC over simulated connections.
 
 use crate::member::{CLIENT_PORT, host};
+use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
-use seatrial_scenario::theatre::{CallError, LockHeld, LockWish, Watch};
+use seatrial_scenario::theatre::{CallError, LeaderKey, Leaders, LockHeld, LockWish, Watch};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
-use seatrial_types::{Code, Error, MemberId, Request, Response};
-use seatrial_wire::{ChannelOptions, GrpcEndpoint, GrpcWatch};
+use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response, Revision};
+use seatrial_wire::{ChannelOptions, GrpcEndpoint, GrpcWatch, Leadership};
 use seatrial_world_sim::SimWorld;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -142,9 +143,79 @@ impl seatrial_scenario::theatre::Client for SimClient {
         endpoint.unlock(key.into(), timeout).await.map(|_| ()).map_err(failed)
     }
 
+    async fn campaign(
+        &mut self,
+        member: MemberId,
+        name: String,
+        lease: LeaseId,
+        value: String,
+        timeout: Duration,
+    ) -> Result<LeaderKey, CallError> {
+        let endpoint = self.endpoint(member).clone();
+        let leads =
+            endpoint.campaign(name.clone().into(), lease, value.into(), timeout).await.map_err(failed)?;
+        let key = String::from_utf8_lossy(&leads.key).into_owned();
+        Ok(LeaderKey { name, key, revision: leads.revision.0, lease })
+    }
+
+    async fn proclaim(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        value: String,
+        timeout: Duration,
+    ) -> Result<i64, CallError> {
+        let endpoint = self.endpoint(member).clone();
+        let header = endpoint.proclaim(leadership(leader), value.into(), timeout).await.map_err(failed)?;
+        Ok(header.revision.0)
+    }
+
+    async fn resign(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        let endpoint = self.endpoint(member).clone();
+        endpoint.resign(leadership(leader), timeout).await.map(|_| ()).map_err(failed)
+    }
+
+    async fn leader(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> Result<(i64, KeyValue), CallError> {
+        let endpoint = self.endpoint(member).clone();
+        let (header, kv) = endpoint.leader(name.into(), timeout).await.map_err(failed)?;
+        Ok((header.revision.0, kv))
+    }
+
+    async fn observe(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> Result<Leaders, CallError> {
+        let endpoint = self.endpoint(member).clone();
+        let opened = seatrial_world::timeout(&self.world, timeout, endpoint.observe(name.into())).await;
+        let Ok(opened) = opened else { return Err(failed(ClientError::deadline(false))) };
+        let observer = opened.map_err(failed)?;
+        let leaders = futures::stream::unfold(observer, |mut observer| async move {
+            let (header, kv) = observer.next().await?;
+            Some(((header.revision.0, kv), observer))
+        });
+        Ok(leaders.boxed())
+    }
+
     fn identify(&mut self, user: &str, password: &str) {
         self.user = Some((user.to_owned(), password.to_owned()));
     }
+}
+
+fn leadership(leader: LeaderKey) -> Leadership {
+    let LeaderKey { name, key, revision, lease } = leader;
+    Leadership { name: name.into(), key: key.into(), revision: Revision(revision), lease }
 }
 
 /// Whether the member wants to know who asks, or does not know the token any more.

@@ -11,6 +11,7 @@ mod actor;
 mod member;
 mod stage;
 mod theatre;
+mod values;
 
 pub use actor::{SimClient, SimWatch};
 pub use stage::Simulation;

@@ -1,5 +1,6 @@
 //! One member's process: what runs on a simulated machine whenever it is started.
 
+use crate::values;
 use seatrial_node::{Cluster, MemberOptions, NodeOptions, Observation, Observer, RedbOptions};
 use seatrial_raft::Role;
 use seatrial_scenario::Knobs;
@@ -9,7 +10,7 @@ use seatrial_types::MemberId;
 use seatrial_wire::ServeOptions;
 use seatrial_world::World;
 use seatrial_world_sim::{Sim, SimWorld};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -34,6 +35,10 @@ struct Seats {
     taken: BTreeMap<MemberId, Seat>,
     /// The machine of everybody there ever was.
     machines: BTreeMap<MemberId, MemberId>,
+    /// What is done to stores before their members start next.
+    operations: BTreeMap<MemberId, values::Operation>,
+    /// Who goes on alone when it starts next.
+    alone: BTreeSet<MemberId>,
 }
 
 /// A member's place on a machine.
@@ -74,6 +79,21 @@ impl Roster {
     /// Who lives on a machine.
     pub(crate) fn occupant(&self, machine: MemberId) -> Option<MemberId> {
         self.seats().taken.get(&machine).map(|seat| seat.id)
+    }
+
+    /// This member goes on alone when it starts next.
+    pub(crate) fn go_alone(&self, machine: MemberId) {
+        self.seats().alone.insert(machine);
+    }
+
+    /// Plans what is done to a member's store before it starts next.
+    pub(crate) fn operate(&self, machine: MemberId, operation: values::Operation) {
+        self.seats().operations.insert(machine, operation);
+    }
+
+    /// Takes that out.
+    pub(crate) fn operation(&self, machine: MemberId) -> Option<values::Operation> {
+        self.seats().operations.remove(&machine)
     }
 
     /// Gives a machine to a member that joins.
@@ -142,7 +162,9 @@ fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observa
         Observation::Compacted { index } => Told::LogCompacted { index },
         Observation::Finding { text, damage } => Told::Finding { text, damage },
         Observation::LeaseExpired { lease } => Told::LeaseExpired { lease },
-        Observation::Corrupt { text, .. } => Told::Finding { text, damage: true },
+        Observation::Corrupt { members, text } => {
+            Told::Corrupt { members: members.iter().map(|id| roster.number(*id)).collect(), text }
+        }
         Observation::Failed { why } => Told::Failed { why },
         Observation::Config { index, term, config, leads } => Told::Config {
             id,
@@ -185,11 +207,18 @@ pub(crate) async fn run(
     };
     let mut options = options(seat.id, member, &cluster, &knobs);
     options.known_peers = known_peers;
+    options.rescue.force_new_cluster = roster.seats().alone.remove(&member);
     options.data_dir.clone_from(&seat.folder);
     let watcher =
         Watcher { sim: sim.clone(), roster: Arc::clone(&roster), notebook: notebook.clone(), member };
+    if let Some(what) = values::operate(&world, &seat.folder, &options.redb, &roster, member) {
+        tell(what);
+    }
     let mut running = match seatrial_node::start(&world, options, Arc::new(watcher)).await {
         Ok(running) => running,
+        Err(error @ seatrial_node::StartError::Inconsistent { .. }) => {
+            return tell(observation::Observation::Inconsistent { text: error.to_string() });
+        }
         Err(error) => return failed(error.to_string()),
     };
     let listener = match world.listen(&format!("0.0.0.0:{CLIENT_PORT}")).await {
@@ -258,6 +287,10 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     options.compact_entries = knobs.snapshot_entries;
     options.catch_up_entries = knobs.keep_entries;
     options.raft.joint_changes = knobs.joint;
+    let every = |interval: Duration| (!interval.is_zero()).then_some(interval);
+    options.lease_checkpoint_interval = every(knobs.lease_checkpoint);
+    options.quota_bytes = knobs.quota_bytes;
+    options.corrupt_check_interval = every(knobs.corrupt_check);
     NodeOptions {
         member: options,
         cluster: cluster.clone(),
@@ -269,6 +302,6 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
         wal: seatrial_node::wal_options(cluster.id, id, knobs.segment_bytes),
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },
         rescue: seatrial_node::Rescue::default(),
-        initial_corrupt_check: false,
+        initial_corrupt_check: knobs.initial_check,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::actor::SimClient;
 use crate::member::{self, Roster, host};
+use crate::values::Operation;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Theatre, TheatreError};
@@ -209,6 +210,15 @@ impl Theatre for SimTheatre {
 
     fn damage(&self, member: MemberId, damage: DiskDamage) -> Result<Option<String>, TheatreError> {
         let Some(node) = self.node(member) else { return Ok(None) };
+        let operation = match damage {
+            DiskDamage::Value => Some((Operation::Damage, "a value in its store becomes another")),
+            DiskDamage::ValueRepaired => Some((Operation::Repair, "the value is put right")),
+            DiskDamage::WalTail | DiskDamage::WalMiddle { .. } => None,
+        };
+        if let Some((operation, text)) = operation {
+            self.roster.operate(member, operation);
+            return Ok(Some(text.to_owned()));
+        }
         let disk = self.sim.disk(node);
         let mut segments: Vec<(String, Vec<u8>)> = disk
             .paths()
@@ -220,6 +230,7 @@ impl Theatre for SimTheatre {
         // Segments are made longer than what they hold: zeros lie behind the last record.
         let filled = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
         match damage {
+            DiskDamage::Value | DiskDamage::ValueRepaired => unreachable!("done above"),
             DiskDamage::WalTail => {
                 let Some((path, bytes)) = segments.last() else { return Ok(None) };
                 // Records end at multiples of eight; what lies behind the last one was never durable, so a
@@ -277,6 +288,11 @@ impl Theatre for SimTheatre {
 
     fn assign(&self, machine: MemberId, id: MemberId) -> Result<(), TheatreError> {
         self.roster.assign(machine, id);
+        Ok(())
+    }
+
+    fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
+        self.roster.go_alone(member);
         Ok(())
     }
 

@@ -62,6 +62,11 @@ fn a_seed_played_twice_leaves_one_trace_event_by_event() {
         ("fast", "power-loss-of-all", 4),
         ("fast", "locks", 5),
         ("fast", "users", 6),
+        ("fast", "lease-checkpoints", 1),
+        ("fast", "another-value", 2),
+        ("fast", "lost-majority", 3),
+        ("fast", "elections", 4),
+        ("fast", "full-quota", 5),
         ("rare", "joint-changes", 7),
         ("rare", "wiped-member-returns", 3),
     ] {

@@ -4,6 +4,7 @@ use crate::error::ClientError;
 use crate::queue::{self, LockError, Place};
 use crate::store::{Store, Watching};
 use bytes::Bytes;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{DeleteRangeRequest, Header, PutRequest, RangeResponse, TxnOp};
 use seatrial_types::watch::{WatchCreate, WatchResponse};
 use seatrial_types::{EventKind, KeyRange, KeyValue, LeaseId, Revision};
@@ -59,6 +60,9 @@ impl<S: Store> Election<S> {
     /// # Errors
     /// Whatever the store says.
     pub async fn wait(&self, place: &Place) -> Result<(), LockError> {
+        if is_planted(Planted::E01) {
+            return queue::wait_for_first(&self.store, &self.prefix).await.map(|_| ());
+        }
         queue::wait(&self.store, &self.prefix, place).await.map(|_| ())
     }
 
@@ -79,6 +83,9 @@ impl<S: Store> Election<S> {
     /// # Errors
     /// Whatever the store says.
     pub async fn resign(&self, place: &Place) -> Result<Header, ClientError> {
+        if is_planted(Planted::E02) {
+            return queue::leave(&self.store, place.key.clone()).await;
+        }
         let range = KeyRange::single(place.key.clone());
         let delete = TxnOp::DeleteRange(DeleteRangeRequest { range, prev_kv: false });
         Ok(queue::as_holder(&self.store, place, delete).await?.1)
@@ -177,6 +184,11 @@ impl<S: Store> Observer<S> {
                 }
                 EventKind::Put => self.news.push_back((answer.header.clone(), event.kv.clone())),
                 EventKind::Delete if vacant => {}
+                EventKind::Delete if is_planted(Planted::E03) => {
+                    let range = KeyRange::prefix(self.election.prefix.clone());
+                    self.state = State::Vacant(self.watch(range, answer.header.revision.next()));
+                    return Ok(());
+                }
                 EventKind::Delete => {
                     self.state = State::Asking;
                     return Ok(());

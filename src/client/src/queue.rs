@@ -150,8 +150,8 @@ pub(crate) async fn wait<S: Store>(store: &S, prefix: &Bytes, place: &Place) -> 
     }
 }
 
-/// The planted bug K03: everybody waits for the one who holds the lock, and looks no further.
-async fn wait_for_first<S: Store>(store: &S, prefix: &Bytes) -> Result<Header, LockError> {
+/// The planted bugs K03 and E01: everybody waits for the one who holds the lock, and looks no further.
+pub(crate) async fn wait_for_first<S: Store>(store: &S, prefix: &Bytes) -> Result<Header, LockError> {
     let RangeResponse { header, kvs, .. } = store.range(oldest(prefix)).await?;
     if let Some(first) = kvs.into_iter().next() {
         deleted(store, first.key, header.revision).await?;

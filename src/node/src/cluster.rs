@@ -208,6 +208,7 @@ impl Cluster {
             Some(ClusterChange::Admit(id)) => {
                 self.joining.remove(id);
             }
+            Some(ClusterChange::Alone(_)) if is_planted(Planted::F02) => {}
             Some(ClusterChange::Alone(id)) => {
                 let others: Vec<MemberId> =
                     self.members.keys().copied().filter(|other| other != id).collect();
@@ -238,6 +239,9 @@ impl Cluster {
         for member in voting {
             members += 1;
             started += usize::from(!member.name.is_empty());
+        }
+        if is_planted(Planted::R41) {
+            return true;
         }
         // A lone member may be given a second, or no cluster could grow.
         started > members / 2 || (more == 1 && started == 1 && members == 2)

@@ -153,7 +153,10 @@ pub(crate) async fn write_log<W: World>(
             })
             .await;
         log = back;
+        let is_full =
+            |error: &WalError| matches!(error, WalError::Io { kind: std::io::ErrorKind::StorageFull, .. });
         let result = match appended {
+            Err(error) if is_full(&error) && is_planted(Planted::D20) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
                 let began = world.now();

@@ -304,7 +304,9 @@ impl Raft {
             Some(voter == id || self.progress.get(&voter).is_some_and(|progress| progress.active))
         });
         self.transfer = None;
-        if result != VoteResult::Won && !is_planted(Planted::R23) {
+        let silent = self.progress.iter().any(|(member, progress)| *member != id && !progress.active);
+        let hears_too_few = result != VoteResult::Won && !is_planted(Planted::R23);
+        if hears_too_few || (is_planted(Planted::R40) && silent) {
             self.become_follower(self.term, MemberId::NONE);
             return;
         }

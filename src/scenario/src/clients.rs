@@ -1,11 +1,15 @@
 //! What clients do during the storm: each step of a client's plan asks one member, once, and writes down
 //! what came back and when.
 
+mod elections;
 mod locks;
 mod membership;
+mod space;
 mod users;
 
+pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
+pub(crate) use space::free_space;
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
 
 use crate::format::spec::{OpKind, Without, WorkloadKind};
@@ -28,6 +32,9 @@ use std::time::Duration;
 
 /// Keys of the workload `kv`, which watchers watch too.
 pub(crate) const KV_PREFIX: &str = "k";
+
+/// Keys that are there to be damaged.
+pub(crate) const BAIT: &str = "bait/";
 
 /// Every client of the history beyond this number stands for the cluster's own deletes of leased keys.
 pub(crate) const EXPIRY_CLIENTS: u32 = 1_000_000;
@@ -97,6 +104,8 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Lease => actor.lease().await,
         WorkloadKind::Hash => actor.hash().await,
         WorkloadKind::Locks => actor.locks().await,
+        WorkloadKind::Elections => actor.elections().await,
+        WorkloadKind::Space => actor.space().await,
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,
@@ -420,6 +429,7 @@ impl<T: Theatre> Actor<T> {
             last_tried: now,
             gone: None,
             alive: None,
+            unanswered: false,
         });
         if !is_granted {
             return;
@@ -439,6 +449,7 @@ impl<T: Theatre> Actor<T> {
             let renewed = matches!(&answer, Ok(Response::LeaseKeepAlive(kept)) if kept.ttl_seconds > 0);
             let gone = matches!(&answer, Ok(Response::LeaseKeepAlive(kept)) if kept.ttl_seconds <= 0);
             self.notebook.lease(place, |lease| {
+                lease.unanswered |= answer.is_err();
                 if renewed {
                     lease.renewals.push((called, now));
                 }

@@ -105,6 +105,10 @@ pub enum DiskDamage {
         /// Which part of the log's bytes is hit, in thousandths from its start.
         place_permille: u32,
     },
+    /// A value in the store is another when the member starts next, with a checksum that fits.
+    Value,
+    /// And is again what it was.
+    ValueRepaired,
 }
 
 /// How a member's clock differs from true time.

@@ -2,10 +2,10 @@
 
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
-use crate::record::{ChangeRecord, RunLog};
-use seatrial_history::Outcome;
+use crate::record::{ChangeRecord, RunLog, SpaceStep, nanos};
+use seatrial_history::{Operation, Outcome};
 use seatrial_types::LogIndex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What this run reached, and of each the first time it did.
@@ -86,6 +86,17 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             batches.filter(|batch| !batch.events.is_empty()).map(|batch| batch.at).min()
         }
         GoalKind::LeaseExpired => log.leases.iter().filter_map(|lease| Some(lease.gone?.ret)).min(),
+        GoalKind::LeaseOverLeaders => {
+            let reigns = crate::oracles::lease_reigns(log);
+            let ended = log.leases.iter().filter_map(|lease| {
+                let gone = lease.gone?;
+                let led =
+                    |reign: &&Vec<Duration>| reign.iter().any(|at| lease.last_tried < *at && *at < gone.call);
+                let with_checkpoints = !log.plan.knobs.lease_checkpoint.is_zero();
+                (with_checkpoints && reigns.iter().filter(led).count() > 2).then_some(gone.ret)
+            });
+            ended.min()
+        }
         GoalKind::LockHeld => log.locks.iter().filter_map(|lock| Some(lock.told?.ret)).min(),
         GoalKind::LockWaited => {
             // Who need not wait is told at the revision of its own key.
@@ -99,6 +110,18 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         GoalKind::WriteFenced => {
             let writes = log.locks.iter().flat_map(|lock| &lock.writes);
             writes.filter(|write| write.refused).map(|write| write.seen.ret).min()
+        }
+        GoalKind::ElectionWon => {
+            log.candidates.iter().filter_map(|candidate| Some(candidate.told?.ret)).min()
+        }
+        GoalKind::ElectionObserved => {
+            let mut heard = BTreeMap::new();
+            let second = log.leaders.iter().find(|told| {
+                let Some(stream) = told.stream else { return false };
+                let before = heard.insert((told.client, stream), told.kv.create_revision);
+                before.is_some_and(|before| before != told.kv.create_revision)
+            });
+            second.map(|told| told.at)
         }
         GoalKind::MemberJoined => {
             let first = log.observed.iter().find_map(|seen| match &seen.what {
@@ -119,6 +142,20 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             Observation::Config { outgoing, .. } => !outgoing.is_empty(),
             _ => false,
         }),
+        GoalKind::SpaceAlarm => {
+            log.space.iter().find(|step| step.what == SpaceStep::Alarmed).map(|step| step.seen.ret)
+        }
+        GoalKind::SpaceFreed => {
+            let disarmed = log.space.iter().find(|step| step.what == SpaceStep::Disarm && step.done)?;
+            let since = nanos(disarmed.seen.ret);
+            let changed = |op: &&Operation| op.outcome.answered().is_some_and(|(_, answer)| answer.changed());
+            operations.filter(|op| op.call >= since).find(changed).and_then(|op| end(op.ret))
+        }
+        GoalKind::CorruptionNamed => observed(&|what| match what {
+            Observation::Corrupt { members, .. } => members.iter().any(|member| member.0 != 0),
+            _ => false,
+        }),
+        GoalKind::StartRefused => observed(&|what| matches!(what, Observation::Inconsistent { .. })),
         GoalKind::UserAllowed => {
             log.tries.iter().filter(|tried| tried.allowed).map(|tried| tried.seen.ret).min()
         }

@@ -158,6 +158,38 @@ pub const HUNTS: &[Hunt] = &[
         oracles: &["auth", "linearizable", "serializable", "durability", "hash-kv", "watch", "convergence"],
     },
     Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
+    Hunt { bug: Planted::L06, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
+    Hunt { bug: Planted::L07, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
+    Hunt { bug: Planted::C01, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::C02, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::Q01, scenarios: &["full-quota"], oracles: &["quota"] },
+    Hunt {
+        bug: Planted::Q02,
+        scenarios: &["full-quota"],
+        oracles: &[
+            "linearizable",
+            "serializable",
+            "durability",
+            "hash-kv",
+            "quota",
+            "state-machine-safety",
+            "convergence",
+        ],
+    },
+    Hunt { bug: Planted::Q03, scenarios: &["full-quota"], oracles: &["convergence"] },
+    Hunt { bug: Planted::R40, scenarios: &["one-way-cut-that-stays"], oracles: &["serves"] },
+    Hunt { bug: Planted::R41, scenarios: &["members-who-never-come"], oracles: &["membership"] },
+    Hunt {
+        bug: Planted::D20,
+        scenarios: &["full-disk"],
+        oracles: &["no-panic", "durability", "boots", "leader-completeness", "linearizable", "convergence"],
+    },
+    Hunt { bug: Planted::E01, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::E02, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },
+    Hunt { bug: Planted::F01, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt { bug: Planted::F02, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
 ];
 
 /// The row of a bug.

@@ -3,7 +3,7 @@
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use crate::format::spec::{DamagePlace, Files, LinkDown, NemesisKind, Shape, Target};
 use crate::plan::{Plan, PlannedFault};
-use crate::record::{FaultRecord, Notebook};
+use crate::record::{FaultRecord, LossRecord, Notebook};
 use crate::theatre::{Theatre, TheatreError};
 use seatrial_types::MemberId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +11,9 @@ use std::time::Duration;
 
 /// How long a link breaks connections: long enough for something to be sent over each of them.
 const RESET_LASTS: Duration = Duration::from_millis(20);
+
+/// How long after a member went on alone one of the others comes back.
+const BACK_AFTER: Duration = Duration::from_secs(4);
 
 /// What an active fault holds on to.
 #[derive(Clone, Debug, Default)]
@@ -147,10 +150,11 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 active.down.extend(&active.targets);
                 format!("{} killed", names(&active.targets))
             }
-            NemesisKind::PowerLoss | NemesisKind::WalDamage => {
+            NemesisKind::PowerLoss | NemesisKind::WalDamage | NemesisKind::ValueDamage => {
                 active.down.extend(&active.targets);
                 format!("{} lost power", names(&active.targets))
             }
+            NemesisKind::LostMajority => self.lose(fault, &mut active),
             NemesisKind::RollingRestart => {
                 turns = true;
                 active.targets.sort_unstable();
@@ -253,11 +257,14 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         for member in pressed {
             self.take_down(fault.kind, member).await?;
         }
-        if fault.kind == NemesisKind::WalDamage {
+        if matches!(fault.kind, NemesisKind::WalDamage | NemesisKind::ValueDamage) {
             for member in &targets {
-                let damage = match fault.place {
-                    DamagePlace::Tail => DiskDamage::WalTail,
-                    DamagePlace::Middle => DiskDamage::WalMiddle { place_permille: fault.place_permille },
+                let damage = match (fault.kind, fault.place) {
+                    (NemesisKind::ValueDamage, _) => DiskDamage::Value,
+                    (_, DamagePlace::Tail) => DiskDamage::WalTail,
+                    (_, DamagePlace::Middle) => {
+                        DiskDamage::WalMiddle { place_permille: fault.place_permille }
+                    }
                 };
                 let done = self.theatre.damage(*member, damage)?;
                 text += &format!("; {}", done.unwrap_or_else(|| "nothing there to damage".to_owned()));
@@ -289,7 +296,8 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     }
 
     async fn take_down(&mut self, kind: NemesisKind, member: MemberId) -> Result<(), TheatreError> {
-        if kind == NemesisKind::Kill {
+        // What has survived was only killed.
+        if kind == NemesisKind::Kill || kind == NemesisKind::LostMajority && !self.notebook.is_lost(member) {
             self.notebook.down(member, "kill", self.theatre.now());
             self.theatre.kill(member).await
         } else {
@@ -300,6 +308,9 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     async fn turn(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
         let now = self.theatre.now();
+        if fault.kind == NemesisKind::LostMajority {
+            return self.come_back(fault).await;
+        }
         let Some(active) = self.active.get_mut(&fault.id) else { return Ok(()) };
         let round = active.round;
         active.round += 1;
@@ -354,6 +365,16 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 }
             }
         }
+        if fault.kind == NemesisKind::LostMajority {
+            for member in active.down.iter().filter(|member| !self.notebook.is_lost(**member)) {
+                // It may have been started meanwhile by who knows nothing of this.
+                self.theatre.kill(*member).await?;
+                self.theatre.go_alone(*member)?;
+            }
+            let now = self.theatre.now();
+            self.notebook.loss(|loss| loss.alone = Some(now));
+            self.agenda.insert((now + BACK_AFTER, Moment::Turn, fault.id));
+        }
         for member in &active.down {
             if !self.is_held_down(*member) {
                 self.start(*member).await?;
@@ -368,6 +389,43 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         }
         self.notebook.fault_ended(fault.id, self.theatre.now());
         Ok(())
+    }
+
+    /// Everything but one of the first members is lost.
+    fn lose(&self, fault: &PlannedFault, active: &mut Active) -> String {
+        let first = |member: &&MemberId| member.0 <= self.plan.scenario.members;
+        let survivor = *fault.order.iter().find(first).expect("a cluster has a member");
+        let lives = |machine: &&MemberId| self.theatre.occupant(**machine).is_some();
+        let machines: BTreeSet<MemberId> =
+            self.members.iter().filter(lives).copied().filter(|machine| *machine != survivor).collect();
+        let ids = machines.iter().filter_map(|machine| self.theatre.occupant(*machine));
+        let record = LossRecord {
+            at: self.theatre.now(),
+            survivor,
+            id: self.theatre.occupant(survivor).unwrap_or(survivor),
+            lost: ids.collect(),
+            alone: None,
+            back: None,
+            members: Vec::new(),
+        };
+        active.targets = machines.iter().copied().chain([survivor]).collect();
+        active.down.extend(&active.targets);
+        let text = format!(
+            "{} lost for good; {survivor} is to go on alone",
+            names(&machines.iter().copied().collect::<Vec<_>>())
+        );
+        self.notebook.lost(machines, record);
+        text
+    }
+
+    /// One of those that were lost starts again, with the disk it had.
+    async fn come_back(&self, fault: &PlannedFault) -> Result<(), TheatreError> {
+        let Some(machine) = fault.order.iter().copied().find(|machine| self.notebook.is_lost(*machine))
+        else {
+            return Ok(());
+        };
+        self.notebook.came_back(machine, self.theatre.now());
+        self.start(machine).await
     }
 
     fn is_held_down(&self, member: MemberId) -> bool {
@@ -442,6 +500,9 @@ pub(crate) async fn start<T: Theatre>(
     notebook: &Notebook,
     member: MemberId,
 ) -> Result<(), TheatreError> {
+    if notebook.is_lost(member) {
+        return Ok(());
+    }
     // Whatever is left of the last incarnation (it may have stopped by itself) goes first.
     theatre.kill(member).await?;
     notebook.starting(member);

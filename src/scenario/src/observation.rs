@@ -86,6 +86,25 @@ pub enum Observation {
         /// Something durable was lost; otherwise a torn tail was cut, which is normal after a crash.
         damage: bool,
     },
+    /// Members do not hold the same, as the leader that compared says.
+    Corrupt {
+        /// The machines of whose data are damaged; [`MemberId::NONE`] where that cannot be told.
+        members: Vec<MemberId>,
+        /// One sentence.
+        text: String,
+    },
+    /// It does not start, for its peers hold something else.
+    Inconsistent {
+        /// One sentence.
+        text: String,
+    },
+    /// The testbed has changed a value in its store, which is about to start.
+    Damaged {
+        /// The change whose value is another now.
+        revision: Revision,
+    },
+    /// The testbed has taken that back.
+    Repaired,
     /// A lease ran out on the leader, which now proposes its end.
     LeaseExpired {
         /// Which.

@@ -53,6 +53,14 @@ pub struct Knobs {
     pub uncommitted_bytes: u64,
     #[serde(default)]
     pub joint: bool,
+    #[serde(default)]
+    pub lease_checkpoint: Duration,
+    #[serde(default)]
+    pub corrupt_check: Duration,
+    #[serde(default)]
+    pub initial_check: bool,
+    #[serde(default)]
+    pub quota_bytes: u64,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
@@ -116,6 +124,17 @@ pub enum StepKind {
     Hash,
     /// Take a lock, hold it, give it back.
     Lock(LockStep),
+    /// Stand for election, lead, resign.
+    Stand(StandStep),
+    /// Look who leads.
+    Observe {
+        /// Which election.
+        election: u32,
+        /// For how long.
+        hold: Duration,
+    },
+    /// Look for an alarm of the quota, and free space where there is one.
+    FreeSpace,
     /// Change the cluster.
     Change {
         /// How.
@@ -150,6 +169,19 @@ pub struct LockStep {
     pub by_member: bool,
     /// What it writes is fenced by its own key; otherwise by a number that only grows.
     pub fence_by_key: bool,
+}
+
+/// How somebody stands for election.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandStep {
+    /// Which.
+    pub election: u32,
+    /// How long it leads.
+    pub hold: Duration,
+    /// It stands still for so long while it leads, and keeps no lease alive meanwhile.
+    pub pause: Duration,
+    /// It stands once more under the same lease, and then gives up the first leadership a second time.
+    pub again: bool,
 }
 
 /// One fault, with everything drawn but who leads at the time.
@@ -247,6 +279,12 @@ impl Plan {
         self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership)
     }
 
+    /// Whether members compare what they hold.
+    #[must_use]
+    pub fn has_checks(&self) -> bool {
+        !self.knobs.corrupt_check.is_zero() || self.knobs.initial_check
+    }
+
     /// Whether clients may have to say who they are.
     #[must_use]
     pub fn has_users(&self) -> bool {
@@ -318,6 +356,10 @@ fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         watch_progress: chance.pick(&choices.watch_progress),
         uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
         joint: chance.pick(&choices.joint),
+        lease_checkpoint: chance.pick(&choices.lease_checkpoint),
+        corrupt_check: chance.pick(&choices.corrupt_check),
+        initial_check: chance.pick(&choices.initial_check),
+        quota_bytes: chance.pick(&choices.quota_bytes),
     }
 }
 
@@ -379,6 +421,8 @@ fn draw_steps(
             WorkloadKind::Watch => (StepKind::Watch, chance.around(spec.reopen)),
             WorkloadKind::Hash => (StepKind::Hash, chance.around(spec.think)),
             WorkloadKind::Locks => (StepKind::Lock(draw_lock(spec, chance)), chance.around(spec.think)),
+            WorkloadKind::Elections => (draw_election(spec, number, chance), chance.around(spec.think)),
+            WorkloadKind::Space => (StepKind::FreeSpace, chance.around(spec.think)),
             WorkloadKind::Membership => {
                 let changes = &spec.fleet.changes;
                 let next = changes[steps.len() % changes.len()];
@@ -415,6 +459,19 @@ fn draw_lock(spec: &WorkloadSpec, chance: &mut Chance) -> LockStep {
         by_member: chance.one_in(3),
         fence_by_key: chance.one_in(2),
     }
+}
+
+/// One client in three only looks who leads.
+fn draw_election(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> StepKind {
+    let election = u32::try_from(chance.below(u64::from(spec.locks.locks))).expect("small");
+    let hold = chance.around(spec.locks.hold);
+    if number % 3 == 2 {
+        return StepKind::Observe { election, hold: hold * 6 };
+    }
+    let pauses = chance.one_in(u64::from(spec.locks.pause_one_in));
+    let pause = chance.between(spec.ttl / 2, spec.ttl * 2);
+    let pause = if pauses { pause } else { Duration::ZERO };
+    StepKind::Stand(StandStep { election, hold, pause, again: chance.one_in(2) })
 }
 
 fn draw_faults(

@@ -8,6 +8,7 @@ use seatrial_history::{History, Input, Outcome, Recorder};
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, MemberId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -72,6 +73,9 @@ pub struct LeaseRecord {
     pub gone: Option<Sighting>,
     /// When somebody last saw the key alive.
     pub alive: Option<Sighting>,
+    /// A keepalive was not answered: it may have come, or may still come, at any time.
+    #[serde(default)]
+    pub unanswered: bool,
 }
 
 /// One time that a client wanted a lock.
@@ -99,6 +103,63 @@ pub struct LockRecord {
     pub writes: Vec<FencedWrite>,
 }
 
+/// One time that a client stood for election.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CandidateRecord {
+    /// The client.
+    pub client: u32,
+    /// The election.
+    pub name: String,
+    /// For which lease, of how many seconds.
+    pub lease: i64,
+    /// See `lease`.
+    pub ttl_seconds: i64,
+    /// Every answered grant or keepalive: when it was asked and when answered. In order.
+    pub renewals: Vec<(Duration, Duration)>,
+    /// It was told that it leads: between which moments, …
+    pub told: Option<Sighting>,
+    /// … by which key, …
+    pub key: String,
+    /// … created at which revision.
+    pub revision: i64,
+    /// When it began to resign.
+    pub released: Option<Duration>,
+    /// What it proclaimed.
+    pub proclaimed: Vec<Proclamation>,
+    /// Whether its key was there after an older leadership of the same lease had been given up once more.
+    pub looked: Option<(Sighting, bool)>,
+}
+
+/// What a leader said of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proclamation {
+    /// What.
+    pub value: String,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// The store took it, at this revision.
+    pub accepted: Option<i64>,
+}
+
+/// Somebody was told who leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderRecord {
+    /// Who was told.
+    pub client: u32,
+    /// The member that told it.
+    pub member: MemberId,
+    /// The election.
+    pub name: String,
+    /// On which stream of this client; `None` where it had asked.
+    pub stream: Option<u32>,
+    /// When.
+    pub at: Duration,
+    /// The revision of the answer.
+    pub revision: i64,
+    /// The leader's key.
+    pub kv: seatrial_types::KeyValue,
+}
+
 /// A write that only the holder of a lock may make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FencedWrite {
@@ -114,6 +175,61 @@ pub struct FencedWrite {
     pub accepted: Option<i64>,
     /// The store turned it away: the fence did not hold.
     pub refused: bool,
+}
+
+/// The alarms that a member told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmsRecord {
+    /// When they were asked for and told.
+    pub seen: Sighting,
+    /// Whom they name, by their machines; [`MemberId::NONE`] where nobody.
+    pub corrupt: Vec<MemberId>,
+}
+
+/// All machines but one were lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossRecord {
+    /// When.
+    pub at: Duration,
+    /// Who was left.
+    pub survivor: MemberId,
+    /// Its id in the cluster.
+    pub id: MemberId,
+    /// Who was lost, by their ids in the cluster.
+    pub lost: Vec<MemberId>,
+    /// When the survivor was told to go on alone.
+    pub alone: Option<Duration>,
+    /// The machine that came back in the end, with its old disk, and when.
+    pub back: Option<(MemberId, Duration)>,
+    /// Who are members, as was told last, by their ids in the cluster.
+    pub members: Vec<MemberId>,
+}
+
+/// What an operator does about the quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpaceStep {
+    /// It was told of an alarm.
+    Alarmed,
+    /// It has old versions forgotten.
+    Compact,
+    /// It has a member's file written anew.
+    Defragment,
+    /// It takes an alarm back.
+    Disarm,
+}
+
+/// One step of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceRecord {
+    /// What.
+    pub what: SpaceStep,
+    /// When it was asked and answered.
+    pub seen: Sighting,
+    /// Compaction: up to where.
+    pub revision: i64,
+    /// It was answered with success.
+    pub done: bool,
 }
 
 /// One change of the cluster that a client asked for.
@@ -236,6 +352,9 @@ pub struct Healing {
     /// Locks that were asked for once all leases were over: until when in vain, or `None` where it was had.
     #[serde(default)]
     pub locks: Vec<(String, Option<Duration>)>,
+    /// Elections that were stood for then: until when in vain, or `None` where it was won.
+    #[serde(default)]
+    pub elections: Vec<(String, Option<Duration>)>,
     /// What the members know of users and roles, asked when all else was well.
     #[serde(default)]
     pub users: Vec<UsersView>,
@@ -281,6 +400,12 @@ pub struct RunLog {
     /// What clients did with locks.
     #[serde(default)]
     pub locks: Vec<LockRecord>,
+    /// How clients stood for election.
+    #[serde(default)]
+    pub candidates: Vec<CandidateRecord>,
+    /// Who was told who leads.
+    #[serde(default)]
+    pub leaders: Vec<LeaderRecord>,
     /// How the cluster was changed.
     #[serde(default)]
     pub changes: Vec<ChangeRecord>,
@@ -296,6 +421,15 @@ pub struct RunLog {
     /// Members' hashes during the storm, and when they were told.
     #[serde(default)]
     pub hashes: Vec<(Duration, MemberHash)>,
+    /// Alarms, as they were once every member had run undisturbed for as long as a comparison may take.
+    #[serde(default)]
+    pub alarms: Option<AlarmsRecord>,
+    /// All machines but one were lost.
+    #[serde(default)]
+    pub loss: Option<LossRecord>,
+    /// What was done about the quota.
+    #[serde(default)]
+    pub space: Vec<SpaceRecord>,
     /// What members told.
     pub observed: Vec<Observed>,
     /// What the nemeses did.
@@ -332,11 +466,16 @@ impl RunLog {
             watches: Vec::new(),
             leases: Vec::new(),
             locks: Vec::new(),
+            candidates: Vec::new(),
+            leaders: Vec::new(),
             changes: Vec::new(),
             users_since: None,
             permits: Vec::new(),
             tries: Vec::new(),
             hashes: Vec::new(),
+            alarms: None,
+            loss: None,
+            space: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
             outages: Vec::new(),
@@ -366,6 +505,8 @@ struct Pages {
     recorder: Recorder,
     incarnations: Vec<u32>,
     leader: Option<(u64, MemberId)>,
+    /// Machines that nothing can be started on.
+    lost: BTreeSet<MemberId>,
 }
 
 impl Notebook {
@@ -378,6 +519,7 @@ impl Notebook {
             recorder: Recorder::new(),
             incarnations: vec![0; members + 1],
             leader: None,
+            lost: BTreeSet::new(),
         };
         Self { inner: Arc::new(Mutex::new(pages)) }
     }
@@ -464,6 +606,20 @@ impl Notebook {
         change(&mut self.pages().log.locks[place]);
     }
 
+    pub(crate) fn open_candidate(&self, record: CandidateRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.candidates.push(record);
+        pages.log.candidates.len() - 1
+    }
+
+    pub(crate) fn candidate<R>(&self, place: usize, change: impl FnOnce(&mut CandidateRecord) -> R) -> R {
+        change(&mut self.pages().log.candidates[place])
+    }
+
+    pub(crate) fn told_leader(&self, record: LeaderRecord) {
+        self.pages().log.leaders.push(record);
+    }
+
     pub(crate) fn changed(&self, record: ChangeRecord) {
         self.pages().log.changes.push(record);
     }
@@ -491,6 +647,57 @@ impl Notebook {
 
     pub(crate) fn hashed(&self, at: Duration, hash: MemberHash) {
         self.pages().log.hashes.push((at, hash));
+    }
+
+    pub(crate) fn lost(&self, machines: BTreeSet<MemberId>, record: LossRecord) {
+        let mut pages = self.pages();
+        pages.lost = machines;
+        pages.log.loss = Some(record);
+    }
+
+    pub(crate) fn is_lost(&self, machine: MemberId) -> bool {
+        self.pages().lost.contains(&machine)
+    }
+
+    /// A machine that was given up comes back after all.
+    pub(crate) fn came_back(&self, machine: MemberId, at: Duration) {
+        let mut pages = self.pages();
+        if pages.lost.remove(&machine)
+            && let Some(loss) = &mut pages.log.loss
+        {
+            loss.back = Some((machine, at));
+        }
+    }
+
+    pub(crate) fn loss(&self, change: impl FnOnce(&mut LossRecord)) {
+        if let Some(loss) = &mut self.pages().log.loss {
+            change(loss);
+        }
+    }
+
+    /// A step begins; how it ends is told by [`Self::space_done`].
+    pub(crate) fn space(&self, record: SpaceRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.space.push(record);
+        pages.log.space.len() - 1
+    }
+
+    pub(crate) fn space_done(&self, place: usize, at: Duration, done: bool) {
+        let record = &mut self.pages().log.space[place];
+        (record.seen.ret, record.done) = (at, done);
+    }
+
+    pub(crate) fn alarms(&self, record: AlarmsRecord) {
+        self.pages().log.alarms = Some(record);
+    }
+
+    /// Members whose store holds another value than it should.
+    pub(crate) fn damaged(&self) -> Vec<MemberId> {
+        crate::oracles::damages(&self.pages().log.observed)
+            .iter()
+            .filter(|damage| damage.to.is_none())
+            .map(|damage| damage.member)
+            .collect()
     }
 
     pub(crate) fn fault_began(&self, record: FaultRecord) {

@@ -1,15 +1,21 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
-use crate::clients::{Curtain, ROOT, ROOT_PASSWORD, ask, lock_names, perform, time_to_live, view_of};
-use crate::format::spec::WorkloadKind;
+use crate::clients::{
+    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, free_space, lock_names, perform, time_to_live,
+    view_of,
+};
+use crate::fault::DiskDamage;
+use crate::format::spec::{NemesisKind, WorkloadKind};
 use crate::nemesis::Nemesis;
 use crate::plan::Plan;
-use crate::record::{FinalState, Healing, MemberHash, Notebook};
+use crate::record::{AlarmsRecord, FinalState, Healing, MemberHash, Notebook, Sighting};
 use crate::theatre::{Client, LockWish, Theatre, TheatreError, Watch};
 use futures::future::{Either, select};
 use seatrial_history::Input;
 use seatrial_types::kv::KeyRange;
-use seatrial_types::request::{LeaseGrantRequest, RangeRequest, Request, Response};
+use seatrial_types::request::{
+    AlarmChangeRequest, AlarmKind, LeaseGrantRequest, PutRequest, RangeRequest, Request, Response,
+};
 use seatrial_types::watch::WatchCreate;
 use seatrial_types::{LeaseId, MemberId, Revision};
 use std::collections::BTreeMap;
@@ -19,6 +25,9 @@ use std::time::Duration;
 
 /// The number of the runner's own client in the history, and of its machine.
 const RUNNER: u32 = 0;
+
+/// How many keys there are to be damaged.
+const BAIT_KEYS: u32 = 3;
 
 /// How long the runner waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -35,6 +44,7 @@ pub fn time_limit(plan: &Plan) -> Duration {
     let leases = plan.clients.iter().map(|client| client.spec.ttl * 3).max().unwrap_or_default();
     plan.scenario.time
         + plan.scenario.expect.heals_within * 2
+        + (plan.knobs.corrupt_check + plan.knobs.election_timeout) * 8
         + leases
         + LAST_LOOK * 6
         + Duration::from_secs(60)
@@ -53,6 +63,10 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     // A spare machine has nothing to run yet and is only made known.
     for member in plan.machines() {
         nemesis.start(member).await?;
+    }
+    if plan.scenario.nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::ValueDamage) {
+        let (stage, client) = (theatre.clone(), theatre.client(RUNNER));
+        theatre.spawn(RUNNER, lay_bait(stage, client, plan.scenario.time, plan.scenario.members));
     }
     let curtain = Curtain::default();
     let until = plan.scenario.time;
@@ -73,6 +87,9 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
         client.identify(ROOT, ROOT_PASSWORD);
     }
     let mut runner = Runner { theatre, plan, notebook, client, probes: 0 };
+    if plan.has_checks() {
+        runner.wait_for_alarms(&mut nemesis).await?;
+    }
     let all: Vec<MemberId> = plan.members().collect();
     let mut is_alive = true;
     if !plan.core.is_empty() {
@@ -115,6 +132,22 @@ async fn leave<T: Theatre>(theatre: &T, left: impl Fn() -> usize) -> Result<(), 
     Ok(())
 }
 
+/// Writes a few keys that no client reads: what is damaged may not be told apart from a lie of the store.
+async fn lay_bait<T: Theatre>(theatre: T, mut client: T::Client, until: Duration, members: u64) {
+    for number in 0..BAIT_KEYS {
+        let mut member = 1;
+        while theatre.now() < until {
+            let key = format!("{BAIT}{number}").into();
+            let put = PutRequest { key, value: "whole".into(), ..PutRequest::default() };
+            if client.call(MemberId(member), Request::Put(put), PATIENCE).await.is_ok() {
+                break;
+            }
+            member = member % members + 1;
+            theatre.sleep_until(theatre.now() + LOOK).await;
+        }
+    }
+}
+
 struct Runner<'a, T: Theatre> {
     theatre: &'a T,
     plan: &'a Plan,
@@ -134,6 +167,78 @@ impl<T: Theatre> Runner<'_, T> {
         answer.map(|(revision, _)| revision)
     }
 
+    /// A full cluster takes no write, fresh or not: so the operator goes on with its work. A member that was down when the
+    /// others' files were written anew raises the alarm once more.
+    async fn free_space(&mut self) {
+        if self.plan.knobs.quota_bytes > 0 {
+            let order: Vec<MemberId> = self.plan.members().collect();
+            free_space(self.theatre, &mut self.client, self.notebook, &order, PATIENCE).await;
+        }
+    }
+
+    /// Gives the members the time that a comparison may take, looks whom they name, and then, as an operator does,
+    /// puts right who is damaged and takes the alarms back.
+    async fn wait_for_alarms(&mut self, nemesis: &mut Nemesis<'_, T>) -> Result<(), TheatreError> {
+        let knobs = &self.plan.knobs;
+        let all: Vec<MemberId> = self.plan.members().collect();
+        if knobs.initial_check {
+            // Its peers can all be asked now.
+            for member in self.notebook.damaged() {
+                self.theatre.kill(member).await?;
+                nemesis.start(member).await?;
+            }
+        }
+        // An election, a round that was under way, one from its beginning to its judgement at the next, and the alarm.
+        let bound = knobs.election_timeout * 4 + knobs.corrupt_check * 4 + Duration::from_secs(3);
+        self.theatre.sleep_until(self.theatre.now() + bound).await;
+        if let Some((seen, alarms)) = self.ask_alarms().await {
+            let corrupt = alarms.iter().map(|alarm| self.machine_of(*alarm)).collect();
+            self.notebook.alarms(AlarmsRecord { seen, corrupt });
+        }
+        for member in self.notebook.damaged() {
+            self.theatre.kill(member).await?;
+            self.theatre.damage(member, DiskDamage::ValueRepaired)?;
+            nemesis.start(member).await?;
+        }
+        // Rounds that began before end with an alarm too.
+        self.theatre.sleep_until(self.theatre.now() + bound).await;
+        nemesis.start_stopped(&all).await?;
+        let deadline = self.theatre.now() + LAST_LOOK;
+        while let Some((_, alarms)) = self.ask_alarms().await
+            && !alarms.is_empty()
+            && self.theatre.now() < deadline
+        {
+            for id in alarms {
+                let change = AlarmChangeRequest { raise: false, member: id, kind: AlarmKind::Corrupt };
+                for member in all.iter().copied() {
+                    if self.call(member, Request::AlarmChange(change.clone())).await.is_some() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whom alarms of damaged data name, as any member tells.
+    async fn ask_alarms(&mut self) -> Option<(Sighting, Vec<MemberId>)> {
+        for member in self.plan.machines() {
+            let call = self.theatre.now();
+            if let Some(Response::AlarmList(list)) = self.call(member, Request::AlarmList).await {
+                let corrupt = list.alarms.iter().filter(|(_, kind)| *kind == AlarmKind::Corrupt);
+                let seen = Sighting { call, ret: self.theatre.now() };
+                return Some((seen, corrupt.map(|(member, _)| *member).collect()));
+            }
+        }
+        None
+    }
+
+    /// The machine of the member with this id of the cluster.
+    fn machine_of(&self, id: MemberId) -> MemberId {
+        let lives = |machine: &MemberId| self.theatre.occupant(*machine) == Some(id);
+        self.plan.machines().find(lives).unwrap_or(MemberId::NONE)
+    }
+
     /// Until the bound: one leader that all know, fresh writes and reads served through every member, equal
     /// hashes of the keys at one revision.
     async fn heal(&mut self, nemesis: &mut Nemesis<'_, T>, up: &[MemberId]) -> Result<Healing, TheatreError> {
@@ -148,6 +253,7 @@ impl<T: Theatre> Runner<'_, T> {
             }
             let up = up.as_slice();
             nemesis.start_stopped(up).await?;
+            self.free_space().await;
             self.probe(up, &mut served, &mut missing).await;
             let mut hashes = Vec::new();
             if missing.is_empty() {
@@ -188,6 +294,7 @@ impl<T: Theatre> Runner<'_, T> {
             missing.push("a list of the members".to_owned());
             return Ok(());
         };
+        self.notebook.loss(|loss| loss.members = list.iter().map(|member| member.id).collect());
         for machine in self.plan.machines() {
             let occupant = self.theatre.occupant(machine);
             let is_gone = occupant.is_some_and(|id| list.iter().all(|member| member.id != id));
@@ -323,7 +430,7 @@ impl<T: Theatre> Runner<'_, T> {
         healing
     }
 
-    /// Once every lease is over, every lock can be had at once.
+    /// Once every lease is over, every lock can be had and every election won at once.
     async fn try_locks(&mut self, healing: &mut Healing) {
         // Ids of clients' leases begin with their machine's number.
         let mut lease = LeaseId(1);
@@ -342,6 +449,21 @@ impl<T: Theatre> Runner<'_, T> {
                 }
             }
             healing.locks.push((name, (!had).then(|| self.theatre.now())));
+        }
+        for name in election_names(self.plan) {
+            lease.0 += 1;
+            let grant = Request::LeaseGrant(LeaseGrantRequest { id: lease, ttl_seconds: 60 });
+            let mut won = false;
+            for member in self.plan.machines() {
+                if self.call(member, grant.clone()).await.is_some() {
+                    let value = "the last".to_owned();
+                    let led = self.client.campaign(member, name.clone(), lease, value, PATIENCE * 2).await;
+                    won = led.is_ok();
+                    self.call(member, Request::LeaseRevoke(lease)).await;
+                    break;
+                }
+            }
+            healing.elections.push((name, (!won).then(|| self.theatre.now())));
         }
     }
 

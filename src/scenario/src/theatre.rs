@@ -5,8 +5,9 @@
 //! can play; a scenario that needs others is declined before it starts.
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use futures::stream::BoxStream;
 use seatrial_types::watch::{WatchCreate, WatchResponse};
-use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response};
+use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response};
 use std::future::Future;
 use std::time::Duration;
 
@@ -49,6 +50,22 @@ pub struct LockHeld {
     /// The revision of the answer that said so.
     pub revision: i64,
 }
+
+/// A leadership that its client was told to have won.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderKey {
+    /// The election.
+    pub name: String,
+    /// The key that shows it.
+    pub key: String,
+    /// The revision that created the key.
+    pub revision: i64,
+    /// For whom.
+    pub lease: LeaseId,
+}
+
+/// Leaders of an election as an observer hears of them: the key, and the revision of the answer.
+pub type Leaders = BoxStream<'static, (i64, KeyValue)>;
 
 /// What a theatre says that cannot do something.
 fn unable(what: &str) -> CallError {
@@ -99,6 +116,65 @@ pub trait Client: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), CallError>> + Send {
         let _ = (member, key, timeout);
         async { Err(unable("locks")) }
+    }
+
+    /// Stands for election at a member with this value, and waits until the lease leads. Given up after `timeout`; the
+    /// candidacy may stay behind then.
+    fn campaign(
+        &mut self,
+        member: MemberId,
+        name: String,
+        lease: LeaseId,
+        value: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<LeaderKey, CallError>> + Send {
+        let _ = (member, name, lease, value, timeout);
+        async { Err(unable("elections")) }
+    }
+
+    /// Changes the value of a leader; answers with the revision.
+    fn proclaim(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        value: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<i64, CallError>> + Send {
+        let _ = (member, leader, value, timeout);
+        async { Err(unable("elections")) }
+    }
+
+    /// Gives a leadership or candidacy up.
+    fn resign(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        let _ = (member, leader, timeout);
+        async { Err(unable("elections")) }
+    }
+
+    /// The revision of the answer, and the key of who leads.
+    fn leader(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<(i64, KeyValue), CallError>> + Send {
+        let _ = (member, name, timeout);
+        async { Err(unable("elections")) }
+    }
+
+    /// Follows the leaders. The stream ends where the member's does, for whatever reason.
+    fn observe(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Leaders, CallError>> + Send {
+        let _ = (member, name, timeout);
+        async { Err(unable("elections")) }
     }
 
     /// From now on this client is that user, wherever it is asked who it is.
@@ -191,6 +267,12 @@ pub trait Theatre: Clone + Send + Sync + 'static {
     fn assign(&self, machine: MemberId, id: MemberId) -> Result<(), TheatreError> {
         let what = format!("let machine {machine} join as {id}");
         Err(TheatreError { what, why: "members do not come and go in this world".to_owned() })
+    }
+
+    /// Tells the member, which does not run, to go on alone when it starts next: all others are lost for good.
+    fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
+        let what = format!("let member {member} go on alone");
+        Err(TheatreError { what, why: "no member goes on alone in this world".to_owned() })
     }
 
     /// Whether the member's process runs now (it may have stopped by itself).

@@ -289,6 +289,12 @@ fn logs(log: &RunLog) -> Vec<LogLine> {
             }
             Observation::LogCompacted { index } => ("debug", format!("compacted its log up to {index}")),
             Observation::Finding { text, damage } => (if *damage { "warn" } else { "info" }, text.clone()),
+            Observation::Corrupt { text, .. } => ("error", text.clone()),
+            Observation::Inconsistent { text } => ("error", format!("does not start: {text}")),
+            Observation::Damaged { revision } => {
+                ("warn", format!("has another value at revision {revision} from here on"))
+            }
+            Observation::Repaired => ("info", "has the right value again".to_owned()),
             Observation::LeaseExpired { lease } => ("debug", format!("lease {lease} ran out")),
             Observation::Config { id, index, voters, outgoing, learners, .. } => {
                 let list = |ids: &std::collections::BTreeSet<MemberId>| {

@@ -195,3 +195,19 @@ fn of_several_mistakes_the_first_in_the_text_is_told() {
     let error = parse("x.toml", &text).unwrap_err();
     assert_eq!((error.line, error.column), (1, 1), "{error}");
 }
+
+#[test]
+fn a_lost_majority_without_anybody_who_asks_for_new_members_is_refused() {
+    let error = error_with("name = \"kill\"\ntarget = \"leader\"", "name = \"lost-majority\"");
+    assert!(error.contains("leaves a cluster of one, and nobody asks for new members"), "{error}");
+    assert!(error.contains("hint: add a workload with name = \"membership\""), "{error}");
+}
+
+#[test]
+fn new_knobs_say_their_bounds() {
+    let knobs = |line: &str| error_with("time = \"30s\"", &format!("time = \"30s\"\n[knobs]\n{line}"));
+    assert!(knobs("lease_checkpoint = \"2h\"").contains("\"lease_checkpoint\" is 7200s, out of range"));
+    assert!(knobs("corrupt_check = 3").contains("hint:"));
+    assert!(knobs("initial_check = \"yes\"").contains("\"initial_check\" is true or false, not a string"));
+    assert!(knobs("quota = \"2GiB\"").contains("\"quota\" is 2147483648 bytes, out of range"));
+}

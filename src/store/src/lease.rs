@@ -183,7 +183,10 @@ impl Leases {
         let all: Vec<_> = self
             .leases
             .iter()
-            .map(|(id, lease)| (*id, seconds(lease.left_seconds.unwrap_or(lease.ttl_seconds))))
+            .map(|(id, lease)| {
+                let noted = lease.left_seconds.filter(|_| !is_planted(Planted::L06));
+                (*id, seconds(noted.unwrap_or(lease.ttl_seconds)))
+            })
             .collect();
         for (id, left) in all {
             self.start(id, now, if is_planted(Planted::L05) { Duration::ZERO } else { left });
@@ -278,7 +281,7 @@ impl Leases {
     /// Where [`Leases::is_noted`]: a change of leader would shorten it.
     pub fn renew(&mut self, id: LeaseId, now: Duration) -> Option<i64> {
         let lease = self.leases.get(&id)?;
-        let noted = lease.left_seconds.is_some() || lease.noting;
+        let noted = (lease.left_seconds.is_some() || lease.noting) && !is_planted(Planted::L07);
         assert!(!noted || !self.primary, "lease {id} is renewed over its checkpoint");
         let ttl_seconds = lease.ttl_seconds;
         if lease.deadline? <= now {

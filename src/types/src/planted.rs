@@ -79,6 +79,22 @@ planted! {
     R23 = "no pre-vote, no lease against votes, and a leader nobody answers goes on leading";
     A01 = "a member that starts again has forgotten what users may do";
     A02 = "what a role loses, its users keep until the member starts again";
+    L06 = "a new leader gives a lease its whole time, whatever a checkpoint says is left";
+    L07 = "a lease is renewed and its checkpoint stays, so that the next leader counts from it";
+    C01 = "a leader takes its own data for right when it compares hashes";
+    C02 = "hashes taken at different entries are held against each other";
+    C03 = "a member that starts compares its hash with its peers' newest, whatever revision they are at";
+    F01 = "a member that goes on alone drops what it does not know to be committed";
+    F02 = "a member that goes on alone keeps the others in its list of members";
+    E01 = "a candidate waits for the leader's key alone, and not for those between";
+    E02 = "resigning deletes the key of a candidacy whoever has created it since";
+    E03 = "who observes an election waits for the next candidacy where the leader goes, and asks nobody who leads";
+    Q01 = "the alarm of the quota is raised, and only members whose own file is full refuse writes";
+    Q02 = "an alarm that was taken back is on again at a member that starts again";
+    Q03 = "a member whose file is full refuses writes and raises no alarm";
+    R40 = "a leader steps down as soon as one follower is not heard";
+    R41 = "a member that is added votes before it has started, and is counted on";
+    D20 = "a write of the log that finds the disk full counts as done";
 }
 
 /// The name is not the id of a planted bug.

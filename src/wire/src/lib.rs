@@ -14,7 +14,8 @@ mod status;
 mod tls;
 
 pub use client::{
-    Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcWatch, connect, host_port, is_https,
+    Channel, ChannelError, ChannelOptions, GrpcEndpoint, GrpcObserver, GrpcWatch, Leadership, connect,
+    host_port, is_https,
 };
 pub use server::{Access, ClientCommonName, Metrics, ServeOptions, Serving, fuzz_json, serve_clients};
 pub use status::{error_of_status, status_of_error};

@@ -96,6 +96,10 @@ fn cannot(what: impl Into<String>, why: impl ToString) -> TheatreError {
 impl Cast {
     fn new(plan: &Plan, folder: &std::path::Path, notebook: &Notebook) -> Result<Self, TheatreError> {
         let world = RealWorld::new();
+        if !plan.knobs.lease_checkpoint.is_zero() {
+            let why = "processes write them every five minutes; leave the knob `lease_checkpoint` out";
+            return Err(cannot(format!("write checkpoints every {:?}", plan.knobs.lease_checkpoint), why));
+        }
         let folder = folder.join(format!("{}-{}-data", plan.scenario.name, plan.seed));
         if folder.exists() {
             fs::remove_dir_all(&folder)
@@ -136,6 +140,8 @@ impl Cast {
                 ("--snapshot-count", knobs.snapshot_entries.to_string()),
                 ("--snapshot-catchup-entries", knobs.keep_entries.to_string()),
                 ("--wal-segment-bytes", knobs.segment_bytes.to_string()),
+                ("--corrupt-check-time", format!("{}ms", knobs.corrupt_check.as_millis())),
+                ("--feature-gates", format!("InitialCorruptCheck={}", knobs.initial_check)),
             ];
             let endpoint = GrpcEndpoint::new(world.clone(), &client, ChannelOptions::default())
                 .map_err(|error| cannot("reach a member", error))?;

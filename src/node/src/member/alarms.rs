@@ -7,6 +7,7 @@ use super::Member;
 use crate::proposal::{Action, Proposal};
 use bytes::Bytes;
 use seatrial_store::{Backend, Command};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     AlarmChangeRequest, AlarmKind, AlarmListResponse, PutRequest, TxnOp, TxnRequest,
 };
@@ -86,7 +87,8 @@ impl<B: Backend> Member<B> {
             // Nobody knows which member is right, so nobody changes anything.
             return Some(Error::Corrupt);
         }
-        (self.is_alarmed(AlarmKind::NoSpace) && grows(command)).then_some(Error::NoSpace)
+        let is_full = self.is_alarmed(AlarmKind::NoSpace) && !is_planted(Planted::Q01);
+        (is_full && grows(command)).then_some(Error::NoSpace)
     }
 
     /// Why a request is not even proposed: this member's file is as large as it may become. The first such request
@@ -100,7 +102,8 @@ impl<B: Backend> Member<B> {
             return None;
         }
         let change = AlarmChangeRequest { raise: true, member: self.id(), kind: AlarmKind::NoSpace };
-        if !self.alarms.contains(&(change.member, change.kind)) && self.quota_alarm_due <= self.now {
+        let is_on = self.alarms.contains(&(change.member, change.kind)) || is_planted(Planted::Q03);
+        if !is_on && self.quota_alarm_due <= self.now {
             self.quota_alarm_due = self.now + self.options.request_timeout;
             let action = Action::Alarm(change);
             let proposal = Proposal { origin: self.id(), request: Proposal::NOBODY, action };
@@ -125,8 +128,11 @@ impl<B: Backend> Member<B> {
             self.alarms.remove(&alarm)
         };
         let bytes = postcard::to_extend(&self.alarms, Vec::new()).expect("alarms always encode");
-        let row = (Bytes::from_static(ALARMS_KEY), Some(bytes.into()));
-        if let Err(error) = self.store.apply(index, term, &Command::Meta(vec![row]), self.now) {
+        let mut rows = vec![(Bytes::from_static(ALARMS_KEY), Some(bytes.into()))];
+        if is_planted(Planted::Q02) && !change.raise {
+            rows.clear();
+        }
+        if let Err(error) = self.store.apply(index, term, &Command::Meta(rows), self.now) {
             self.broken(&error);
         }
         let alarms = if told { vec![alarm] } else { Vec::new() };

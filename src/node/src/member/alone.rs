@@ -3,6 +3,7 @@
 use crate::cluster::{ChangeContext, Cluster, ClusterChange};
 use crate::proposal::Proposal;
 use seatrial_raft::{Config, ConfigEntry, Entry, HardState, Payload, Restored};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LogIndex, MemberId};
 
 /// What makes a member alone.
@@ -19,7 +20,9 @@ pub(super) struct Alone {
 /// already. All that this member has is kept, also what it does not know to be committed: that may have been
 /// acknowledged, and nobody else can tell any more.
 pub(super) fn alone(me: MemberId, cluster: &Cluster, restored: &Restored) -> Option<Alone> {
-    let last = restored.entries.last();
+    let unsure = is_planted(Planted::F01).then(|| restored.hard_state.commit.max(restored.applied));
+    let sure = |entry: &&Entry| unsure.is_none_or(|known| entry.index <= known);
+    let last = restored.entries.iter().rev().find(sure);
     let (index, term) =
         last.map_or((restored.snapshot.index, restored.snapshot.term), |entry| (entry.index, entry.term));
     let in_log = restored.entries.iter().rev().find_map(|entry| match &entry.payload {

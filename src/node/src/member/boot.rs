@@ -125,6 +125,7 @@ impl<B: Backend> Member<B> {
             forced = alone(options.raft.id, &cluster, &restored);
             if let Some(alone) = &forced {
                 restored.hard_state = alone.hard_state;
+                restored.entries.retain(|entry| entry.index < alone.entry.index);
                 restored.entries.push(alone.entry.clone());
             }
         }

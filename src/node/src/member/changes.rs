@@ -140,6 +140,9 @@ impl<B: Backend> Member<B> {
     /// Whether a follower of this leader is nearly level with it.
     fn has_caught_up(&self, member: MemberId) -> bool {
         let last = self.raft.last_index().0;
+        if is_planted(Planted::R41) {
+            return true;
+        }
         self.is_heard(member)
             && self
                 .raft

@@ -10,6 +10,7 @@ use crate::peer::{PeerBody, PeerMessage};
 use crate::proposal::{Action, Proposal};
 use seatrial_raft::Role;
 use seatrial_store::{Backend, Command};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{Error, LeaseId, Request};
 use std::collections::BTreeMap;
 
@@ -55,6 +56,7 @@ impl<B: Backend> Member<B> {
     /// Whether a renewal must wait, and which lease for.
     pub(super) fn must_clear(&self, request: &Request) -> Option<LeaseId> {
         match request.inner() {
+            Request::LeaseKeepAlive(_) if is_planted(Planted::L07) => None,
             Request::LeaseKeepAlive(id) if self.leases_led && self.store.leases().is_noted(*id) => Some(*id),
             _ => None,
         }

@@ -38,14 +38,14 @@ fn sortable(number: i64) -> String {
 }
 
 /// Keeps a lease alive, at whichever member answers.
-struct Keeper<T: Theatre> {
-    theatre: T,
-    client: T::Client,
-    members: u64,
-    member: MemberId,
-    lease: LeaseId,
-    ttl: Duration,
-    next: Duration,
+pub(super) struct Keeper<T: Theatre> {
+    pub(super) theatre: T,
+    pub(super) client: T::Client,
+    pub(super) members: u64,
+    pub(super) member: MemberId,
+    pub(super) lease: LeaseId,
+    pub(super) ttl: Duration,
+    pub(super) next: Duration,
 }
 
 impl<T: Theatre> Keeper<T> {
@@ -72,7 +72,7 @@ impl<T: Theatre> Keeper<T> {
     }
 
     /// Stands still for so long.
-    fn rest(&mut self, pause: Duration) {
+    pub(super) fn rest(&mut self, pause: Duration) {
         self.next = self.next.max(self.theatre.now() + pause);
     }
 }
@@ -130,33 +130,7 @@ impl<T: Theatre> Actor<T> {
         member: MemberId,
         lock: u32,
     ) -> Option<(usize, LeaseId, Duration, Duration)> {
-        self.counter += 1;
-        let id =
-            LeaseId(i64::from(self.plan.machine) * 1_000_000 + i64::try_from(self.counter).expect("few"));
-        let ttl_seconds = i64::try_from(self.plan.spec.ttl.as_secs()).expect("at most 10 minutes");
-        let asked = self.theatre.now();
-        let grant = Request::LeaseGrant(LeaseGrantRequest { id, ttl_seconds });
-        let answer = self.client.call(member, grant, self.plan.spec.timeout).await;
-        let now = self.theatre.now();
-        let (ttl_seconds, is_granted) = match answer {
-            Ok(Response::LeaseGrant(granted)) => (granted.ttl_seconds, true),
-            Ok(_) | Err(CallError { ambiguous: true, .. }) => (ttl_seconds, false),
-            Err(_) => return None,
-        };
-        // The lease's own oracle looks that it ends.
-        self.notebook.open_lease(LeaseRecord {
-            client: self.plan.machine,
-            id: id.0,
-            ttl_seconds,
-            key: String::new(),
-            renewals: Vec::new(),
-            last_tried: now,
-            gone: None,
-            alive: None,
-        });
-        if !is_granted {
-            return None;
-        }
+        let (id, ttl_seconds, asked, now) = self.fresh_lease(member).await?;
         let place = self.notebook.open_lock(LockRecord {
             client: self.plan.machine,
             name: lock_name(lock),
@@ -170,6 +144,39 @@ impl<T: Theatre> Actor<T> {
             writes: Vec::new(),
         });
         Some((place, id, Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(1)), now))
+    }
+
+    /// Grants a lease whose end the lease's own oracle looks for: its id, its time to live in seconds, and when it was
+    /// asked and granted.
+    pub(super) async fn fresh_lease(
+        &mut self,
+        member: MemberId,
+    ) -> Option<(LeaseId, i64, Duration, Duration)> {
+        self.counter += 1;
+        let id =
+            LeaseId(i64::from(self.plan.machine) * 1_000_000 + i64::try_from(self.counter).expect("few"));
+        let ttl_seconds = i64::try_from(self.plan.spec.ttl.as_secs()).expect("at most 10 minutes");
+        let asked = self.theatre.now();
+        let grant = Request::LeaseGrant(LeaseGrantRequest { id, ttl_seconds });
+        let answer = self.client.call(member, grant, self.plan.spec.timeout).await;
+        let now = self.theatre.now();
+        let (ttl_seconds, is_granted) = match answer {
+            Ok(Response::LeaseGrant(granted)) => (granted.ttl_seconds, true),
+            Ok(_) | Err(CallError { ambiguous: true, .. }) => (ttl_seconds, false),
+            Err(_) => return None,
+        };
+        self.notebook.open_lease(LeaseRecord {
+            client: self.plan.machine,
+            id: id.0,
+            ttl_seconds,
+            key: String::new(),
+            renewals: Vec::new(),
+            last_tried: now,
+            gone: None,
+            alive: None,
+            unanswered: false,
+        });
+        is_granted.then_some((id, ttl_seconds, asked, now))
     }
 
     fn renewed(&self, place: usize) -> impl FnMut(Duration, Duration) + Send + use<T> {
@@ -260,7 +267,7 @@ impl<T: Theatre> Actor<T> {
 }
 
 /// Does the work while the lease is kept alive, and goes on with it where the lease is gone.
-async fn beside<T: Theatre, F: Future>(
+pub(super) async fn beside<T: Theatre, F: Future>(
     work: F,
     keeper: &mut Keeper<T>,
     renewed: impl FnMut(Duration, Duration) + Send,

@@ -63,7 +63,8 @@ impl<T: Theatre> Actor<T> {
     /// A machine that is no member's.
     fn spare(&self, machines: &[MemberId], list: &[Member]) -> Option<MemberId> {
         let taken: Vec<MemberId> = list.iter().filter_map(|member| self.machine_of(member)).collect();
-        machines.iter().copied().find(|machine| !taken.contains(machine))
+        let usable = |machine: &MemberId| !taken.contains(machine) && !self.notebook.is_lost(*machine);
+        machines.iter().copied().find(usable)
     }
 
     /// Whether there is time left to try once more.

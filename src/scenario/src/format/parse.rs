@@ -3,7 +3,7 @@
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
     DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
-    Target, VerdictKind, WorkloadSpec,
+    Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -30,6 +30,10 @@ const KNOB_KEYS: &[&str] = &[
     "watch_progress",
     "uncommitted",
     "joint",
+    "lease_checkpoint",
+    "corrupt_check",
+    "initial_check",
+    "quota",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -347,10 +351,18 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
     if top.get("workload").is_none() {
         top.missing("workload", "… (as a heading: [[workload]] with name = \"kv\")");
     }
-    let nemeses = subtables(&mut top, "nemesis")
+    let nemeses: Vec<NemesisSpec> = subtables(&mut top, "nemesis")
         .into_iter()
         .filter_map(|(table, span)| read_nemesis(table, span, members, time, top.complaints))
         .collect();
+    let changes = workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership);
+    if nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::LostMajority) && !changes {
+        top.complain(
+            top.get("nemesis").map_or(0..0, Spanned::span),
+            "\"lost-majority\" leaves a cluster of one, and nobody asks for new members".to_owned(),
+            "add a workload with name = \"membership\"".to_owned(),
+        );
+    }
     let expect = match subtable(&mut top, "expect") {
         Some((table, span)) => read_expect(table, span, top.complaints),
         None => Expect {
@@ -437,6 +449,9 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let sync_latency = durations("sync_latency", usual.sync_latency, &short);
     let watch_progress =
         durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
+    let lease_checkpoint =
+        durations("lease_checkpoint", usual.lease_checkpoint, &(Duration::ZERO..=seconds(3600)));
+    let corrupt_check = durations("corrupt_check", usual.corrupt_check, &(Duration::ZERO..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
             let bytes = knobs.unit(key, value, "\"16KiB\"", units::bytes)?;
@@ -454,6 +469,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let segment_bytes = sizes("segment", usual.segment_bytes);
     let append_bytes = sizes("append", usual.append_bytes);
     let chunk_bytes = sizes("chunk", usual.chunk_bytes);
+    let quota_bytes = sizes("quota", usual.quota_bytes);
     let uncommitted_bytes = sizes("uncommitted", usual.uncommitted_bytes);
     let mut counts = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| knobs.integer_value(key, value, 1..=1_000_000))
@@ -462,13 +478,17 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
     let keep_entries = counts("keep_entries", usual.keep_entries);
     let inflight = counts("inflight", usual.inflight);
     let watch_window = counts("watch_window", usual.watch_window);
-    let joint = knobs.choices("joint", usual.joint, |knobs, value| match value.get_ref().as_bool() {
-        Some(joint) => Some(joint),
-        None => {
-            knobs.wrong_type(value, "joint", "true or false", "[true, false]");
-            None
-        }
-    });
+    let mut switches = |key: &str, usual: Vec<bool>| {
+        knobs.choices(key, usual, |knobs, value| {
+            let is_on = value.get_ref().as_bool();
+            if is_on.is_none() {
+                knobs.wrong_type(value, key, "true or false", "[true, false]");
+            }
+            is_on
+        })
+    };
+    let joint = switches("joint", usual.joint);
+    let initial_check = switches("initial_check", usual.initial_check);
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
     {
@@ -495,6 +515,10 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         watch_progress,
         uncommitted_bytes,
         joint,
+        lease_checkpoint,
+        corrupt_check,
+        initial_check,
+        quota_bytes,
     }
 }
 
@@ -526,7 +550,9 @@ fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
         | NemesisKind::PowerLoss
         | NemesisKind::Pause
         | NemesisKind::LyingSync
+        | NemesisKind::ValueDamage
         | NemesisKind::FullDisk => &["target"],
+        NemesisKind::LostMajority => &[],
         NemesisKind::SyncError => &["target", "files"],
         NemesisKind::Loss => &["target", "rate"],
         NemesisKind::Latency => &["target", "delay", "jitter"],

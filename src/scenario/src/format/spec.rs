@@ -52,6 +52,10 @@ named! {
         Hash = "hash",
         /// Takes locks, holds them for a while, and writes what they guard.
         Locks = "locks",
+        /// Stands for election, leads for a while, and resigns; and looks who leads.
+        Elections = "elections",
+        /// Looks for alarms of the quota, and frees space where there are any.
+        Space = "space",
         /// Adds, removes, promotes and replaces members.
         Membership = "membership",
         /// Users who may do now this and now that, and one who decides it.
@@ -128,6 +132,10 @@ named! {
         LyingSync = "lying-sync",
         /// The log of a stopped member is damaged before it starts again.
         WalDamage = "wal-damage",
+        /// A stored value of a stopped member is another before it starts again, its checksum too.
+        ValueDamage = "value-damage",
+        /// All machines but one are lost for good; that one goes on alone.
+        LostMajority = "lost-majority",
         /// A clock runs too fast or too slow, or jumps.
         Clock = "clock",
     }
@@ -234,12 +242,18 @@ named! {
         LeaseExpired = "lease-expired",
         /// A lease was kept alive past its first deadline.
         LeaseKept = "lease-kept",
+        /// A lease with checkpoints ended that had lived under three leaders since it was last renewed.
+        LeaseOverLeaders = "lease-over-leaders",
         /// A lock was held.
         LockHeld = "lock-held",
         /// A lock was held by somebody who had waited for it.
         LockWaited = "lock-waited",
         /// A fenced write was refused: its writer's lock was another's by then.
         WriteFenced = "write-fenced",
+        /// A client was told that it leads an election.
+        ElectionWon = "election-won",
+        /// An observer heard of a second leader on one stream.
+        ElectionObserved = "election-observed",
         /// A member joined that had not been there at first.
         MemberJoined = "member-joined",
         /// A member was removed, heard of it, and ended.
@@ -248,6 +262,14 @@ named! {
         MemberPromoted = "member-promoted",
         /// A joint configuration was in force.
         JointConfig = "joint-config",
+        /// An operator was told of the alarm NOSPACE.
+        SpaceAlarm = "space-alarm",
+        /// A key was put after the alarm NOSPACE had been taken back.
+        SpaceFreed = "space-freed",
+        /// A comparison named a member whose data are damaged.
+        CorruptionNamed = "corruption-named",
+        /// A member did not start, for its peers hold something else.
+        StartRefused = "start-refused",
         /// A user was let in.
         UserAllowed = "user-allowed",
         /// A user was turned away for lack of permission.
@@ -366,6 +388,27 @@ pub struct KnobChoices {
     /// Every change of the configuration goes through a joint one.
     #[serde(default = "usual_joint")]
     pub joint: Vec<bool>,
+    /// After how long what is left of a lease is written into the log; zero: never.
+    #[serde(default = "usual_off")]
+    pub lease_checkpoint: Vec<Duration>,
+    /// Between comparisons of what the members hold; zero: never.
+    #[serde(default = "usual_off")]
+    pub corrupt_check: Vec<Duration>,
+    /// Bytes a member's store may take; 0 is no limit.
+    #[serde(default = "usual_quota")]
+    pub quota_bytes: Vec<u64>,
+    /// Members compare what they hold with their peers before they serve.
+    #[serde(default = "usual_joint")]
+    pub initial_check: Vec<bool>,
+}
+
+/// Of an interval: never.
+fn usual_off() -> Vec<Duration> {
+    vec![Duration::ZERO]
+}
+
+fn usual_quota() -> Vec<u64> {
+    vec![0]
 }
 
 fn usual_joint() -> Vec<bool> {
@@ -407,6 +450,10 @@ impl Default for KnobChoices {
             watch_progress: usual_watch_progress(),
             uncommitted_bytes: usual_uncommitted_bytes(),
             joint: usual_joint(),
+            lease_checkpoint: usual_off(),
+            corrupt_check: usual_off(),
+            initial_check: usual_joint(),
+            quota_bytes: usual_quota(),
         }
     }
 }
@@ -453,7 +500,7 @@ pub struct WorkloadSpec {
 /// How locks are used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockSpec {
-    /// How many locks there are.
+    /// How many locks, or elections, there are.
     pub locks: u32,
     /// Mean time for which one is held.
     pub hold: Duration,

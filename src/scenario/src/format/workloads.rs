@@ -39,14 +39,18 @@ pub(super) fn read_workload(
         WorkloadKind::Locks => {
             &["name", "clients", "think", "ttl", "timeout", "locks", "hold", "pause_one_in"]
         }
+        WorkloadKind::Elections => {
+            &["name", "clients", "think", "ttl", "timeout", "elections", "hold", "pause_one_in"]
+        }
         WorkloadKind::Membership => &["name", "think", "timeout", "spares", "changes", "in_order"],
+        WorkloadKind::Space => &["name", "think", "timeout"],
         WorkloadKind::Users => &["name", "clients", "think", "timeout"],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let mut clients = section.integer("clients", 1..=1000, 4) as u32;
-    if kind == WorkloadKind::Membership {
-        // Two changes at one time are refused anyway.
+    if matches!(kind, WorkloadKind::Membership | WorkloadKind::Space) {
+        // Two changes at one time are refused anyway, and one operator is enough.
         clients = 1;
     }
     if kind == WorkloadKind::Users && clients < 2 {
@@ -58,8 +62,10 @@ pub(super) fn read_workload(
         );
     }
     let usual_think = match kind {
-        WorkloadKind::Lease | WorkloadKind::Hash => seconds(1),
-        WorkloadKind::Locks | WorkloadKind::Membership => Duration::from_millis(500),
+        WorkloadKind::Lease | WorkloadKind::Hash | WorkloadKind::Space => seconds(1),
+        WorkloadKind::Locks | WorkloadKind::Elections | WorkloadKind::Membership => {
+            Duration::from_millis(500)
+        }
         WorkloadKind::Kv | WorkloadKind::Watch | WorkloadKind::Users => Duration::from_millis(200),
     };
     let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), usual_think);
@@ -113,9 +119,10 @@ pub(super) fn read_workload(
             Without::from_name,
         ),
     };
+    let count = if kind == WorkloadKind::Elections { "elections" } else { "locks" };
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let locks = LockSpec {
-        locks: section.integer("locks", 1..=100, 1) as u32,
+        locks: section.integer(count, 1..=100, 1) as u32,
         hold: section.duration("hold", Duration::from_millis(1)..=seconds(60), Duration::from_millis(500)),
         pause_one_in: section.integer("pause_one_in", 1..=1000, 3) as u32,
     };

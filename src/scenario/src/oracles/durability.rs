@@ -16,6 +16,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) fn check(log: &RunLog) -> Finding {
+    check_those(log, |_, _| true)
+}
+
+/// The same for some of the operations, by what was done and at which revision it was answered.
+pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool) -> Finding {
     let last = match &log.last {
         Some(last) if last.revision > 0 => last,
         _ => return Finding::Unknown("the run ended before the store could be read a last time".to_owned()),
@@ -27,6 +32,9 @@ pub(super) fn check(log: &RunLog) -> Finding {
         .collect();
     for (place, operation) in log.history.operations.iter().enumerate() {
         let Some((revision, answer)) = operation.outcome.answered() else { continue };
+        if !asked(operation, revision) {
+            continue;
+        }
         if revision > last.revision {
             return lost(
                 place,
@@ -81,7 +89,7 @@ fn lost(place: usize, operation: &Operation, what: String) -> Finding {
 }
 
 /// Keys and values that an acknowledged operation wrote.
-fn written<'a>(input: &'a Input, answer: &Answer) -> Vec<(&'a Bytes, &'a Bytes)> {
+pub(super) fn written<'a>(input: &'a Input, answer: &Answer) -> Vec<(&'a Bytes, &'a Bytes)> {
     match (input, answer) {
         (Input::Put(put), _) => vec![(&put.key.0, &put.value.0)],
         (Input::Txn(txn), Answer::Txn { succeeded, .. }) => {

@@ -9,13 +9,17 @@
 //! | `leader-completeness` | a leader has every entry committed before its term | Raft §5.4 |
 //! | `state-machine-safety` | equal index, equal entry applied | Raft §5.4.3 |
 //! | `membership` | members agree on who they are, and change that by safe steps | Raft §6; thesis §4; etcd: strict reconfiguration |
+//! | `rescue` | who goes on alone keeps what it had, and the others never return | etcd: disaster recovery; etcd#2328 |
 //! | `durability` | every acknowledged write is there at the end | etcd: API guarantees, durability |
 //! | `linearizable` | one order explains all answers, and agrees with real time | etcd: API guarantees |
 //! | `serializable` | a serializable read is the state of one revision | etcd: API guarantees |
 //! | `watch` | events ordered, unique, atomic, reliable, resumable | etcd: API guarantees, watch |
-//! | `lease` | no lease ends early, none lives for ever | etcd: API guarantees, lease |
+//! | `lease` | no lease ends early, none lives for ever, none outlives its checkpoints | etcd: API guarantees, lease |
 //! | `lock` | one holder as long as leases last, and fences that hold | etcd: concurrency; etcd#11456 |
+//! | `elections` | one leader as long as leases last, and who looks is told who leads | etcd: concurrency; etcd#11777 |
 //! | `auth` | nobody may do more, or less, than was decided | etcd: authentication; etcd#14571 |
+//! | `quota` | a full store takes nothing more until space is freed, and goes on answering | etcd: space quota; etcd#9992 |
+//! | `corruption` | who holds something else is named, and nobody else | etcd: corruption checks; etcd#14849 |
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
@@ -23,8 +27,10 @@
 mod auth;
 mod boots;
 mod convergence;
+mod corruption;
 mod durability;
 mod election_safety;
+mod elections;
 mod hash_kv;
 mod leader_completeness;
 mod lease;
@@ -33,6 +39,8 @@ mod lock;
 mod log_matching;
 mod membership;
 mod no_panic;
+mod quota;
+mod rescue;
 mod serializable;
 mod serves;
 mod state_machine_safety;
@@ -40,6 +48,9 @@ mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+pub(crate) use corruption::damages;
+pub(crate) use lease::reigns as lease_reigns;
 
 use crate::record::RunLog;
 use seatrial_history::{Blob, Budget, Change, Explained, Final, Kv, Snapshot, Verdict};
@@ -89,13 +100,17 @@ pub const NAMES: &[&str] = &[
     "leader-completeness",
     "state-machine-safety",
     "membership",
+    "rescue",
     "durability",
     "linearizable",
     "serializable",
     "watch",
     "lease",
     "lock",
+    "elections",
     "auth",
+    "quota",
+    "corruption",
     "hash-kv",
     "serves",
     "convergence",
@@ -123,8 +138,9 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// Keys that clients write without a line in the history: locks and what they guard, and what users try.
-const ASIDE: [&[u8]; 3] = [b"lock/", b"guard/", b"user/"];
+/// Keys that are written without a line in the history: locks and what they guard, elections, what users try, and what is there to
+/// be damaged.
+const ASIDE: [&[u8]; 5] = [b"lock/", b"guard/", b"elect/", b"user/", b"bait/"];
 
 /// The end of the run in the words of the history's checker.
 fn finale(log: &RunLog) -> Final {
@@ -183,6 +199,7 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "log-matching" => log_matching::check(log),
         "leader-completeness" => leader_completeness::check(log),
         "state-machine-safety" => state_machine_safety::check(log),
+        "rescue" => rescue::check(log),
         "durability" => durability::check(log),
         "linearizable" => linearizable::check(judged),
         "serializable" => serializable::check(judged),
@@ -190,8 +207,11 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "lease" => lease::check(log),
         "membership" => membership::check(log),
         "lock" => lock::check(log),
+        "elections" => elections::check(log),
         "auth" => auth::check(log),
         "serves" => serves::check(log),
+        "quota" => quota::check(log),
+        "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),

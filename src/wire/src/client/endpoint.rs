@@ -81,7 +81,7 @@ impl<W: World> GrpcEndpoint<W> {
         request
     }
 
-    fn signed<T>(&self, message: T) -> tonic::Request<T> {
+    pub(super) fn signed<T>(&self, message: T) -> tonic::Request<T> {
         let mut request = tonic::Request::new(message);
         if let Some(token) = &self.token {
             request.metadata_mut().insert("token", token.clone());

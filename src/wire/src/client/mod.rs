@@ -1,10 +1,12 @@
 //! Dialing: one channel to one address, and the requests of the store over it.
 
 mod channel;
+mod elections;
 mod endpoint;
 mod locks;
 
 pub use channel::{Channel, ChannelError, ChannelOptions};
+pub use elections::{GrpcObserver, Leadership};
 pub use endpoint::{GrpcEndpoint, GrpcWatch};
 
 use seatrial_client::{Client, ClientOptions};
