@@ -94,7 +94,8 @@ pub(super) fn check(log: &RunLog) -> Finding {
             is_it && matches!(seen.what, Observation::Inconsistent { .. })
         });
         let named = alarms.corrupt.contains(&damage.member);
-        if !named && !(refused && log.plan.knobs.initial_check) && !spread(now) {
+        let is_found = named || refused && log.plan.knobs.initial_check;
+        if !is_found && !spread(now) {
             let sentence = format!(
                 "the data of member {} are damaged since {:?}, but at {now:?} no alarm names it and it was let start: {:?}",
                 damage.member, damage.from, alarms.corrupt
