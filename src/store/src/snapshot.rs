@@ -18,7 +18,9 @@ const FORMAT: u32 = 1;
 const HEADER_BYTES: usize = 8 + 4 + 4 * 8;
 const ROW_HEAD_BYTES: usize = 1 + 4 + 4;
 const END_BYTES: usize = 1 + 8 + 4;
-const PAGE_ROWS: usize = 16;
+/// Rows are fetched about so many bytes at a time: what is fetched and not sent in one piece is fetched again for the next.
+const PAGE_BYTES: usize = 64 << 10;
+const PAGE_ROWS_MAX: usize = 256;
 /// Places remembered to go on from, besides the start.
 const CURSORS_MAX: usize = 8;
 /// Larger than any row a request can make.
@@ -155,6 +157,8 @@ struct Cursor {
     offset: u64,
     crc: u32,
     rows: u64,
+    /// How many rows are fetched next, by the size of those before.
+    page_rows: usize,
     part: Part,
 }
 
@@ -176,7 +180,7 @@ pub struct SnapshotReader<V> {
 
 impl<V: View> SnapshotReader<V> {
     pub(crate) fn new(view: V, header: SnapshotHeader) -> Self {
-        let start = Cursor { offset: 0, crc: 0, rows: 0, part: Part::Header };
+        let start = Cursor { offset: 0, crc: 0, rows: 0, page_rows: 1, part: Part::Header };
         Self { view, header, cursors: BTreeMap::from([(0, start)]) }
     }
 
@@ -237,10 +241,14 @@ impl<V: View> SnapshotReader<V> {
                     }
                     let Some(table) = Table::ALL.get(position) else { break None };
                     let start = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                    let rows = self.view.scan(*table, start, Bound::Unbounded, PAGE_ROWS)?;
+                    let rows = self.view.scan(*table, start, Bound::Unbounded, cursor.page_rows)?;
                     if rows.is_empty() {
                         position += 1;
                         after = None;
+                    } else {
+                        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+                        let fit = PAGE_BYTES / (bytes / rows.len()).max(1);
+                        cursor.page_rows = fit.clamp(1, PAGE_ROWS_MAX.min(cursor.page_rows * 4));
                     }
                     *page = rows.into_iter();
                 };
