@@ -2,6 +2,7 @@
 
 mod channel;
 mod endpoint;
+mod line;
 mod locks;
 
 pub use channel::{Channel, ChannelError, ChannelOptions};
