@@ -131,6 +131,12 @@ fn a_password_becomes_a_hash_of_its_own_salt_that_fits_it_alone() {
 struct OneUser(Secret);
 
 impl Ask for OneUser {
+    type Watch = seatrial_node::WatchSession;
+
+    async fn watch(&self) -> Result<Self::Watch, Error> {
+        Err(Error::Stopped)
+    }
+
     async fn call(&self, request: Request) -> Result<Response, Error> {
         let body = match request {
             Request::Auth(AuthRequest::Password { .. }) => {
