@@ -286,6 +286,8 @@ mod tests {
         assert_eq!(quantile(&list, 50), Duration::from_millis(50));
         assert_eq!(quantile(&list, 99), Duration::from_millis(99));
         assert_eq!(quantile(&list[..1], 99), Duration::from_millis(1));
+        // Of five, half is less than three.
+        assert_eq!(quantile(&list[..5], 50), Duration::from_millis(3));
     }
 
     #[test]

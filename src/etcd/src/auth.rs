@@ -119,6 +119,15 @@ impl Desk {
         }
     }
 
+    /// The hash of a password that takes the place of another. An empty one is the end of all passwords: nothing fits its
+    /// hash, until it is changed again (etcd since 3.5).
+    pub(crate) async fn changed(&self, secret: Secret) -> Result<Secret, Error> {
+        match secret {
+            Secret::Plain(password) if password.is_empty() => Ok(Secret::Hash(String::new())),
+            secret => self.hashed(secret).await,
+        }
+    }
+
     /// Looks at the password and gives a token.
     pub(crate) async fn authenticate<A: Ask>(
         &self,

@@ -115,7 +115,7 @@ impl<A: Ask> EtcdService<A> {
                 AuthRequest::UserAdd { name, password: desk()?.hashed(password).await? }
             }
             AuthRequest::UserChangePassword { name, password } => {
-                AuthRequest::UserChangePassword { name, password: desk()?.hashed(password).await? }
+                AuthRequest::UserChangePassword { name, password: desk()?.changed(password).await? }
             }
             other => other,
         }))

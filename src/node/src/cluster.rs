@@ -348,14 +348,15 @@ impl Cluster {
     /// What promoting a learner means, where it may be promoted. `is_ready` says that it has caught up.
     ///
     /// # Errors
-    /// Etcd's: no such member, not a learner, not caught up, too few members started.
+    /// Etcd's: no such member, not caught up, not a learner, too few members started.
     pub fn promote(&self, id: MemberId, is_ready: bool) -> Result<(ConfigStep, ClusterChange), Error> {
         let member = self.members.get(&id).ok_or(Error::MemberNotFound)?;
-        if !member.is_learner {
-            return Err(Error::MemberNotLearner);
-        }
+        // In etcd's order: a voter that lags is told of that first.
         if !is_ready {
             return Err(Error::LearnerNotReady);
+        }
+        if !member.is_learner {
+            return Err(Error::MemberNotLearner);
         }
         if !Self::enough_started(self.voting().chain([member]), 0) {
             return Err(Error::MemberNotEnoughStarted);
@@ -491,10 +492,9 @@ mod tests {
         cluster.apply(Config { learners: [id].into(), ..cluster.config.clone() }, Some(&change));
         assert_eq!(cluster.add(vec!["http://x:1".into()], true, 8, all), Err(Error::TooManyLearners));
         assert_eq!(cluster.promote(id, false), Err(Error::LearnerNotReady));
-        assert_eq!(
-            cluster.promote(*cluster.config.voters.first().unwrap(), true),
-            Err(Error::MemberNotLearner)
-        );
+        let voter = *cluster.config.voters.first().unwrap();
+        assert_eq!(cluster.promote(voter, true), Err(Error::MemberNotLearner));
+        assert_eq!(cluster.promote(voter, false), Err(Error::LearnerNotReady));
         let (step, change) = cluster.promote(id, true).unwrap();
         assert_eq!(step, ConfigStep::AddVoter(id));
         cluster.apply(cluster.config.clone(), Some(&change));

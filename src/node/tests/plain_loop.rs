@@ -396,6 +396,12 @@ fn a_learner_listens_without_a_vote_until_it_is_promoted() {
     assert_eq!(world.call(leader, promote), Err(Error::MemberNotLearner));
     level(&mut world);
     assert!(world.call(learner, put("k", "w")).is_ok());
+    // A voter is told by how far it is what is wrong with it, the leader too; as by etcd.
+    for voter in [leader, follower] {
+        assert_eq!(world.call(leader, Request::MemberPromote(voter)), Err(Error::MemberNotLearner));
+    }
+    let voter = world.add(leader, "http://voter:1", false).unwrap();
+    assert_eq!(world.call(leader, Request::MemberPromote(voter)), Err(Error::LearnerNotReady));
 }
 
 #[test]

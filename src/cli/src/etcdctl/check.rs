@@ -37,7 +37,7 @@ fn failed(error: ClientError) -> Fail {
 }
 
 /// What the writers saw.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Seen {
     seconds: Vec<f64>,
     errors: BTreeMap<String, u64>,
@@ -257,5 +257,20 @@ mod tests {
         let text = "FAIL: too many errors\nFAIL: ERROR(e) -> 2\nFAIL: Throughput too low: 100 writes/s\n\
                     Slowest request took too long: 1.000000s\nStddev too high: 0.500000s\nFAIL\n";
         assert_eq!(verdict(&slow, 100.0, 150.0), (text.to_owned(), false));
+        // One of them is enough, whichever it is.
+        let refused = Seen { errors: BTreeMap::from([("e".to_owned(), 1)]), ..good.clone() };
+        let late = Seen { seconds: [vec![0.01; 100], vec![0.6]].concat(), ..good.clone() };
+        let uneven = Seen { seconds: vec![0.0, 0.3], ..good.clone() };
+        for (seen, rate, why) in [
+            (&refused, 150.0, "too many errors"),
+            (&good, 135.0, "Throughput too low"),
+            (&late, 150.0, "took too long"),
+            (&uneven, 150.0, "Stddev too high"),
+        ] {
+            let (text, passed) = verdict(seen, rate, 150.0);
+            assert!(text.contains(why) && text.ends_with("FAIL\n") && !passed, "{why}: {text}");
+            let bad = ["FAIL: too", "too low", "too long", "too high"];
+            assert_eq!(bad.iter().filter(|bad| text.contains(**bad)).count(), 1, "{text}");
+        }
     }
 }

@@ -181,7 +181,9 @@ mod tests {
     use super::*;
     use prost::Message as _;
     use seatrial_proto::etcdserverpb as pb;
-    use seatrial_types::{ClusterId, LeaseId, MemberId, Revision, Term};
+    use seatrial_types::auth::AuthRevision;
+    use seatrial_types::watch::WatchId;
+    use seatrial_types::{ClusterId, KeyRange, LeaseId, MemberId, Revision, Term};
 
     fn some_header() -> Header {
         Header {
@@ -245,5 +247,41 @@ mod tests {
         let named =
             AuthResponse { header: some_header(), body: AuthAnswer::Names(vec!["a".into(), String::new()]) };
         assert_eq!(auth(&named), pb::AuthRoleListResponse::from(named.clone()).encode_to_vec());
+    }
+
+    #[test]
+    fn so_are_those_of_watches_changes_of_members_and_rights() {
+        let event = |kind, prev_kv| Event { kind, kv: some_kv(0), prev_kv };
+        let watched = WatchResponse {
+            header: some_header(),
+            // The real one leaves the number out.
+            watch_id: WatchId(0),
+            created: true,
+            canceled: true,
+            cancel_reason: String::new(),
+            compact_revision: Revision(300),
+            fragment: false,
+            events: vec![event(EventKind::Put, None), event(EventKind::Delete, Some(some_kv(5)))],
+        };
+        assert_eq!(watch(&watched), pb::WatchResponse::from(watched.clone()).encode_to_vec());
+        let member = Member {
+            id: MemberId(8),
+            name: "m".into(),
+            peer_urls: vec!["http://p:1".into()],
+            client_urls: vec!["http://c:1".into(), "http://d:1".into()],
+            is_learner: false,
+        };
+        let members = vec![member.clone(), Member { id: MemberId(9), is_learner: true, ..member.clone() }];
+        let added = MemberAddResponse { header: some_header(), member, members };
+        assert_eq!(member_added(&added), pb::MemberAddResponse::from(added.clone()).encode_to_vec());
+        let version = DowngradeResponse { header: some_header(), version: "3.4.0".into() };
+        assert_eq!(downgrade(&version), pb::DowngradeResponse::from(version.clone()).encode_to_vec());
+        let permission = |access| Permission { access, range: KeyRange { key: "a".into(), end: "b".into() } };
+        let permissions = [Access::Read, Access::Write, Access::ReadWrite].map(permission).to_vec();
+        let role = AuthResponse { header: some_header(), body: AuthAnswer::Permissions(permissions) };
+        assert_eq!(auth(&role), pb::AuthRoleGetResponse::from(role.clone()).encode_to_vec());
+        let body = AuthAnswer::Status { enabled: true, revision: AuthRevision(300) };
+        let status = AuthResponse { header: some_header(), body };
+        assert_eq!(auth(&status), pb::AuthStatusResponse::from(status.clone()).encode_to_vec());
     }
 }

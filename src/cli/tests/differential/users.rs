@@ -6,7 +6,7 @@
 
 use crate::episode::Tally;
 use crate::support::SEATRIAL;
-use crate::support::server::Servers;
+use crate::support::server::{Servers, version};
 use bytes::Bytes;
 use pb::auth_client::AuthClient;
 use pb::kv_client::KvClient;
@@ -48,11 +48,15 @@ enum Ask {
     Txn(pb::TxnRequest),
 }
 
-struct Dice(ChaCha8Rng);
+struct Dice {
+    chance: ChaCha8Rng,
+    /// Whether passwords are changed to empty ones: nobody has such a one since etcd 3.5, and any user may in 3.4.
+    empties: bool,
+}
 
 impl Dice {
     fn below(&mut self, end: usize) -> usize {
-        (self.0.next_u64() % end as u64) as usize
+        (self.chance.next_u64() % end as u64) as usize
     }
 
     fn pick<T: Clone>(&mut self, from: &[T]) -> T {
@@ -68,9 +72,9 @@ impl Dice {
         self.pick(&["root", "r", "r", "s", "s", "t", ""]).to_owned()
     }
 
-    /// Never empty: etcd 3.4 takes that for a password like any other, 3.5 for one that fits nobody.
-    fn new_password(&mut self) -> String {
-        self.pick(&["one", "two"]).to_owned()
+    fn changed_password(&mut self) -> String {
+        let password = self.pick(&["one", "two", ""]);
+        if password.is_empty() && !self.empties { "one".to_owned() } else { password.to_owned() }
     }
 
     fn password(&mut self) -> String {
@@ -127,7 +131,7 @@ impl Dice {
             4..12 => Ask::LogIn(pb::AuthenticateRequest { name, password: self.password() }),
             12..16 => {
                 let no_password = self.below(8) == 0;
-                let password = if no_password { String::new() } else { self.new_password() };
+                let password = if no_password { String::new() } else { self.password() };
                 let options = Some(authpb::UserAddOptions { no_password });
                 let options = options.filter(|_| no_password || self.below(2) == 0);
                 Ask::UserAdd(pb::AuthUserAddRequest { name, password, options, ..Default::default() })
@@ -137,7 +141,7 @@ impl Dice {
             18 => Ask::UserList(pb::AuthUserListRequest {}),
             19 => Ask::UserDelete(pb::AuthUserDeleteRequest { name }),
             20 => {
-                let password = self.new_password();
+                let password = self.changed_password();
                 Ask::Password(pb::AuthUserChangePasswordRequest { name, password, ..Default::default() })
             }
             21..26 => Ask::GrantRole(pb::AuthUserGrantRoleRequest { user: name, role }),
@@ -280,7 +284,8 @@ pub(crate) async fn run(program: &str, seed: u64, requests: u64, tally: &mut Tal
     let flags = ["--bcrypt-cost".to_owned(), "4".to_owned()];
     let pair = [Servers::start(&[program], 1, &flags), Servers::start(&[SEATRIAL, "server"], 1, &flags)];
     let (mut theirs, mut ours) = tokio::join!(Side::connect(&pair[0]), Side::connect(&pair[1]));
-    let mut dice = Dice(ChaCha8Rng::seed_from_u64(seed));
+    let empties = !version(program).starts_with("etcd 3.4.");
+    let mut dice = Dice { chance: ChaCha8Rng::seed_from_u64(seed), empties };
     let mut done = Vec::new();
     for number in 0..requests {
         // Mostly as root, or nothing would ever be changed.

@@ -126,6 +126,51 @@ fn a_password_becomes_a_hash_of_its_own_salt_that_fits_it_alone() {
     assert!(first.starts_with("$2a$04$"), "the form in which etcd keeps it: {first}");
 }
 
+/// A member that knows one user, whose password has this hash.
+#[derive(Clone)]
+struct OneUser(Secret);
+
+impl Ask for OneUser {
+    type Watch = seatrial_node::WatchSession;
+
+    async fn watch(&self) -> Result<Self::Watch, Error> {
+        Err(Error::Stopped)
+    }
+
+    async fn call(&self, request: Request) -> Result<Response, Error> {
+        let body = match request {
+            Request::Auth(AuthRequest::Password { .. }) => {
+                AuthAnswer::Password { secret: self.0.clone(), revision: AuthRevision(7) }
+            }
+            Request::Auth(AuthRequest::Admit { prefix: token, checked, .. }) => {
+                AuthAnswer::Token { token, revision: checked }
+            }
+            other => panic!("{other:?}"),
+        };
+        Ok(Response::Auth(AuthResponse::at(seatrial_types::Revision(1), body)))
+    }
+}
+
+#[test]
+fn an_empty_password_fits_only_whoever_was_added_with_it() {
+    let desk = desk("simple", 0);
+    let plain = |password: &str| Secret::Plain(password.to_owned());
+    let log_in = |secret: &Secret, password: &str| {
+        let member = OneUser(secret.clone());
+        now(desk.authenticate(&member, "ann".into(), plain(password))).map(|_| ())
+    };
+    let added = now(desk.hashed(plain(""))).unwrap();
+    assert_eq!(log_in(&added, ""), Ok(()));
+    assert_eq!(log_in(&added, "tea"), Err(Error::AuthFailed));
+    let emptied = now(desk.changed(plain(""))).unwrap();
+    for password in ["", "tea"] {
+        assert_eq!(log_in(&emptied, password), Err(Error::AuthFailed), "{password:?}");
+    }
+    let changed = now(desk.changed(plain("tea"))).unwrap();
+    assert_eq!(log_in(&changed, "tea"), Ok(()));
+    assert_eq!(log_in(&changed, ""), Err(Error::AuthFailed));
+}
+
 #[test]
 fn a_simple_token_is_sixteen_letters() {
     let letters = desk("simple", 0).letters();

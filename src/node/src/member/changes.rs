@@ -111,7 +111,7 @@ impl<B: Backend> Member<B> {
             }
             Request::MemberPromote(member) => self
                 .cluster
-                .promote(*member, self.has_caught_up(*member))
+                .promote(*member, self.is_promotable(*member))
                 .map(|(step, change)| (vec![step], change)),
             other => unreachable!("{other:?} changes no member"),
         };
@@ -137,18 +137,21 @@ impl<B: Backend> Member<B> {
         member == self.id() || self.heard.get(&member).copied().is_some_and(recently)
     }
 
-    /// Whether a follower of this leader is nearly level with it.
+    /// Whether a follower of this leader can be heard and is nearly level with it.
     fn has_caught_up(&self, member: MemberId) -> bool {
+        (self.is_heard(member) && self.is_level(member)) || is_planted(Planted::R41)
+    }
+
+    fn is_level(&self, member: MemberId) -> bool {
         let last = self.raft.last_index().0;
-        if is_planted(Planted::R41) {
-            return true;
-        }
-        self.is_heard(member)
-            && self
-                .raft
-                .progress()
-                .get(&member)
-                .is_some_and(|progress| progress.matched.0 * 100 >= last * READY_PERCENT)
+        let level = |matched: LogIndex| matched.0 * 100 >= last * READY_PERCENT;
+        member == self.id() || self.raft.progress().get(&member).is_some_and(|peer| level(peer.matched))
+    }
+
+    /// As etcd asks it; only that a learner must be heard too. A voter is told by how far it is what is wrong with it.
+    fn is_promotable(&self, member: MemberId) -> bool {
+        let is_learner = self.cluster.members.get(&member).is_some_and(|member| member.is_learner);
+        self.is_level(member) && (!is_learner || self.is_heard(member))
     }
 
     /// Lets members vote which were added to vote and have caught up, one at a time.

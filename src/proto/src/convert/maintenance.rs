@@ -84,8 +84,9 @@ impl From<pb::HashResponse> for t::HashResponse {
 }
 
 impl From<t::Header> for pb::DefragmentResponse {
-    fn from(h: t::Header) -> Self {
-        Self { header: Some(h.into()) }
+    /// Without a header, as etcd's: clients ask whether there is one.
+    fn from(_: t::Header) -> Self {
+        Self { header: None }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The errors say precisely whether a request was on its way: only then may its outcome be unknown.
 
+use super::line::{Line, Listened};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -13,8 +14,8 @@ use seatrial_world::{Backoff, Layered, Secure, World, host_of};
 use std::error::Error as StdError;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
@@ -90,14 +91,48 @@ impl ChannelError {
     }
 }
 
-/// Set as soon as a request is handed to its connection; put into the request's extensions by callers who
-/// give up waiting and must know whether anything was sent.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sent(Arc<AtomicBool>);
+/// What becomes of a request on its way; put into the request's extensions by callers who give up waiting, must know
+/// then whether anything was sent, and tell the connection that they waited in vain.
+#[derive(Clone, Debug)]
+pub(crate) struct Sent(Arc<Sending>);
+
+#[derive(Debug)]
+struct Sending {
+    begun: Duration,
+    handed_over: AtomicBool,
+    /// The connection it waits for, or was handed to.
+    line: std::sync::Mutex<Option<Arc<Line>>>,
+}
 
 impl Sent {
+    /// A request whose time runs from now.
+    pub(crate) fn new(begun: Duration) -> Self {
+        Self(Arc::new(Sending {
+            begun,
+            handed_over: AtomicBool::default(),
+            line: std::sync::Mutex::default(),
+        }))
+    }
+
+    /// Whether it was handed to its connection.
     pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.handed_over.load(Ordering::Relaxed)
+    }
+
+    /// The caller waits no longer. Where the connection has been silent all the time, the next request gets another; those
+    /// that are on it already are left to the pings.
+    pub(crate) fn give_up(&self) {
+        if let Some(line) = &*self.0.line.lock().unwrap_or_else(PoisonError::into_inner) {
+            line.give_up(self.0.begun);
+        }
+    }
+
+    fn set(&self, handed_over: bool) {
+        self.0.handed_over.store(handed_over, Ordering::Relaxed);
+    }
+
+    fn on(&self, line: Arc<Line>) {
+        *self.0.line.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
     }
 }
 
@@ -116,11 +151,18 @@ struct Shared<W: World> {
 }
 
 struct Connection {
-    sender: Option<http2::SendRequest<Body>>,
+    open: Option<Open>,
     backoff: Backoff,
     /// Before this time nobody dials.
     rest_until: Duration,
     last_failure: String,
+}
+
+/// A connection that stands.
+#[derive(Clone)]
+struct Open {
+    sender: http2::SendRequest<Body>,
+    line: Arc<Line>,
 }
 
 impl<W: World> Channel<W> {
@@ -130,7 +172,7 @@ impl<W: World> Channel<W> {
     /// Where `backoff_min` is zero or above `backoff_max`.
     pub fn new(world: W, address: impl Into<String>, options: ChannelOptions) -> Self {
         let connection = Mutex::new(Connection {
-            sender: None,
+            open: None,
             backoff: Backoff::new(options.backoff_min, options.backoff_max),
             rest_until: Duration::ZERO,
             last_failure: String::new(),
@@ -147,22 +189,22 @@ impl<W: World> Channel<W> {
 
 impl<W: World> Shared<W> {
     /// The open connection, or a new one. Concurrent callers wait for the one that dials.
-    async fn sender(&self) -> Result<http2::SendRequest<Body>, ChannelError> {
+    async fn open(&self) -> Result<Open, ChannelError> {
         let mut connection = self.connection.lock().await;
-        if let Some(sender) = &connection.sender {
-            if !sender.is_closed() {
-                return Ok(sender.clone());
+        if let Some(open) = &connection.open {
+            if !open.sender.is_closed() && !open.line.is_dead() {
+                return Ok(open.clone());
             }
-            connection.sender = None;
+            connection.open = None;
         }
         if self.world.now() < connection.rest_until {
             return Err(ChannelError::NotSent(connection.last_failure.clone()));
         }
         match self.dial().await {
-            Ok(sender) => {
-                connection.sender = Some(sender.clone());
+            Ok(open) => {
+                connection.open = Some(open.clone());
                 connection.backoff.reset();
-                Ok(sender)
+                Ok(open)
             }
             Err(why) => {
                 let rest = connection.backoff.next(self.world.rand());
@@ -173,7 +215,7 @@ impl<W: World> Shared<W> {
         }
     }
 
-    async fn dial(&self) -> Result<http2::SendRequest<Body>, String> {
+    async fn dial(&self) -> Result<Open, String> {
         let address = &self.address;
         let limit = self.world.sleep(self.options.connect_timeout);
         let dialing = async {
@@ -194,6 +236,8 @@ impl<W: World> Shared<W> {
                         .stream,
                 ),
             };
+            let line = Arc::<Line>::default();
+            let stream = Listened { world: self.world.clone(), line: line.clone(), stream };
             let mut builder = http2::Builder::new(Executor::new(self.world.clone()));
             builder
                 .timer(Timer::new(self.world.clone()))
@@ -212,7 +256,7 @@ impl<W: World> Shared<W> {
                     tracing::debug!(%peer, %error, "connection broke");
                 }
             });
-            Ok(sender)
+            Ok(Open { sender, line })
         };
         tokio::select! {
             biased;
@@ -232,23 +276,25 @@ impl<W: World> Shared<W> {
             .path_and_query(path)
             .build()
             .map_err(|error| ChannelError::NotSent(format!("address {:?}: {error}", self.address)))?;
-        let sent = request.extensions().get::<Sent>().cloned().unwrap_or_default();
+        let sent = request.extensions().get::<Sent>().cloned();
+        let sent = sent.unwrap_or_else(|| Sent::new(self.world.now()));
         // A connection may turn out to be closed only when it is used. The request then comes back unsent,
         // and one fresh connection is tried.
         for attempt in 0.. {
-            let mut sender = self.sender().await?;
+            let Open { mut sender, line } = self.open().await?;
+            sent.on(line);
             if let Err(error) = sender.ready().await {
                 if attempt == 0 {
                     continue;
                 }
                 return Err(ChannelError::NotSent(format!("{}: {error}", self.address)));
             }
-            sent.0.store(true, Ordering::Relaxed);
+            sent.set(true);
             match sender.try_send_request(request).await {
                 Ok(response) => return Ok(response.map(ChannelBody)),
                 Err(mut failure) => match failure.take_message() {
                     Some(unsent) => {
-                        sent.0.store(false, Ordering::Relaxed);
+                        sent.set(false);
                         if attempt > 0 {
                             let why = format!("{}: {}", self.address, failure.error());
                             return Err(ChannelError::NotSent(why));

@@ -289,13 +289,16 @@ impl<W: World> GrpcEndpoint<W> {
     where
         F: Future<Output = Result<A, Status>>,
     {
-        let sent = Sent::default();
+        let sent = Sent::new(self.world.now());
         let message = self.message(message, timeout, &sent);
         let limit = self.world.sleep(timeout);
         tokio::select! {
             biased;
             answer = call(message) => answer.map_err(|status| client_error(&status, like)),
-            () = limit => Err(ClientError::deadline(sent.get() && has_effect(like))),
+            () = limit => {
+                sent.give_up();
+                Err(ClientError::deadline(sent.get() && has_effect(like)))
+            }
         }
     }
 }
@@ -308,12 +311,15 @@ impl<W: World> Endpoint for GrpcEndpoint<W> {
     }
 
     async fn call(&self, request: Request, timeout: Duration) -> Result<Response, ClientError> {
-        let sent = Sent::default();
+        let sent = Sent::new(self.world.now());
         let limit = self.world.sleep(timeout);
         let answer = tokio::select! {
             biased;
             answer = self.dispatch(request.clone(), timeout, &sent) => answer,
-            () = limit => return Err(ClientError::deadline(sent.get() && has_effect(&request))),
+            () = limit => {
+                sent.give_up();
+                return Err(ClientError::deadline(sent.get() && has_effect(&request)));
+            }
         };
         answer.map_err(|failure| match failure {
             Failure::Status(status) => client_error(&status, &request),

@@ -3,6 +3,7 @@
 mod channel;
 mod elections;
 mod endpoint;
+mod line;
 mod locks;
 
 pub use channel::{Channel, ChannelError, ChannelOptions};

@@ -358,6 +358,11 @@ mod tests {
             let _ = authority(&WWW[..cut]);
         }
         assert_eq!(authority(&[0x41, 0xff, 0xff, 0xff, 0xff, 0xff]), None);
+        // A packed "0" that is not filled up with ones, and one with a byte of ones too much.
+        assert_eq!(
+            (unpack(&[0x07]).as_deref(), unpack(&[0]), unpack(&[7, 0xff])),
+            (Some(&b"0"[..]), None, None)
+        );
     }
 
     #[test]
@@ -383,6 +388,8 @@ mod tests {
                 &[&[2, 0, 0, 0, 0, 9], headers(b"https://127.0.0.1:2379/x").as_slice(), &[0, 0]].concat(),
             ),
             &frame(HEADERS, 4, &[0x82, 0xbe]),
+            // Nothing wrong in the last one; the next may be wrong again.
+            &frame(HEADERS, 4, &headers(b"http://127.0.0.1:2379")),
             &frame(0, 0, &long),
         ]
         .concat();
@@ -393,6 +400,7 @@ mod tests {
             &data,
             &frame(HEADERS, 4 | PADDED | PRIORITY, &[&[2, 0, 0, 0, 0, 9], host.as_slice(), &[0, 0]].concat()),
             &frame(HEADERS, 4, &[0x82, 0xbe]),
+            &frame(HEADERS, 4, &host),
             &frame(0, 0, &long),
         ]
         .concat();

@@ -205,7 +205,7 @@ impl State {
             }),
             // Its header does not go over the wire, as etcd's does not.
             Request::MoveLeader(_) => Response::MoveLeader(Header::default()),
-            Request::Defragment => Response::Defragment(self.header()),
+            Request::Defragment => Response::Defragment(Header::default()),
             Request::Hash => Response::Hash(HashResponse { header: self.header(), hash: 43 }),
             Request::Downgrade(ask) => {
                 Response::Downgrade(DowngradeResponse { header: self.header(), version: ask.version })
