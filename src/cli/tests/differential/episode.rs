@@ -137,6 +137,10 @@ pub(crate) async fn run(
 /// What etcd said and what we said.
 type Parted = (String, String);
 
+fn said(side: &Side) -> Vec<crate::watches::Said> {
+    side.streams.iter().map(crate::watches::WatchStream::said).collect()
+}
+
 impl Episode<'_> {
     async fn wipe(&mut self) -> Result<(), Parted> {
         let (theirs, ours) = tokio::join!(self.theirs.wipe(), self.ours.wipe());
@@ -293,9 +297,32 @@ impl Episode<'_> {
     }
 
     async fn compare_watches(&self) -> Result<(), Parted> {
-        let said =
-            |side: &Side| side.streams.iter().map(crate::watches::WatchStream::said).collect::<Vec<_>>();
         self.wait(|episode| said(&episode.theirs) == said(&episode.ours)).await;
+        let Err((theirs, ours)) = self.parted() else { return Ok(()) };
+        // Whoever reads of it wants to know who it was that said nothing.
+        let silent: Vec<usize> = (0..self.theirs.streams.len())
+            .filter(|stream| self.theirs.streams[*stream].said() != self.ours.streams[*stream].said())
+            .collect();
+        let mut told = [theirs, ours];
+        for (side, told) in [&self.theirs, &self.ours].into_iter().zip(&mut told) {
+            for stream in &silent {
+                let before = side.streams[*stream].progress_heard().len();
+                side.streams[*stream].progress();
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let heard = side.streams[*stream].progress_heard().len() - before;
+                *told += &format!("\n           stream {stream} answered {heard} of 1 request for progress");
+            }
+            *told += &side.watch_metrics().await;
+        }
+        if self.parted().is_ok() {
+            told[0] += "\n           and a little later both had said the same";
+        }
+        let [theirs, ours] = told;
+        Err((theirs, ours))
+    }
+
+    /// What has been said on the watches so far is the same, or it is not.
+    fn parted(&self) -> Result<(), Parted> {
         let (theirs, ours) = (said(&self.theirs), said(&self.ours));
         for (stream, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
             for id in theirs.keys().chain(ours.keys()) {

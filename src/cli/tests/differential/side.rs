@@ -22,6 +22,7 @@ use tonic::Status;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Side {
+    address: String,
     channel: Channel<RealWorld>,
     kv: KvClient<Channel<RealWorld>>,
     lease: LeaseClient<Channel<RealWorld>>,
@@ -116,6 +117,31 @@ fn plain_ops(ops: &mut [pb::ResponseOp]) {
 }
 
 impl Side {
+    /// What the server counts of watches: slow ones are still behind.
+    pub(crate) async fn watch_metrics(&self) -> String {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let asked = async {
+            let mut stream = tokio::net::TcpStream::connect(&self.address).await?;
+            let request =
+                format!("GET /metrics HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
+            stream.write_all(request.as_bytes()).await?;
+            let mut page = String::new();
+            stream.read_to_string(&mut page).await?;
+            std::io::Result::Ok(page)
+        };
+        match asked.await {
+            Ok(page) => page
+                .lines()
+                .filter(|line| {
+                    line.starts_with("etcd_debugging_mvcc")
+                        && (line.contains("watch") || line.contains("event"))
+                })
+                .map(|line| format!("\n           {line}"))
+                .collect(),
+            Err(error) => format!("\n           no metrics: {error}"),
+        }
+    }
+
     pub(crate) async fn connect(servers: &Servers) -> Self {
         let runtime = tokio::runtime::Handle::current();
         // etcd closes connections that ping more often than every 5 s.
@@ -139,6 +165,7 @@ impl Side {
             }
         }
         let mut side = Self {
+            address: servers.clients[0].clone(),
             kv,
             lease: LeaseClient::new(channel.clone()),
             maintenance: MaintenanceClient::new(channel.clone()),
