@@ -3,17 +3,21 @@
 //! do without the others.
 //!
 //! Safety alone is kept by a cluster that does nothing; this oracle asks for life. It does not see how long
-//! service was away during the storm.
+//! service was away during the storm. Nothing is asked where so many logs lost entries before any of them was made whole
+//! that no majority may vote: that loss is more than the cluster is made for, and to serve nobody is right.
 
 use super::Finding;
+use crate::observation::Observation;
 use crate::record::RunLog;
+use seatrial_types::{LogIndex, MemberId};
+use std::collections::BTreeMap;
 
 pub(super) fn check(log: &RunLog) -> Finding {
     let bound = log.plan.scenario.expect.heals_within;
     match &log.healing {
         None if log.panics.is_empty() => Finding::Unknown("the run ended before it could heal".to_owned()),
         None => Finding::Unknown("a panic ended the run before it could heal".to_owned()),
-        Some(healing) if healing.healed.is_some() => Finding::Ok,
+        Some(healing) if healing.healed.is_some() || too_many_lost(log) => Finding::Ok,
         Some(healing) => {
             let up: Vec<String> = healing.up.iter().map(ToString::to_string).collect();
             let is_part = !up.is_empty() && up.len() < log.plan.members().count();
@@ -27,9 +31,31 @@ pub(super) fn check(log: &RunLog) -> Finding {
     }
 }
 
+/// Whether a majority is not to be had without members whose logs lost entries and were not made whole again: such a
+/// member does not vote. It is whole once it has applied more than ever before.
+fn too_many_lost(log: &RunLog) -> bool {
+    let mut applied: BTreeMap<MemberId, LogIndex> = BTreeMap::new();
+    let mut lost: BTreeMap<MemberId, LogIndex> = BTreeMap::new();
+    for seen in &log.observed {
+        let newest = applied.entry(seen.member).or_default();
+        match &seen.what {
+            Observation::Applied { index, .. } => {
+                *newest = (*newest).max(*index);
+                if lost.get(&seen.member).is_some_and(|before| index > before) {
+                    lost.remove(&seen.member);
+                }
+            }
+            Observation::Finding { damage: true, .. } => drop(lost.insert(seen.member, *newest)),
+            _ => {}
+        }
+    }
+    let members = log.plan.members().count();
+    members - lost.len().min(members) < members / 2 + 1
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{at, quiet, violated};
+    use super::super::testing::{applied, at, quiet, saw, violated};
     use super::*;
     use crate::record::Healing;
 
@@ -50,5 +76,21 @@ mod tests {
         log.healing = Some(Healing { began: at(1000), healed: Some(at(2000)), ..Healing::default() });
         assert_eq!(check(&log), Finding::Ok);
         assert!(matches!(check(&quiet()), Finding::Unknown(_)));
+    }
+
+    #[test]
+    fn nothing_is_asked_of_a_majority_that_lost_its_logs_and_something_of_one_made_whole() {
+        let damage = || Observation::Finding { text: "lost".to_owned(), damage: true };
+        let mut log = quiet();
+        log.healing = Some(Healing { began: at(1000), missing: vec!["x".to_owned()], ..Healing::default() });
+        saw(&mut log, 100, 1, 0, applied(7, 1, 0));
+        saw(&mut log, 200, 1, 1, damage());
+        violated(&check(&log));
+        saw(&mut log, 300, 2, 1, damage());
+        assert_eq!(check(&log), Finding::Ok, "two of three");
+        saw(&mut log, 400, 1, 1, applied(7, 1, 0));
+        assert_eq!(check(&log), Finding::Ok, "it had applied that before");
+        saw(&mut log, 500, 1, 1, applied(8, 1, 0));
+        violated(&check(&log));
     }
 }
