@@ -6,7 +6,7 @@
 //!
 //! Left out is what a restored cluster makes anew: its members, and alarms, which come again where their reasons do.
 //!
-//! Everything here is a function of bytes. Read first: [`bolt`] (the pages), [`records`] (what lies in the buckets),
+//! Knows nothing of files, sockets and members: everything here is a function of bytes. Read first: [`bolt`] (the pages), [`records`] (what lies in the buckets),
 //! [`Export`] (a member's stream becomes a file), [`Database`] (a file becomes a member's stream).
 
 pub mod bolt;

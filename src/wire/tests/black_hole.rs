@@ -60,6 +60,7 @@ impl Proxy {
         loop {
             let [up, down] = &mut buffers;
             let (from, to, count) = tokio::select! {
+                biased;
                 ready = client.readable() => { ready.unwrap(); (&client, &server, client.try_read(up)) }
                 ready = server.readable() => { ready.unwrap(); (&server, &client, server.try_read(down)) }
             };
