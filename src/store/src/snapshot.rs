@@ -216,8 +216,10 @@ impl<V: View> SnapshotReader<V> {
         let is_last = cursor.part == Part::Over && offset + out.len() as u64 >= cursor.offset;
         self.cursors.insert(resume.offset, resume);
         while self.cursors.len() > CURSORS_MAX + 1 {
-            let oldest = *self.cursors.keys().nth(1).expect("more than the start");
-            self.cursors.remove(&oldest);
+            // The farthest: a stream may be read again from its start, and goes on from where it is then.
+            let others = self.cursors.keys().skip(1);
+            let farthest = *others.max_by_key(|at| at.abs_diff(offset)).expect("more than the start");
+            self.cursors.remove(&farthest);
         }
         Ok((out.into(), is_last))
     }
@@ -487,5 +489,38 @@ impl Parser {
         self.crc = crc32c::crc32c_append(self.crc, &bytes[..length]);
         out.push((table, key, value));
         Ok(Some(length))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::MemBackend;
+
+    #[test]
+    fn a_stream_read_again_goes_on_from_where_it_is() {
+        let mut backend = MemBackend::new();
+        for row in 0..2000_u64 {
+            backend.put(Table::Lease, Bytes::copy_from_slice(&row.to_be_bytes()), vec![7; 100].into());
+        }
+        let header = SnapshotHeader {
+            applied: LogIndex(1),
+            applied_term: Term(1),
+            revision: Revision(1),
+            compacted: Revision(-1),
+        };
+        let mut reader = SnapshotReader::new(backend.snapshot(), header);
+        for pass in 0..2 {
+            let mut offset = 0;
+            loop {
+                let (bytes, is_last) = reader.read(offset, 1000).unwrap();
+                offset += bytes.len() as u64;
+                let near = *reader.cursors.range(..=offset).next_back().unwrap().0;
+                assert!(offset - near < 1000, "pass {pass}: at byte {offset} it would begin at {near}");
+                if is_last {
+                    break;
+                }
+            }
+        }
     }
 }
