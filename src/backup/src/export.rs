@@ -16,7 +16,6 @@ struct Filling {
     writer: Writer,
     /// The bucket being filled; `None` before the first.
     bucket: Option<&'static [u8]>,
-    has_auth: bool,
     writes: bool,
 }
 
@@ -26,13 +25,7 @@ const ORDER: [&[u8]; 6] = [KEY, LEASE, records::AUTH, ROLES, USERS, META];
 impl Filling {
     fn new(totals: Option<Totals>) -> Self {
         let writes = totals.is_some();
-        Self {
-            rows: SnapshotRows::default(),
-            writer: Writer::new(totals),
-            bucket: None,
-            has_auth: false,
-            writes,
-        }
+        Self { rows: SnapshotRows::default(), writer: Writer::new(totals), bucket: None, writes }
     }
 
     fn push(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
@@ -59,7 +52,6 @@ impl Filling {
 
     /// Begins buckets up to this one. Each is there once, also where nothing is in it.
     fn advance(&mut self, to: &'static [u8]) {
-        self.has_auth |= to == records::AUTH;
         let place = |bucket: &[u8]| ORDER.iter().position(|known| *known == bucket).expect("a known bucket");
         let next = self.bucket.map_or(0, |bucket| place(bucket) + 1);
         for bucket in ORDER.iter().take(place(to) + 1).skip(next) {

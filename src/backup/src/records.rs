@@ -297,3 +297,20 @@ impl Few {
             .then(|| Row::Auth { enabled: self.auth_enabled, revision: AuthRevision(revision.unwrap_or(1)) })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// etcd forgets a deletion at the very revision of a compaction; the revision must not go back with it.
+    #[test]
+    fn the_revision_is_not_below_the_compaction_where_no_row_tells_of_it() {
+        let mut few = Few::default();
+        few.take(COMPACTED, &revision_key(Revision(9), 0, EventKind::Put)).unwrap();
+        assert_eq!(
+            (few.header(Revision(4)).revision, few.header(Revision(4)).compacted),
+            (Revision(9), Revision(9))
+        );
+        assert_eq!(few.header(Revision(12)).revision, Revision(12));
+    }
+}
