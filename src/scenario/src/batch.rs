@@ -301,8 +301,10 @@ fn summarize(scenario: &Scenario, runs: &[&RunSummary]) -> ScenarioSummary {
             let named = |run: &RunSummary| {
                 scenario.expect.oracle.as_ref().is_none_or(|oracle| run.violated.contains(oracle))
             };
+            // What breaks a promise in one seed may in another leave no majority that could be asked: such a run
+            // says nothing, and nothing against the scenario.
             runs.iter().any(|run| run.expected && named(run))
-                && runs.iter().all(|run| run.expected || run.verdict == VerdictKind::Pass)
+                && runs.iter().all(|run| run.verdict != VerdictKind::HarnessError)
         }
         _ => verdict == VerdictKind::Pass,
     };
@@ -327,4 +329,45 @@ fn summarize(scenario: &Scenario, runs: &[&RunSummary]) -> ScenarioSummary {
 #[must_use]
 pub(crate) fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(verdict: VerdictKind, violated: &[&str]) -> RunSummary {
+        RunSummary {
+            scenario: "lies".to_owned(),
+            seed: 1,
+            verdict,
+            oracle: violated.first().map(|&name| name.to_owned()),
+            violated: violated.iter().map(|&name| name.to_owned()).collect(),
+            sentence: String::new(),
+            expected: verdict == VerdictKind::Violation,
+            trace_hash: String::new(),
+            simulated_seconds: 0.0,
+            cpu_seconds: 0.0,
+            reached: Vec::new(),
+            folder: None,
+        }
+    }
+
+    fn negative_ends_as_expected(runs: &[RunSummary]) -> bool {
+        let text = "title = \"lies\"\nwhy = \"a test\"\nmembers = 3\ntime = \"1s\"\n\
+                    [[workload]]\nname = \"kv\"\n[expect]\nverdict = \"violation\"\noracle = \"durability\"\n";
+        let scenario = crate::format::parse("lies.toml", text).expect("a scenario");
+        summarize(&scenario, &runs.iter().collect::<Vec<_>>()).expected
+    }
+
+    #[test]
+    fn a_negative_scenario_needs_one_seed_with_the_named_violation_and_no_seed_on_which_the_harness_failed() {
+        let (found, other) =
+            (run(VerdictKind::Violation, &["durability"]), run(VerdictKind::Violation, &["lock"]));
+        let (pass, silent) = (run(VerdictKind::Pass, &[]), run(VerdictKind::Inconclusive, &[]));
+        let broken = run(VerdictKind::HarnessError, &[]);
+        assert!(negative_ends_as_expected(&[pass.clone(), found.clone(), silent.clone(), other.clone()]));
+        assert!(!negative_ends_as_expected(&[pass, silent]), "nobody saw the lie");
+        assert!(!negative_ends_as_expected(&[other]), "another oracle than the named one");
+        assert!(!negative_ends_as_expected(&[found, broken]));
+    }
 }
