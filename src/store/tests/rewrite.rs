@@ -4,9 +4,12 @@ mod support;
 
 use bytes::Bytes;
 use seatrial_store::{
-    BackendError, Command, Commit, HubOptions, RedbBackend, RedbCommitter, RedbOptions, Store, Table, View,
+    Backend, BackendError, Command, Commit, HubOptions, RedbBackend, RedbCommitter, RedbOptions, Store,
+    Table, View,
 };
-use seatrial_types::request::{CompactRequest, LeaseGrantRequest, PutRequest, RangeRequest};
+use seatrial_types::request::{
+    CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
+};
 use seatrial_types::{Event, KeyRange, KeyValue, LeaseId, LogIndex, Revision, Term};
 use std::ops::Bound;
 use std::time::Duration;
@@ -321,8 +324,100 @@ fn rows_of_every_table_carry_a_checksum() {
 }
 
 #[test]
+fn a_long_value_takes_little_more_room_than_it_has_bytes() {
+    // Just above powers of two, where redb itself would take twice as much.
+    for bytes in [4_100, 8_300, 17_000, 66_000, 262_144, 700_000] {
+        let disk = FaultDisk::new();
+        let mut kept = Kept::open(&disk).unwrap();
+        let mut rows = 0;
+        while rows < 8 << 20 {
+            kept.put(&format!("k{rows}"), &vec![7; bytes], 0);
+            kept.commit();
+            rows += bytes as u64;
+        }
+        let size = kept.store.size();
+        // A commit writes beside what it replaces, and a small file has some room in hand.
+        let room = rows + rows / 20 + (1 << 20);
+        assert!(size.total_bytes < room, "{rows} bytes in values of {bytes} take {size:?}");
+        assert!(size.in_use_bytes >= rows && size.in_use_bytes < room, "{rows} bytes of {bytes}: {size:?}");
+        // What is deleted gives its parts back.
+        let keys = KeyRange { key: "k".into(), end: "l".into() };
+        kept.apply(&Command::DeleteRange(DeleteRangeRequest { range: keys, prev_kv: false }));
+        let revision = kept.store.revision();
+        kept.apply(&Command::Compact(CompactRequest { revision, physical: false }));
+        while !kept.store.compact_step(100) {}
+        kept.commit();
+        let size = kept.store.size();
+        assert!(size.in_use_bytes < 300_000, "nothing is left of values of {bytes}, but {size:?}");
+        kept.committer.rewrite().unwrap();
+        kept.store.rewritten().unwrap();
+        let size = kept.store.size();
+        assert!(size.total_bytes < 300_000, "nothing is left of values of {bytes}, but {size:?}");
+    }
+}
+
+#[test]
+fn a_long_value_of_which_a_part_was_changed_is_named_and_not_served() {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    kept.put("long", &[0xa7; 30_000], 0);
+    kept.commit();
+    drop(kept);
+    let file = disk.files("db").into_iter().find(|path| path.ends_with(".redb")).unwrap();
+    let content = disk.content(&file);
+    let inside: Vec<usize> =
+        (0..content.len() - 64).filter(|at| content[*at..*at + 64] == [0xa7; 64]).collect();
+    assert!(inside.len() > 25_000, "{} places", inside.len());
+    for at in inside.into_iter().step_by(997) {
+        let broken = disk.fork();
+        broken.corrupt(&file, |bytes| bytes[at] ^= 1);
+        let error = everything(&broken).unwrap_err().to_string();
+        assert!(error.contains(&file) && error.contains("checksum"), "the change at {at}: {error}");
+    }
+}
+
+#[test]
+fn a_row_with_a_wrong_length_or_without_a_part_is_named() {
+    use redb::{Database, ReadableTable, TableDefinition};
+    type Rows = TableDefinition<'static, &'static [u8], &'static [u8]>;
+    let disk = FaultDisk::new();
+    let (mut backend, mut committer) = open(&disk).unwrap();
+    let key = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0]);
+    backend.put(Table::Kv, key.clone(), vec![5; 30_000].into());
+    committer.commit(&backend.seal().unwrap()).unwrap();
+    drop((backend, committer));
+    for harm in ["part", "length", "first"] {
+        let broken = disk.fork();
+        let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
+        #[allow(clippy::disallowed_methods, reason = "the file is harmed where redb itself finds it")]
+        std::fs::write(&path, broken.content("db/first.redb")).unwrap();
+        let database = Database::open(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        {
+            let mut rows = write.open_table(Rows::new("kv")).unwrap();
+            let mut parts = write.open_table(Rows::new("parts")).unwrap();
+            let mut row = rows.get(&*key).unwrap().unwrap().value().to_vec();
+            match harm {
+                "part" => drop(parts.pop_last().unwrap()),
+                "length" => row[2] ^= 0x40,
+                _ => row[0] = 9,
+            }
+            rows.insert(&*key, &*row).unwrap();
+        }
+        write.commit().unwrap();
+        drop(database);
+        #[allow(clippy::disallowed_methods, reason = "the file is harmed where redb itself finds it")]
+        let harmed = std::fs::read(&path).unwrap();
+        broken.corrupt("db/first.redb", |bytes| *bytes = harmed);
+        let (backend, _committer) = open(&broken).unwrap();
+        let error = backend.get(Table::Kv, &key).unwrap_err().to_string();
+        assert!(error.contains("db/first.redb: the row"), "{harm}: {error}");
+    }
+}
+
+/// A file of an earlier format, with the tables as that had them; `count` numbers say of it what it is.
 #[allow(clippy::disallowed_methods, reason = "an old file is made where redb itself puts it")]
-fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
+fn old_file(numbers: &[(&str, u64)], rows: &[(&str, &[u8], &[u8])]) -> FaultDisk {
     use redb::{Database, TableDefinition};
     let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
     std::fs::remove_file(&path).unwrap();
@@ -331,11 +426,15 @@ fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
     for name in ["kv", "lease", "meta", "state"] {
         let definition: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(name);
         let mut table = write.open_table(definition).unwrap();
-        if name == "lease" {
-            table.insert(&7_i64.to_be_bytes()[..], &60_i64.to_be_bytes()[..]).unwrap();
+        for (_, key, value) in rows.iter().filter(|(table, ..)| *table == name) {
+            table.insert(key, value).unwrap();
         }
-        if name == "meta" {
-            table.insert(&b"row"[..], &b"cell"[..]).unwrap();
+    }
+    if !numbers.is_empty() {
+        let definition: TableDefinition<'_, &str, u64> = TableDefinition::new("about");
+        let mut about = write.open_table(definition).unwrap();
+        for (name, number) in numbers {
+            about.insert(name, number).unwrap();
         }
     }
     write.commit().unwrap();
@@ -344,6 +443,13 @@ fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
     drop(open(&disk).unwrap());
     let old = std::fs::read(&path).unwrap();
     disk.corrupt("db/first.redb", |bytes| *bytes = old);
+    disk
+}
+
+#[test]
+fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
+    let lease = (7_i64.to_be_bytes(), 60_i64.to_be_bytes());
+    let disk = old_file(&[], &[("lease", &lease.0, &lease.1), ("meta", b"row", b"cell")]);
     for _ in 0..2 {
         let kept = Kept::open(&disk).unwrap();
         assert_eq!(kept.store.leases().granted_ttl_seconds(LeaseId(7)), Some(60));
@@ -353,4 +459,40 @@ fn a_file_of_the_first_format_is_read_and_gets_its_checksums() {
     let (backend, _) = open(&disk).unwrap();
     let rows = backend.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, 9).unwrap();
     assert_eq!(rows.len(), 1);
+}
+
+#[test]
+fn a_file_of_the_second_format_is_read_and_its_long_values_are_cut() {
+    // Values of all lengths, some of which begin like rows of the present format; more than is copied at once.
+    let values: Vec<Vec<u8>> = (0..1500_usize).map(|at| vec![(at % 3) as u8; at * at % 17_001]).collect();
+    let keys: Vec<[u8; 12]> =
+        (0..1500_u32).map(|at| [&[0; 8][..], &at.to_be_bytes()].concat().try_into().unwrap()).collect();
+    let mut rows: Vec<(&str, &[u8], &[u8])> =
+        keys.iter().zip(&values).map(|(key, value)| ("kv", &key[..], &value[..])).collect();
+    let sum = crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&[3]), b"row"), b"cell");
+    let cell = [&b"cell"[..], &sum.to_le_bytes()].concat();
+    rows.push(("meta", b"row", &cell));
+    let disk = old_file(&[("format", 2), ("payload bytes", 1), ("per mille", 1500)], &rows);
+    for _ in 0..2 {
+        let (backend, _committer) = open(&disk).unwrap();
+        let found = backend.scan(Table::Kv, Bound::Unbounded, Bound::Unbounded, usize::MAX).unwrap();
+        assert_eq!(found.len(), values.len());
+        for ((key, value), (want_key, want)) in found.iter().zip(keys.iter().zip(&values)) {
+            assert_eq!(&key[..], want_key);
+            assert!(value == want, "{key:?}: {} bytes, not {}", value.len(), want.len());
+        }
+        assert_eq!(backend.get(Table::Meta, b"row").unwrap().as_deref(), Some(&b"cell"[..]));
+        let bytes = values.iter().map(|value| value.len() as u64).sum::<u64>();
+        assert!(backend.size().in_use_bytes > bytes, "{bytes} bytes, {:?}", backend.size());
+    }
+}
+
+#[test]
+fn a_file_of_a_later_format_is_left_alone() {
+    let disk = old_file(&[("format", 4), ("payload bytes", 1), ("per mille", 1500)], &[]);
+    let before = disk.content("db/first.redb");
+    let error = open(&disk).err().unwrap().to_string();
+    assert!(error.contains("db/first.redb: it has format 4, this program knows 3"), "{error}");
+    assert!(error.contains("hint"), "{error}");
+    assert_eq!(disk.content("db/first.redb").len(), before.len());
 }

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+/// A wait as long as this is told.
+const LONG: Duration = Duration::from_secs(5);
+
 /// After so long it counts that neither side answers.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -345,11 +348,17 @@ impl Episode<'_> {
 
     /// Waits until it holds; not for ever, what follows compares.
     async fn wait(&self, holds: impl Fn(&Self) -> bool) {
+        // Only time in which this process itself got to run: a machine that stood still delivers nothing.
+        let mut waited = Duration::ZERO;
         let begun = std::time::Instant::now();
         let mut pause = Duration::from_micros(200);
-        while !holds(self) && begun.elapsed() < self.delivery {
+        while !holds(self) && waited < self.delivery {
             tokio::time::sleep(pause).await;
+            waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
+        }
+        if begun.elapsed() > LONG {
+            eprintln!("waited {} s, of which {} s asleep", begun.elapsed().as_secs(), waited.as_secs());
         }
     }
 }

@@ -18,9 +18,6 @@ use std::future::Future;
 use std::time::Duration;
 use tonic::Status;
 
-/// Nothing here takes long; a server that needs more than this hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 pub(crate) struct Side {
     address: String,
     channel: Channel<RealWorld>,
@@ -66,10 +63,10 @@ pub(crate) fn plain(header: &mut Option<pb::ResponseHeader>) -> Option<i64> {
 }
 
 async fn patiently<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Answer> {
-    match tokio::time::timeout(PATIENCE, call).await {
+    match tokio::time::timeout(crate::DELIVERY, call).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(status)) => Err(Answer::error(format!("{:?}: {}", status.code(), status.message()))),
-        Err(_) => Err(Answer::error(format!("no answer in {} s", PATIENCE.as_secs()))),
+        Err(_) => Err(Answer::error(format!("no answer in {} s", crate::DELIVERY.as_secs()))),
     }
 }
 

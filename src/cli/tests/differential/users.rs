@@ -215,7 +215,7 @@ impl Side {
 
     async fn call(&mut self, slot: usize, ask: Ask) -> String {
         async fn said<T: Debug>(call: impl Future<Output = Result<Response<T>, Status>>) -> String {
-            match tokio::time::timeout(Duration::from_secs(20), call).await {
+            match tokio::time::timeout(crate::DELIVERY, call).await {
                 Ok(Ok(answer)) => header(format!("{:?}", answer.into_inner())),
                 Ok(Err(status)) => format!("{:?}: {}", status.code(), status.message()),
                 Err(_) => "no answer".to_owned(),

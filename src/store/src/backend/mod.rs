@@ -60,6 +60,19 @@ pub enum BackendError {
         /// The system's words.
         text: String,
     },
+    /// A file in another format than this program's.
+    #[error(
+        "{file}: it has format {found}, this program knows {known}\n\
+         hint: save a snapshot with the program that wrote it, and restore that"
+    )]
+    Format {
+        /// Which file.
+        file: String,
+        /// Its format.
+        found: u64,
+        /// Ours.
+        known: u64,
+    },
     /// What was read is not what was written.
     #[error(
         "{what}\nhint: this member's data is damaged; remove its data folder and let it join again as a new member"

@@ -8,6 +8,7 @@ mod db;
 mod file;
 mod rewrite;
 mod rows;
+mod write;
 
 use super::mem::is_empty_span;
 use super::{
@@ -60,6 +61,7 @@ impl Default for RedbOptions {
 struct RedbView {
     path: String,
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
+    parts: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
 /// What is written but not committed, by table: rows with the batch that wrote them last.
@@ -72,7 +74,7 @@ fn get(view: &RedbView, overlay: &Overlay, table: Table, key: &[u8]) -> Result<O
     guarded(&view.path, "reading a row", || {
         let found = view.tables[table.position()].get(key);
         let found = found.map_err(|error| fail(format!("reading {}", view.path), error))?;
-        found.map(|value| rows::opened(&view.path, table, key, value.value())).transpose()
+        found.map(|value| rows::opened(view, table, key, value.value())).transpose()
     })
 }
 
@@ -114,7 +116,7 @@ fn merge(
         if order.is_le() {
             let (key, value) = next.take().expect("compared");
             if order.is_lt() {
-                let value = rows::opened(&view.path, table, key.value(), value.value())?;
+                let value = rows::opened(view, table, key.value(), value.value())?;
                 out.push((Bytes::copy_from_slice(key.value()), value));
             }
             next = committed.next().transpose().map_err(|error| fail(what(), error))?;
@@ -344,7 +346,7 @@ impl<D: Disk> View for RedbBackend<D> {
             let rows = self.view.tables[table.position()].range::<&[u8]>(..);
             for row in rows.map_err(|error| fail(what(), error))? {
                 let (key, value) = row.map_err(|error| fail(what(), error))?;
-                each(key.value(), rows::checked(path, table, key.value(), value.value())?)?;
+                each(key.value(), &rows::checked(&self.view, table, key.value(), value.value())?)?;
             }
             Ok(())
         })

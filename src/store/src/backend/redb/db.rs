@@ -1,7 +1,8 @@
 //! An open database file: its tables, what it says of itself, and one transaction after the other.
 
 use super::file::RedbFile;
-use super::rows::{self, guarded};
+use super::rows::guarded;
+use super::write::Writer;
 use super::{RedbOptions, RedbView, rewrite};
 use crate::backend::{BackendError, Size, Table};
 use bytes::Bytes;
@@ -22,17 +23,36 @@ pub(super) fn definition(table: Table) -> Rows {
     })
 }
 
+/// Parts of the rows of the table of versions that are longer than a page.
+pub(super) const PARTS: Rows = TableDefinition::new("parts");
+
 /// What the file says of itself.
 const ABOUT: TableDefinition<'static, &'static str, u64> = TableDefinition::new("about");
 const ABOUT_FORMAT: &str = "format";
-/// Bytes of all keys and values.
-const ABOUT_PAYLOAD: &str = "payload bytes";
-/// Bytes of the file for 1000 bytes of payload, as the last rewriting found it.
+/// Bytes of all rows, keys and values.
+const ABOUT_ROWS: &str = "payload bytes";
+/// Bytes of the parts of long rows, with their keys.
+const ABOUT_PARTS: &str = "bytes in parts";
+/// Bytes of the file for 1000 bytes of rows, as the last rewriting found it. Parts fill their pages.
 const ABOUT_PER_MILLE: &str = "per mille";
-/// 1: without checksums on rows other than versions of keys, and without this table.
-const FORMAT: u64 = 2;
+/// 1: without checksums on rows other than versions of keys, and without this table. 2: long values were not cut.
+const FORMAT: u64 = 3;
 /// As long as nothing was measured: rows that come in order leave pages a good half full.
 const PER_MILLE: u64 = 1500;
+
+/// Bytes of what lies in the tables.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Counts {
+    pub(super) rows: u64,
+    pub(super) parts: u64,
+}
+
+impl Counts {
+    pub(super) fn less(&mut self, rows: usize, parts: usize) {
+        self.rows = self.rows.saturating_sub(rows as u64);
+        self.parts = self.parts.saturating_sub(parts as u64);
+    }
+}
 
 /// An open database file.
 pub(super) struct Db<F> {
@@ -41,7 +61,8 @@ pub(super) struct Db<F> {
     pub(super) path: String,
     pub(super) file: Arc<F>,
     pub(super) database: Database,
-    pub(super) payload_bytes: AtomicU64,
+    rows_bytes: AtomicU64,
+    parts_bytes: AtomicU64,
     pub(super) per_mille: AtomicU64,
 }
 
@@ -81,8 +102,15 @@ impl<F: DiskFile> Db<F> {
         builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
         let opening = || builder.create_with_backend(adapter).map_err(|error| fail(&*what, error));
         let database = guarded(&path, "opening it", opening)?;
-        let (payload_bytes, per_mille) = (AtomicU64::new(0), AtomicU64::new(PER_MILLE));
-        let db = Self { name: name.to_owned(), path, file, database, payload_bytes, per_mille };
+        let db = Self {
+            name: name.to_owned(),
+            path,
+            file,
+            database,
+            rows_bytes: AtomicU64::new(0),
+            parts_bytes: AtomicU64::new(0),
+            per_mille: AtomicU64::new(PER_MILLE),
+        };
         guarded(&db.path, "opening it", || if is_new { db.begin() } else { db.read_about() })?;
         Ok(db)
     }
@@ -94,6 +122,7 @@ impl<F: DiskFile> Db<F> {
         for table in Table::ALL {
             write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
         }
+        write.open_table(PARTS).map_err(|error| fail(what(), error))?;
         self.note_about(&write)?;
         write.commit().map_err(|error| fail(what(), error))
     }
@@ -103,7 +132,7 @@ impl<F: DiskFile> Db<F> {
         let read = self.database.begin_read().map_err(|error| fail(what(), error))?;
         let about = match read.open_table(ABOUT) {
             Ok(about) => about,
-            Err(redb::TableError::TableDoesNotExist(_)) => return self.upgrade(),
+            Err(redb::TableError::TableDoesNotExist(_)) => return self.upgrade(1),
             Err(error) => return Err(fail(what(), error)),
         };
         let number = |name: &str| -> Result<u64, BackendError> {
@@ -112,40 +141,41 @@ impl<F: DiskFile> Db<F> {
             found.map(|number| number.value()).ok_or_else(missing)
         };
         let format = number(ABOUT_FORMAT)?;
-        if format != FORMAT {
-            return Err(BackendError::damaged(format!(
-                "{}: it has format {format}, this program knows {FORMAT}",
-                self.path
-            )));
+        match format {
+            FORMAT => {}
+            1 | 2 => return self.upgrade(format),
+            found => return Err(BackendError::Format { file: self.path.clone(), found, known: FORMAT }),
         }
-        self.payload_bytes.store(number(ABOUT_PAYLOAD)?, Ordering::Relaxed);
+        self.count(Counts { rows: number(ABOUT_ROWS)?, parts: number(ABOUT_PARTS)? });
         self.per_mille.store(number(ABOUT_PER_MILLE)?, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Gives the rows of a file of the first format their checksums.
-    fn upgrade(&self) -> Result<(), BackendError> {
+    fn upgrade(&self, from: u64) -> Result<(), BackendError> {
         let what = || format!("bringing {} to format {FORMAT}", self.path);
         let write = self.database.begin_write().map_err(|error| fail(what(), error))?;
-        let mut payload = 0;
+        write.open_table(PARTS).map_err(|error| fail(what(), error))?;
+        let mut writer = Writer::new(&self.path, &write, Counts::default());
         for table in Table::ALL {
-            let mut rows = write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
-            let mut plain = Vec::new();
-            for row in redb::ReadableTable::iter(&rows).map_err(|error| fail(what(), error))? {
-                let (key, value) = row.map_err(|error| fail(what(), error))?;
-                let sealed = rows::sealed(table, key.value(), value.value());
-                payload += (key.value().len() + sealed.len()) as u64;
-                if sealed.len() != value.value().len() {
-                    plain.push((key.value().to_vec(), sealed.into_owned()));
-                }
-            }
-            for (key, value) in plain {
-                rows.insert(&*key, &*value).map_err(|error| fail(what(), error))?;
-            }
+            writer.upgrade(from, table)?;
         }
-        self.payload_bytes.store(payload, Ordering::Relaxed);
+        let counts = writer.counts;
+        drop(writer);
+        self.count(counts);
         self.note_about(&write)?;
         write.commit().map_err(|error| fail(what(), error))
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            rows: self.rows_bytes.load(Ordering::Relaxed),
+            parts: self.parts_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    fn count(&self, counts: Counts) {
+        self.rows_bytes.store(counts.rows, Ordering::Relaxed);
+        self.parts_bytes.store(counts.parts, Ordering::Relaxed);
     }
 
     fn note_about(&self, write: &redb::WriteTransaction) -> Result<(), BackendError> {
@@ -153,7 +183,8 @@ impl<F: DiskFile> Db<F> {
         let mut about = write.open_table(ABOUT).map_err(|error| fail(what(), error))?;
         for (name, number) in [
             (ABOUT_FORMAT, FORMAT),
-            (ABOUT_PAYLOAD, self.payload_bytes.load(Ordering::Relaxed)),
+            (ABOUT_ROWS, self.rows_bytes.load(Ordering::Relaxed)),
+            (ABOUT_PARTS, self.parts_bytes.load(Ordering::Relaxed)),
             (ABOUT_PER_MILLE, self.per_mille.load(Ordering::Relaxed)),
         ] {
             about.insert(name, number).map_err(|error| fail(what(), error))?;
@@ -169,7 +200,8 @@ impl<F: DiskFile> Db<F> {
             for table in Table::ALL {
                 tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
             }
-            Ok(RedbView { path: self.path.clone(), tables })
+            let parts = read.open_table(PARTS).map_err(|error| fail(what(), error))?;
+            Ok(RedbView { path: self.path.clone(), tables, parts })
         })
     }
 
@@ -190,32 +222,13 @@ impl<F: DiskFile> Db<F> {
         let what = || format!("committing to {}", self.path);
         let mut write = self.database.begin_write().map_err(|error| fail(what(), error))?;
         write.set_quick_repair(quick_repair);
-        let (mut more, mut less) = (0, 0);
-        {
-            let mut open = None;
-            for (table, key, value) in rows {
-                if open.as_ref().is_none_or(|(opened, _)| *opened != table) {
-                    // One table at a time: redb does not open one twice.
-                    drop(open.take());
-                    let rows = write.open_table(definition(table)).map_err(|error| fail(what(), error))?;
-                    open = Some((table, rows));
-                }
-                let (_, rows) = open.as_mut().expect("just opened");
-                let old = match value {
-                    Some(value) => {
-                        let value = rows::sealed(table, key, value);
-                        more += key.len() + value.len();
-                        rows.insert(key.as_ref(), &*value).map_err(|error| fail(what(), error))?
-                    }
-                    None => rows.remove(key.as_ref()).map_err(|error| fail(what(), error))?,
-                };
-                if let Some(old) = old {
-                    less += key.len() + old.value().len();
-                }
-            }
+        let mut writer = Writer::new(&self.path, &write, self.counts());
+        for (table, key, value) in rows {
+            writer.write(table, key, value.map(|value| &**value))?;
         }
-        let payload = self.payload_bytes.load(Ordering::Relaxed) + more as u64;
-        self.payload_bytes.store(payload.saturating_sub(less as u64), Ordering::Relaxed);
+        let counts = writer.counts;
+        drop(writer);
+        self.count(counts);
         self.note_about(&write)?;
         write.commit().map_err(|error| fail(what(), error))
     }
@@ -223,8 +236,8 @@ impl<F: DiskFile> Db<F> {
     pub(super) fn size(&self) -> Size {
         // Not its length: redb doubles a file that is full, and most of that is a hole at first.
         let total_bytes = self.file.taken().unwrap_or(0);
-        let payload = self.payload_bytes.load(Ordering::Relaxed);
-        let in_use = payload.saturating_mul(self.per_mille.load(Ordering::Relaxed)) / 1000;
+        let Counts { rows, parts } = self.counts();
+        let in_use = rows.saturating_mul(self.per_mille.load(Ordering::Relaxed)) / 1000 + parts;
         Size { total_bytes, in_use_bytes: (in_use + rewrite::EMPTY_BYTES).min(total_bytes) }
     }
 }

@@ -5,6 +5,7 @@
 //! is complete and durable before its name is put in force by one rename. Who reads from the old file goes on doing
 //! so until the state machine is told.
 
+use super::db::Counts;
 use super::{Db, RedbCommitter, RedbView, STAGING_FLUSH_BYTES, Table, fail, guarded, remove, write_current};
 use crate::backend::BackendError;
 use crate::mvcc::verify;
@@ -55,11 +56,11 @@ impl<D: Disk> RedbCommitter<D> {
         }
         drop(view);
         let what = format!("measuring {}", new.path);
-        let payload = new.payload_bytes.load(Ordering::Relaxed);
-        if payload >= MEASURED_BYTES {
+        let Counts { rows, parts } = new.counts();
+        if rows >= MEASURED_BYTES {
             let taken = new.file.taken().map_err(|error| BackendError::io(&*what, &error))?;
-            let rows_take = taken.saturating_sub(EMPTY_BYTES);
-            new.per_mille.store((rows_take * 1000 / payload).clamp(1000, 4000), Ordering::Relaxed);
+            let rows_take = taken.saturating_sub(EMPTY_BYTES + parts);
+            new.per_mille.store((rows_take * 1000 / rows).clamp(1000, 4000), Ordering::Relaxed);
         }
         new.write(std::iter::empty(), false)?;
         new.file.sync().map_err(|error| BackendError::io(&*what, &error))?;
@@ -106,8 +107,8 @@ fn page(view: &RedbView, table: Table, after: Option<&Bytes>) -> Result<Vec<(Byt
         let mut bytes = 0;
         for row in rows.map_err(|error| fail(what(), error))? {
             let (key, value) = row.map_err(|error| fail(what(), error))?;
-            bytes += key.value().len() + value.value().len();
-            let value = super::rows::opened(&view.path, table, key.value(), value.value())?;
+            let value = super::rows::opened(view, table, key.value(), value.value())?;
+            bytes += key.value().len() + value.len();
             out.push((Bytes::copy_from_slice(key.value()), value));
             if bytes >= STAGING_FLUSH_BYTES {
                 break;
