@@ -349,6 +349,23 @@ fn a_long_value_takes_little_more_room_than_it_has_bytes() {
         kept.commit();
         let size = kept.store.size();
         assert!(size.in_use_bytes < 300_000, "nothing is left of values of {bytes}, but {size:?}");
+        // And others lie there next.
+        let mut again = 0;
+        while again < rows {
+            kept.put(&format!("k{again}"), &vec![8; bytes], 0);
+            kept.commit();
+            again += bytes as u64;
+        }
+        let full = kept.store.size();
+        assert!(full.total_bytes < room + (2 << 20), "{size:?} with values of {bytes} again is {full:?}");
+        kept.apply(&Command::DeleteRange(DeleteRangeRequest {
+            range: KeyRange { key: "k".into(), end: "l".into() },
+            prev_kv: false,
+        }));
+        let revision = kept.store.revision();
+        kept.apply(&Command::Compact(CompactRequest { revision, physical: false }));
+        while !kept.store.compact_step(100) {}
+        kept.commit();
         kept.committer.rewrite().unwrap();
         kept.store.rewritten().unwrap();
         let size = kept.store.size();
@@ -386,7 +403,7 @@ fn a_row_with_a_wrong_length_or_without_a_part_is_named() {
     backend.put(Table::Kv, key.clone(), vec![5; 30_000].into());
     committer.commit(&backend.seal().unwrap()).unwrap();
     drop((backend, committer));
-    for harm in ["part", "length", "first"] {
+    for harm in ["part", "short", "length", "first"] {
         let broken = disk.fork();
         let path = tempfile::NamedTempFile::new().unwrap().into_temp_path();
         #[allow(clippy::disallowed_methods, reason = "the file is harmed where redb itself finds it")]
@@ -399,7 +416,13 @@ fn a_row_with_a_wrong_length_or_without_a_part_is_named() {
             let mut row = rows.get(&*key).unwrap().unwrap().value().to_vec();
             match harm {
                 "part" => drop(parts.pop_last().unwrap()),
-                "length" => row[2] ^= 0x40,
+                "short" => {
+                    let last = parts.last().unwrap();
+                    let (last, part) =
+                        last.map(|(key, part)| (key.value().to_vec(), part.value().to_vec())).unwrap();
+                    parts.insert(&*last, &part[1..]).unwrap();
+                }
+                "length" => row[1] ^= 1,
                 _ => row[0] = 9,
             }
             rows.insert(&*key, &*row).unwrap();
