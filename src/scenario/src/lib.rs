@@ -19,6 +19,7 @@ pub mod files;
 pub mod format;
 mod goals;
 mod judge;
+mod losses;
 pub mod mutants;
 mod nemesis;
 pub mod observation;

@@ -266,7 +266,16 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                         DiskDamage::WalMiddle { place_permille: fault.place_permille }
                     }
                 };
+                let loses = matches!(damage, DiskDamage::WalMiddle { .. });
+                // Two logs with holes leave three members without a majority that may vote, which is no test of anything.
+                if let Some(other) = self.notebook.harmed_beside(*member).filter(|_| loses) {
+                    text += &format!("; its log is spared: that of {other} is not whole yet");
+                    continue;
+                }
                 let done = self.theatre.damage(*member, damage)?;
+                if loses && done.is_some() {
+                    self.notebook.harm(*member);
+                }
                 text += &format!("; {}", done.unwrap_or_else(|| "nothing there to damage".to_owned()));
             }
         }

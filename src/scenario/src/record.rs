@@ -2,6 +2,7 @@
 //! nemeses did, how the healing went.
 
 use crate::format::spec::Without;
+use crate::losses::Losses;
 use crate::observation::{Observation, Observed};
 use crate::plan::Plan;
 use seatrial_history::{History, Input, Outcome, Recorder};
@@ -507,6 +508,7 @@ struct Pages {
     leader: Option<(u64, MemberId)>,
     /// Machines that nothing can be started on.
     lost: BTreeSet<MemberId>,
+    losses: Losses,
 }
 
 impl Notebook {
@@ -520,6 +522,7 @@ impl Notebook {
             incarnations: vec![0; members + 1],
             leader: None,
             lost: BTreeSet::new(),
+            losses: Losses::default(),
         };
         Self { inner: Arc::new(Mutex::new(pages)) }
     }
@@ -543,6 +546,7 @@ impl Notebook {
         {
             pages.leader = Some((term.0, member));
         }
+        pages.losses.observe(member, &what);
         let incarnation = pages.incarnations[slot(member)].saturating_sub(1);
         pages.log.observed.push(Observed { at, member, incarnation, what });
     }
@@ -551,6 +555,16 @@ impl Notebook {
     #[must_use]
     pub fn leader(&self) -> Option<MemberId> {
         self.pages().leader.map(|(_, member)| member)
+    }
+
+    /// A member other than this one whose log has lost entries and is not whole yet.
+    pub(crate) fn harmed_beside(&self, member: MemberId) -> Option<MemberId> {
+        self.pages().losses.harmed().find(|other| *other != member)
+    }
+
+    /// The log of a member loses entries, which it will find out when it is started.
+    pub(crate) fn harm(&self, member: MemberId) {
+        self.pages().losses.harm(member);
     }
 
     pub(crate) fn begin(&self, client: u32, member: MemberId, at: Duration, input: Input) -> usize {

@@ -300,7 +300,10 @@ impl Episode<'_> {
     }
 
     async fn compare_watches(&self) -> Result<(), Parted> {
-        self.wait(|episode| said(&episode.theirs) == said(&episode.ours)).await;
+        // One look decides: more may be said between two, on one side first.
+        if self.wait(|episode| episode.parted().is_ok()).await {
+            return Ok(());
+        }
         let Err((theirs, ours)) = self.parted() else { return Ok(()) };
         // Whoever reads of it wants to know who it was that said nothing.
         let silent: Vec<usize> = (0..self.theirs.streams.len())
@@ -346,19 +349,22 @@ impl Episode<'_> {
         if theirs.is_empty() && ours.is_empty() { Ok(()) } else { Err((theirs.join("; "), ours.join("; "))) }
     }
 
-    /// Waits until it holds; not for ever, what follows compares.
-    async fn wait(&self, holds: impl Fn(&Self) -> bool) {
+    /// Waits until it holds; not for ever. Whether it did.
+    async fn wait(&self, holds: impl Fn(&Self) -> bool) -> bool {
         // Only time in which this process itself got to run: a machine that stood still delivers nothing.
         let mut waited = Duration::ZERO;
         let begun = std::time::Instant::now();
         let mut pause = Duration::from_micros(200);
-        while !holds(self) && waited < self.delivery {
+        let mut held = holds(self);
+        while !held && waited < self.delivery {
             tokio::time::sleep(pause).await;
             waited += pause;
             pause = (pause * 2).min(Duration::from_millis(20));
+            held = holds(self);
         }
         if begun.elapsed() > LONG {
             eprintln!("waited {} s, of which {} s asleep", begun.elapsed().as_secs(), waited.as_secs());
         }
+        held
     }
 }

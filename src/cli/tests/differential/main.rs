@@ -27,9 +27,9 @@ use support::server::{self as servers, Pair};
 /// Requests of one episode. Each begins with nothing but revisions, so that it can be repeated alone.
 const EPISODE: u64 = 2_000;
 
-/// Events and answers may be so long under way: etcd holds its store while it syncs, and a disk that others write to
-/// as well was seen to take more than twenty seconds for that.
-const DELIVERY: Duration = Duration::from_secs(120);
+/// Events and answers may be so long under way: a sync of a disk that others write to as well takes many seconds now and
+/// then.
+const DELIVERY: Duration = Duration::from_secs(60);
 
 /// One in so many is followed by one about users, of so many requests.
 const USERS_EVERY: u64 = 5;

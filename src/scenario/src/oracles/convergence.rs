@@ -7,10 +7,8 @@
 //! that no majority may vote: that loss is more than the cluster is made for, and to serve nobody is right.
 
 use super::Finding;
-use crate::observation::Observation;
+use crate::losses::Losses;
 use crate::record::RunLog;
-use seatrial_types::{LogIndex, MemberId};
-use std::collections::BTreeMap;
 
 pub(super) fn check(log: &RunLog) -> Finding {
     let bound = log.plan.scenario.expect.heals_within;
@@ -31,31 +29,21 @@ pub(super) fn check(log: &RunLog) -> Finding {
     }
 }
 
-/// Whether a majority is not to be had without members whose logs lost entries and were not made whole again: such a
-/// member does not vote. It is whole once it has applied more than ever before.
+/// Whether a majority is not to be had without members whose logs are not whole.
 fn too_many_lost(log: &RunLog) -> bool {
-    let mut applied: BTreeMap<MemberId, LogIndex> = BTreeMap::new();
-    let mut lost: BTreeMap<MemberId, LogIndex> = BTreeMap::new();
+    let mut losses = Losses::default();
     for seen in &log.observed {
-        let newest = applied.entry(seen.member).or_default();
-        match &seen.what {
-            Observation::Applied { index, .. } => {
-                *newest = (*newest).max(*index);
-                if lost.get(&seen.member).is_some_and(|before| index > before) {
-                    lost.remove(&seen.member);
-                }
-            }
-            Observation::Finding { damage: true, .. } => drop(lost.insert(seen.member, *newest)),
-            _ => {}
-        }
+        losses.observe(seen.member, &seen.what);
     }
     let members = log.plan.members().count();
-    members - lost.len().min(members) < members / 2 + 1
+    members - losses.harmed().count().min(members) < members / 2 + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{applied, at, quiet, saw, violated};
+    use crate::observation::Observation;
+    use seatrial_types::MemberId;
     use super::*;
     use crate::record::Healing;
 
