@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use prost::Message;
-use seatrial_proto::{authpb, leasepb, mvccpb};
-use seatrial_store::{Row, SnapshotHeader};
+use seatrial_proto::{authpb, leasepb};
+use seatrial_store::{ForeignVersion, Row, SnapshotHeader, foreign_key, read_foreign_key};
 use seatrial_types::auth::{Access, AuthRevision, Permission, Secret};
 use seatrial_types::{Event, EventKind, KeyRange, KeyValue, LeaseId, LogIndex, Revision, Term};
 
@@ -29,37 +29,6 @@ const APPLIED_TERM: &[u8] = b"term";
 const COMPACTED: &[u8] = b"scheduledCompactRev";
 const COMPACTED_TO_THE_END: &[u8] = b"finishedCompactRev";
 
-/// A revision, `_`, and the place in it.
-const REVISION_BYTES: usize = 8 + 1 + 8;
-/// Behind the revision of a deletion.
-const TOMBSTONE: u8 = b't';
-
-fn revision_key(main: Revision, sub: u32, kind: EventKind) -> Vec<u8> {
-    let mut key = Vec::with_capacity(REVISION_BYTES + 1);
-    key.extend_from_slice(&main.0.to_be_bytes());
-    key.push(b'_');
-    key.extend_from_slice(&u64::from(sub).to_be_bytes());
-    if kind == EventKind::Delete {
-        key.push(TOMBSTONE);
-    }
-    key
-}
-
-/// Main, sub, and whether it is a deletion.
-fn read_revision(key: &[u8]) -> Option<(Revision, u32, EventKind)> {
-    let (revision, kind) = match key.len() {
-        REVISION_BYTES => (key, EventKind::Put),
-        _ => match key.split_last()? {
-            (&TOMBSTONE, revision) if revision.len() == REVISION_BYTES => (revision, EventKind::Delete),
-            _ => return None,
-        },
-    };
-    let main = i64::from_be_bytes(revision[..8].try_into().expect("eight bytes"));
-    let sub = u64::from_be_bytes(revision[9..].try_into().expect("eight bytes"));
-    (revision[8] == b'_').then_some(())?;
-    Some((Revision(main), u32::try_from(sub).ok()?, kind))
-}
-
 /// An entry of a bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -75,7 +44,7 @@ pub struct Record {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
     /// A version of a key.
-    Version(mvccpb::KeyValue),
+    Version(ForeignVersion),
     /// Anything else.
     Bytes(Vec<u8>),
 }
@@ -110,14 +79,9 @@ fn record(bucket: &'static [u8], key: &[u8], value: Vec<u8>) -> Record {
 #[must_use]
 pub fn of_row(row: &Row) -> Vec<Record> {
     match row {
-        Row::Version { sub, event: Event { kind, kv, .. } } => {
-            let mut message = mvccpb::KeyValue::from(kv.clone());
-            if *kind == EventKind::Delete {
-                // Of a deleted key etcd keeps its name alone.
-                message = mvccpb::KeyValue { key: message.key, ..Default::default() };
-            }
-            let key = revision_key(kv.mod_revision, *sub, *kind);
-            vec![Record { bucket: KEY, key, value: Value::Version(message) }]
+        Row::Version { sub, event } => {
+            let key = foreign_key(event.kv.mod_revision, *sub, event.kind);
+            vec![Record { bucket: KEY, key, value: Value::Version(ForeignVersion::of(event.clone())) }]
         }
         Row::Lease { id, ttl_seconds, left_seconds } => {
             let lease = leasepb::Lease {
@@ -163,7 +127,7 @@ pub fn of_row(row: &Row) -> Vec<Record> {
             let mut records = vec![record(META, APPLIED, header.applied.0.to_be_bytes().to_vec())];
             if header.compacted >= Revision(0) {
                 // Not that it has come to its end: whoever restores this goes through it again.
-                let value = revision_key(header.compacted, 0, EventKind::Put);
+                let value = foreign_key(header.compacted, 0, EventKind::Put);
                 records.push(record(META, COMPACTED, value));
             }
             records.push(record(META, APPLIED_TERM, header.applied_term.0.to_be_bytes().to_vec()));
@@ -178,9 +142,9 @@ pub fn of_row(row: &Row) -> Vec<Record> {
 /// # Errors
 /// What is wrong with it.
 pub fn version(key: &[u8], value: Bytes) -> Result<Row, String> {
-    let (main, sub, kind) = read_revision(key).ok_or("its key is no revision")?;
-    let message = mvccpb::KeyValue::decode(value).map_err(|error| format!("revision {main}: {error}"))?;
-    let mut kv = KeyValue::from(message);
+    let (main, sub, kind) = read_foreign_key(key).ok_or("its key is no revision")?;
+    let stored = ForeignVersion::decode(value).map_err(|error| format!("revision {main}: {error}"))?;
+    let mut kv = stored.into_kv();
     if kv.key.is_empty() || main < Revision(2) {
         return Err(format!("revision {main} has no key, or is none of a change"));
     }
@@ -265,7 +229,7 @@ impl Few {
             APPLIED => self.applied = number()?,
             APPLIED_TERM => self.applied_term = number()?,
             COMPACTED | COMPACTED_TO_THE_END => {
-                let (main, ..) = read_revision(value).ok_or_else(wrong)?;
+                let (main, ..) = read_foreign_key(value).ok_or_else(wrong)?;
                 self.compacted = self.compacted.max(Some(main));
             }
             ENABLED => self.auth_enabled = value == [1],
@@ -306,7 +270,7 @@ mod tests {
     #[test]
     fn the_revision_is_not_below_the_compaction_where_no_row_tells_of_it() {
         let mut few = Few::default();
-        few.take(COMPACTED, &revision_key(Revision(9), 0, EventKind::Put)).unwrap();
+        few.take(COMPACTED, &foreign_key(Revision(9), 0, EventKind::Put)).unwrap();
         assert_eq!(
             (few.header(Revision(4)).revision, few.header(Revision(4)).compacted),
             (Revision(9), Revision(9))

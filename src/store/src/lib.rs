@@ -26,7 +26,7 @@ pub use backend::{
 };
 pub use command::{Command, CommandError};
 pub use lease::Leases;
-pub use mvcc::{Failure, HashTask, Mvcc, Reading};
+pub use mvcc::{Failure, ForeignVersion, HashTask, Mvcc, Reading, foreign_key, read_foreign_key};
 pub use rows::Row;
 pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
 pub use store::{Answer, Applied, Store};

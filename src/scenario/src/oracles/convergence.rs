@@ -42,9 +42,8 @@ fn too_many_lost(log: &RunLog) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{applied, at, quiet, saw, violated};
-    use crate::observation::Observation;
-    use seatrial_types::MemberId;
     use super::*;
+    use crate::observation::Observation;
     use crate::record::Healing;
 
     #[test]

@@ -15,6 +15,7 @@ pub(crate) mod record;
 mod txn;
 
 pub use compact::HashTask;
+pub use foreign::{ForeignVersion, foreign_key, read_foreign_key};
 pub use reading::Reading;
 pub use record::At;
 pub(crate) use record::verify;
