@@ -12,6 +12,7 @@ use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk, initial_check};
 use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
@@ -463,6 +464,9 @@ impl<W: World> Driver<W> {
                 () = sleeping => None,
             };
             let now = self.world.now();
+            if is_planted(Planted::R28) {
+                self.member.tell_calendar(self.world.wall());
+            }
             match first {
                 None => armed = None,
                 Some(call) => {

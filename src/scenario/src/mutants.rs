@@ -184,6 +184,8 @@ pub const HUNTS: &[Hunt] = &[
         scenarios: &["full-disk"],
         oracles: &["no-panic", "durability", "boots", "leader-completeness", "linearizable", "convergence"],
     },
+    Hunt { bug: Planted::R28, scenarios: &["calendar-steps-back"], oracles: &["linearizable"] },
+    Hunt { bug: Planted::D06, scenarios: &["full-disk"], oracles: &["boots"] },
     Hunt { bug: Planted::E01, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E02, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },

@@ -94,6 +94,8 @@ planted! {
     Q03 = "a member whose file is full refuses writes and raises no alarm";
     R40 = "a leader steps down as soon as one follower is not heard";
     R41 = "a member that is added votes before it has started, and is counted on";
+    R28 = "a leader answers reads at once for an election timeout after a quorum answered, by the machine's calendar";
+    D06 = "a segment of the log that a full disk left half made stays, and refuses to boot";
     D20 = "a write of the log that finds the disk full counts as done";
 }
 

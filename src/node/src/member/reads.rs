@@ -4,9 +4,10 @@
 use super::Member;
 use crate::peer::{ForwardId, PeerBody, PeerMessage};
 use crate::proposal::RequestId;
-use seatrial_raft::{ReadId, ReadReady};
+use seatrial_raft::{ReadId, ReadReady, Role};
 use seatrial_store::Backend;
-use seatrial_types::{LogIndex, MemberId, Request};
+use seatrial_types::planted::{Planted, is_planted};
+use seatrial_types::{LogIndex, MemberId, Request, Term};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,11 +27,30 @@ pub(super) enum Read {
 pub(super) struct Reads {
     /// Not asked yet.
     queued: Vec<Read>,
-    /// Asked, with the time after which the question counts as lost.
-    asked: BTreeMap<ReadId, (Duration, Vec<Read>)>,
+    /// Asked.
+    asked: BTreeMap<ReadId, Asked>,
     /// Confirmed; to be served when this index is applied.
     confirmed: BTreeMap<LogIndex, Vec<Read>>,
     next: u64,
+    calendar: Calendar,
+}
+
+/// A question on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    /// Then it counts as lost.
+    until: Duration,
+    /// What the calendar said.
+    wall: Duration,
+    reads: Vec<Read>,
+}
+
+/// Only with a planted bug: a right to answer reads that ends by the calendar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Calendar {
+    now: Duration,
+    until: Duration,
+    term: Term,
 }
 
 impl Reads {
@@ -39,21 +59,22 @@ impl Reads {
     }
 
     pub(super) fn confirmed(&mut self, ready: ReadReady) {
-        if let Some((_, reads)) = self.asked.remove(&ready.id) {
-            self.confirmed.entry(ready.index).or_default().extend(reads);
+        if let Some(asked) = self.asked.remove(&ready.id) {
+            self.calendar.until = self.calendar.until.max(asked.wall);
+            self.confirmed.entry(ready.index).or_default().extend(asked.reads);
         }
     }
 
     pub(super) fn dropped(&mut self, id: ReadId) {
-        if let Some((_, reads)) = self.asked.remove(&id) {
-            self.queued.extend(reads);
+        if let Some(asked) = self.asked.remove(&id) {
+            self.queued.extend(asked.reads);
         }
     }
 
     /// Puts back what was asked too long ago: the question or its answer was lost.
     pub(super) fn overdue(&mut self, now: Duration) {
         let late: Vec<ReadId> =
-            self.asked.iter().filter(|(_, (until, _))| *until <= now).map(|(id, _)| *id).collect();
+            self.asked.iter().filter(|(_, asked)| asked.until <= now).map(|(id, _)| *id).collect();
         for id in late {
             self.dropped(id);
         }
@@ -70,6 +91,21 @@ impl Reads {
 }
 
 impl<B: Backend> Member<B> {
+    /// Only with a planted bug: what the machine's calendar says, which may jump.
+    pub(crate) fn tell_calendar(&mut self, wall: Duration) {
+        self.reads.calendar.now = wall;
+    }
+
+    /// Only with a planted bug: whether a quorum answered less than an election timeout ago, by the calendar.
+    fn leads_by_the_calendar(&mut self) -> bool {
+        let (term, role) = (self.raft.term(), self.raft.role());
+        let calendar = &mut self.reads.calendar;
+        if calendar.term != term {
+            *calendar = Calendar { now: calendar.now, until: Duration::ZERO, term };
+        }
+        role == Role::Leader && calendar.now < calendar.until + self.options.raft.election_timeout
+    }
+
     /// Asks Raft for the index of the reads that have gathered.
     pub(super) fn submit_reads(&mut self) {
         if self.reads.queued.is_empty() {
@@ -84,12 +120,17 @@ impl<B: Backend> Member<B> {
         if self.reads.queued.is_empty() {
             return;
         }
+        if is_planted(Planted::R28) && self.leads_by_the_calendar() {
+            let reads = std::mem::take(&mut self.reads.queued);
+            return self.reads.ready_at(self.raft.commit(), reads);
+        }
         self.reads.next += 1;
         let id = self.read_id(self.reads.next);
         // Without a leader they stay queued, and are tried again at every flush.
         if self.raft.read_index(id).is_ok() {
             let reads = std::mem::take(&mut self.reads.queued);
-            self.reads.asked.insert(id, (self.now + self.options.retry_interval, reads));
+            let (until, wall) = (self.now + self.options.retry_interval, self.reads.calendar.now);
+            self.reads.asked.insert(id, Asked { until, wall, reads });
         }
     }
 

@@ -571,6 +571,9 @@ impl<D: Disk> Wal<D> {
         let made = match make_segment(&self.disk, &self.options, seq, first, joint, carry, bytes_min) {
             Ok(made) => made,
             Err(WalError::Io { what, kind: io::ErrorKind::StorageFull, text }) => {
+                if is_planted(Planted::D06) {
+                    return Err(WalError::Io { what, kind: io::ErrorKind::StorageFull, text });
+                }
                 // Nothing is lost yet: the half-made file goes, the caller may free space and try again.
                 let path = format!("{WAL_DIR}/{}", format::name(seq, first));
                 match self.disk.remove(&path) {

@@ -447,6 +447,9 @@ fn remove_leftovers<D: Disk>(
             files.push(file);
             break;
         }
+        if is_planted(Planted::D06) {
+            return Err(WalError::BadRecord { segment: file.name, offset: 0 });
+        }
         let path = format!("{WAL_DIR}/{}", file.name);
         let fail = |error: io::Error| WalError::io(format!("removing {path}"), &error);
         disk.remove(&path).map_err(fail)?;
