@@ -191,6 +191,11 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::F01, scenarios: &["lost-majority"], oracles: &["rescue"] },
     Hunt { bug: Planted::F02, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt {
+        bug: Planted::F03,
+        scenarios: &["forced-cluster-in-a-term-of-others", "lost-majority"],
+        oracles: &["election-safety"],
+    },
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
 ];
 

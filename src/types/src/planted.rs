@@ -86,6 +86,7 @@ planted! {
     C03 = "a member that starts compares its hash with its peers' newest, whatever revision they are at";
     F01 = "a member that goes on alone drops what it does not know to be committed";
     F02 = "a member that goes on alone keeps the others in its list of members";
+    F03 = "a member that goes on alone does so in the next term, in which others may have had a leader";
     E01 = "a candidate waits for the leader's key alone, and not for those between";
     E02 = "resigning deletes the key of a candidacy whoever has created it since";
     E03 = "who observes an election waits for the next candidacy where the leader goes, and asks nobody who leads";

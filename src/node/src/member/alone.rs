@@ -4,7 +4,10 @@ use crate::cluster::{ChangeContext, Cluster, ClusterChange};
 use crate::proposal::Proposal;
 use seatrial_raft::{Config, ConfigEntry, Entry, HardState, Payload, Restored};
 use seatrial_types::planted::{Planted, is_planted};
-use seatrial_types::{LogIndex, MemberId};
+use seatrial_types::{LogIndex, MemberId, Term};
+
+/// So many terms nobody has used up without this member: at an election a second they take eleven days.
+const TERMS_LEFT_OUT: u64 = 1_000_000;
 
 /// What makes a member alone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,8 +43,10 @@ pub(super) fn alone(me: MemberId, cluster: &Cluster, restored: &Restored) -> Opt
     if others.is_empty() && *now == only {
         return None;
     }
-    // Not the last term: another leader may have written other entries in it, which must not be taken for ours.
-    let term = restored.hard_state.term.max(term).next();
+    // Not the last term, nor the next few: leaders of whom this member never heard may have written other entries in
+    // them, which must not be taken for ours.
+    let left_out = if is_planted(Planted::F03) { 1 } else { TERMS_LEFT_OUT };
+    let term = Term(restored.hard_state.term.max(term).0 + left_out);
     let change = ClusterChange::Alone(me);
     let context = ChangeContext { origin: me, request: Proposal::NOBODY, change };
     let context = postcard::to_extend(&context, Vec::new()).expect("changes always encode");

@@ -58,8 +58,12 @@ fn kept_up_to(log: &RunLog, loss: &LossRecord) -> i64 {
     }
     // Applied and not durable yet: that may be gone.
     let kept = if applied_term == term { durable } else { durable.min(applied) };
+    // What others applied there in a later term, while it was cut off, is not what it has.
+    let is_its_own = |index: LogIndex, of: Term| index <= applied || of == applied_term;
     let revisions = before(log, loss).filter_map(|seen| match seen.what {
-        Observation::Applied { index, revision, .. } if index <= kept => Some(revision.0),
+        Observation::Applied { index, term, revision, .. } if index <= kept && is_its_own(index, term) => {
+            Some(revision.0)
+        }
         _ => None,
     });
     revisions.max().unwrap_or(0)
@@ -210,6 +214,13 @@ mod tests {
             Finding::Ok,
             "of a new term nothing is applied: the end may be another leader's"
         );
+        let mut cut_off = run(4, 3);
+        for seen in &mut cut_off.observed {
+            if seen.what == applied(4, 1, 4) {
+                seen.what = applied(4, 2, 4);
+            }
+        }
+        assert_eq!(check(&cut_off), Finding::Ok, "its fourth entry is not the one that others applied");
         let mut fresh = run(4, 4);
         put(&mut fresh, (250, 260), "k", "5", 5);
         assert!(violated(&check(&fresh)).contains("revision 5"), "acknowledged afterwards");
