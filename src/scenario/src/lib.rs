@@ -27,6 +27,7 @@ pub mod oracles;
 mod plan;
 pub mod record;
 pub mod runner;
+pub mod shrink;
 pub mod table;
 pub mod theatre;
 mod to_report;

@@ -1,6 +1,7 @@
 //! The testbed's commands: run scenarios, replay a run, hunt planted bugs.
 
 mod processes;
+mod small;
 
 use crate::exit;
 use clap::{Args, Subcommand, ValueEnum};
@@ -21,6 +22,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Play one run again, from its folder's plan.json or from a scenario and a seed.
     Replay(ReplayArgs),
+    /// Make a failing run small: what is not needed for the failure is left out.
+    Shrink(small::ShrinkArgs),
     /// Plant known bugs one by one and show that each is found.
     Mutants(MutantsArgs),
 }
@@ -59,6 +62,9 @@ pub(crate) struct RunArgs {
     /// Exit 0 exactly if every scenario ends as its file expects (a negative one must be violated).
     #[arg(long)]
     as_expected: bool,
+    /// Make the first failure of each scenario small, for so many seconds each; 0 does not.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    shrink: u64,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +108,9 @@ pub(crate) struct MutantsArgs {
     /// One JSON object per bug.
     #[arg(long)]
     json: bool,
+    /// Make each failure small, for so many seconds each, and say how small.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    shrink: u64,
 }
 
 /// `A..B` with both ends included, or one number.
@@ -160,6 +169,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
     match command {
         Command::Run(args) => run_scenarios(args),
         Command::Replay(args) => replay(&args),
+        Command::Shrink(args) => small::run(&args),
         Command::Mutants(args) => mutants(&args),
     }
 }
@@ -234,18 +244,36 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
     } else {
         print!("{}", table::scenarios(&outcome));
     }
+    if args.world == WorldChoice::Sim && args.shrink > 0 {
+        for scenario in outcome.scenarios.iter().filter(|scenario| !scenario.expected) {
+            let (Some(seed), Some(oracle), VerdictKind::Violation) =
+                (scenario.seed, &scenario.oracle, scenario.verdict)
+            else {
+                continue;
+            };
+            let Some(spec) = scenarios.iter().find(|spec| spec.name == scenario.scenario) else { continue };
+            eprintln!("making {} seed {seed} small, for {} s at most", scenario.scenario, args.shrink);
+            let plan = Plan::draw(spec, seed);
+            let out = &args.out;
+            match small::make_small(stage.as_ref(), &plan, oracle, args.shrink, jobs, out, &options) {
+                Ok(small) if args.json => eprint!("{}", small.lines()),
+                Ok(small) => print!("\n{} seed {seed} made small\n{}", scenario.scenario, small.lines()),
+                Err(error) => eprintln!("seatrial: {} seed {seed}: {error}", scenario.scenario),
+            }
+        }
+    }
     if args.as_expected {
         return ExitCode::from(if outcome.is_as_expected() { exit::PASS } else { exit::VIOLATION });
     }
     ExitCode::from(outcome.exit_code())
 }
 
-fn planned(args: &ReplayArgs) -> Result<Plan, String> {
-    let path = if args.path.is_dir() { args.path.join("plan.json") } else { args.path.clone() };
+fn planned(path: &Path, seed: Option<u64>, command: &str) -> Result<Plan, String> {
+    let path = if path.is_dir() { path.join("plan.json") } else { path.to_owned() };
     if path.extension().is_some_and(|extension| extension == "toml") {
-        let seed = args.seed.ok_or_else(|| {
+        let seed = seed.ok_or_else(|| {
             format!(
-                "{}: a scenario replays with a seed\nhint: seatrial replay {} --seed 7",
+                "{}: a scenario replays with a seed\nhint: seatrial {command} {} --seed 7",
                 path.display(),
                 path.display()
             )
@@ -254,14 +282,14 @@ fn planned(args: &ReplayArgs) -> Result<Plan, String> {
         let scenario: &Scenario = scenarios.first().ok_or("no scenario in the file")?;
         return Ok(Plan::draw(scenario, seed));
     }
-    if args.seed.is_some() {
+    if seed.is_some() {
         return Err(format!("{}: a stored plan has its own seed\nhint: leave --seed out", path.display()));
     }
     load_plan(&path).map_err(|error| error.to_string())
 }
 
 fn replay(args: &ReplayArgs) -> ExitCode {
-    let plan = match planned(args) {
+    let plan = match planned(&args.path, args.seed, "replay") {
         Ok(plan) => plan,
         Err(text) => return fail(exit::USAGE, text),
     };
@@ -344,6 +372,7 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
     let begun = std::time::Instant::now();
     let mut found = Vec::new();
     let mut trouble = None;
+    let mut smalls = Vec::new();
     for bug in bugs {
         eprintln!("{bug}: {}", bug.text());
         let options = BatchOptions {
@@ -365,6 +394,28 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
             Some(Err(error)) => trouble = Some(error),
             None => eprintln!("  not found in {} runs and {:.0} s", one.runs, one.seconds),
         }
+        if let (Some(run), Some(oracle), true) = (&one.run, &one.oracle, args.shrink > 0) {
+            let spec = scenarios.iter().find(|spec| spec.name == run.scenario).expect("it was run");
+            let plan = Plan::draw(spec, run.seed);
+            seatrial_types::planted::plant(&[bug]);
+            let small = small::make_small(
+                stage.as_ref(),
+                &plan,
+                oracle,
+                args.shrink,
+                jobs(args.jobs),
+                &out,
+                &options,
+            );
+            seatrial_types::planted::plant(&[]);
+            match small {
+                Ok(small) => {
+                    eprint!("{}", small.lines());
+                    smalls.push((bug, small));
+                }
+                Err(error) => trouble = Some(format!("{bug}: {error}")),
+            }
+        }
         found.push(one);
     }
     if args.json {
@@ -373,6 +424,9 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
         }
     } else {
         print!("{}", mutants_table(&found));
+        if !smalls.is_empty() {
+            print!("\n{}", small::table(&smalls));
+        }
     }
     if let Some(error) = trouble {
         return fail(exit::HARNESS, error);

@@ -71,7 +71,7 @@ impl Config {
 struct Told {
     id: MemberId,
     /// By index; what a later leader replaced is replaced here.
-    configs: BTreeMap<LogIndex, Config>,
+    configs: BTreeMap<LogIndex, (Term, Config)>,
     /// The one in force, and the one before.
     now: Option<Config>,
     before: Option<Config>,
@@ -92,7 +92,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
     for seen in &log.observed {
         let member = told.entry((seen.member, seen.incarnation)).or_default();
         let found = match &seen.what {
-            Observation::Config { id, index, voters, outgoing, learners, .. } => {
+            Observation::Config { id, index, term, voters, outgoing, learners, .. } => {
                 let (voters, outgoing, learners) = (voters.clone(), outgoing.clone(), learners.clone());
                 let config = Config { voters, outgoing, learners };
                 if started.is_empty() || *index == LogIndex::ZERO {
@@ -106,17 +106,20 @@ pub(super) fn check(log: &RunLog) -> Finding {
                 member.id = *id;
                 started.insert(*id);
                 member.configs.retain(|at, _| at < index);
-                member.configs.insert(*index, config.clone());
+                member.configs.insert(*index, (*term, config.clone()));
                 if member.now.as_ref() != Some(&config) {
                     member.before = member.now.replace(config);
                 }
                 too_early(log, seen)
             }
             Observation::Role { role, term, .. } => campaigns(seen, *role, *term, member),
-            Observation::Applied { index, .. } => member
+            // What is applied there in another term is not the configuration that was heard of: a later leader has
+            // written something else in its place.
+            Observation::Applied { index, term, .. } => member
                 .configs
                 .get(index)
-                .and_then(|config| commit(seen, *index, config, &mut committed, &started)),
+                .filter(|(written, _)| written == term)
+                .and_then(|(_, config)| commit(seen, *index, config, &mut committed, &started)),
             Observation::Removed => {
                 member.removed = Some(seen.at);
                 None
@@ -334,6 +337,16 @@ mod tests {
         saw(&mut log, 203, 3, 0, config(3, 10, &[1, 2, 3], &[], &[]));
         saw(&mut log, 204, 3, 0, applied(10, 1, 0));
         assert!(violated(&check(&log)).starts_with("at entry 10 machine 1 applied"));
+    }
+
+    #[test]
+    fn a_configuration_that_a_later_leader_replaced_by_something_else_is_not_one_of_the_chain() {
+        let mut log = run(&[]);
+        saw(&mut log, 200, 1, 0, config(1, 10, &[1, 2, 3, 4], &[], &[]));
+        saw(&mut log, 210, 1, 0, applied(10, 2, 0));
+        saw(&mut log, 220, 1, 0, config(1, 11, &[1, 2], &[], &[4]));
+        saw(&mut log, 221, 1, 0, applied(11, 1, 0));
+        assert_eq!(check(&log), Finding::Ok);
     }
 
     #[test]

@@ -1,0 +1,184 @@
+//! A failing plan made small: what is not needed for the failure goes, as long as the same property fails.
+//!
+//! Delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) over what a plan
+//! says: clients, faults, their steps, then times and durations, then members. What is left out changes everything that
+//! comes after it by chance, so a smaller plan gets more than one try, with other seeds of the world.
+
+mod passes;
+mod search;
+
+use crate::format::spec::WorkloadKind;
+use crate::plan::Plan;
+use search::Search;
+use serde::Serialize;
+use std::fmt;
+use std::time::Duration;
+
+/// How a plan is made small.
+#[derive(Clone, Copy)]
+pub struct Shrink<'a> {
+    /// Whether a plan fails as the first one did. Called from several threads at once.
+    pub fails: &'a (dyn Fn(&Plan) -> bool + Sync),
+    /// Whether there is time for more.
+    pub goes_on: &'a (dyn Fn() -> bool + Sync),
+    /// Plans tried at one time.
+    pub jobs: usize,
+}
+
+impl fmt::Debug for Shrink<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shrink").field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
+/// How large a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Bulk {
+    /// Members at the beginning.
+    pub members: u64,
+    /// Faults.
+    pub faults: usize,
+    /// Clients that do something.
+    pub clients: usize,
+    /// What they do: operations, and whole lives of leases, locks and leaderships. Watching is none.
+    pub operations: usize,
+    /// The storm.
+    pub time: Duration,
+}
+
+impl Bulk {
+    /// Of a plan.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let acts = |kind: WorkloadKind| kind != WorkloadKind::Watch;
+        let steps = plan.clients.iter().filter(|client| acts(client.spec.kind));
+        Self {
+            members: plan.scenario.members,
+            faults: plan.faults.len(),
+            clients: plan.clients.iter().filter(|client| !client.steps.is_empty()).count(),
+            operations: steps.map(|client| client.steps.len()).sum(),
+            time: plan.scenario.time,
+        }
+    }
+}
+
+impl fmt::Display for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { members, faults, clients, operations, time } = self;
+        write!(
+            f,
+            "{members} members, {faults} faults, {clients} clients with {operations} operations, {:.1} s",
+            time.as_secs_f64()
+        )
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest plan that was found to fail.
+    pub plan: Plan,
+    /// Plans tried.
+    pub runs: u64,
+    /// Nothing is left that could be tried; otherwise the time was over.
+    pub is_done: bool,
+}
+
+/// Makes a failing plan small. The answer fails as well: it is the plan itself where nothing can be left out.
+#[must_use]
+pub fn shrink(plan: &Plan, with: Shrink<'_>) -> Shrunk {
+    let mut search = Search::new(plan.clone(), with);
+    passes::all(&mut search);
+    search.ended()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::parse;
+    use crate::format::spec::{NemesisKind, OpKind};
+    use crate::plan::StepKind;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    fn plan(seed: u64) -> Plan {
+        let text = "title = \"t\"\nwhy = \"w\"\nmembers = 5\ntime = \"30s\"\nswarm = false\n\
+                    [[workload]]\nname = \"kv\"\nclients = 6\nthink = \"100ms\"\n\
+                    [[workload]]\nname = \"watch\"\nclients = 2\n\
+                    [[nemesis]]\nname = \"kill\"\ntarget = \"random\"\nevery = \"2s\"\nlasts = \"500ms\"\n\
+                    [[nemesis]]\nname = \"pause\"\ntarget = \"random\"\nevery = \"3s\"\nlasts = \"1s\"\n";
+        Plan::draw(&parse("t.toml", text).unwrap(), seed)
+    }
+
+    fn run(plan: &Plan, fails: &(dyn Fn(&Plan) -> bool + Sync)) -> Shrunk {
+        assert!(fails(plan), "it does not fail to begin with");
+        let shrunk = shrink(plan, Shrink { fails, goes_on: &|| true, jobs: 2 });
+        assert!(fails(&shrunk.plan), "what is left fails no more");
+        assert!(shrunk.is_done);
+        shrunk
+    }
+
+    /// A kill and after it a pause, and then a write and a read of the same key.
+    fn needs_four_things(plan: &Plan) -> bool {
+        let of = |kind| plan.faults.iter().filter(move |fault| fault.kind == kind);
+        let Some(kill) = of(NemesisKind::Kill).map(|fault| fault.at).min() else { return false };
+        let Some(pause) = of(NemesisKind::Pause).map(|fault| fault.at).filter(|at| *at > kill).min() else {
+            return false;
+        };
+        let steps = || {
+            let steps = plan.clients.iter().flat_map(|client| &client.steps);
+            steps.filter(|step| step.at > pause && step.at < plan.scenario.time)
+        };
+        steps().any(|put| {
+            let StepKind::Kv { op: OpKind::Put, key: written, .. } = put.what else { return false };
+            steps().any(|get| {
+                get.at > put.at
+                    && matches!(get.what, StepKind::Kv { op: OpKind::Get, key, .. } if key == written)
+            })
+        })
+    }
+
+    #[test]
+    fn what_is_not_needed_goes_and_what_is_needed_stays() {
+        for seed in 1..6 {
+            let plan = plan(seed);
+            let before = Bulk::of(&plan);
+            assert!(before.faults > 10 && before.operations > 500, "{before}");
+            let shrunk = run(&plan, &needs_four_things);
+            let after = Bulk::of(&shrunk.plan);
+            assert_eq!((after.faults, after.operations), (2, 2), "{after}");
+            assert_eq!(after.members, 3, "{after}");
+            assert!(after.time < Duration::from_secs(10), "{after}");
+            assert!(shrunk.runs < 2_000, "{} runs", shrunk.runs);
+        }
+    }
+
+    #[test]
+    fn a_failure_that_needs_nothing_leaves_nothing_and_one_that_needs_all_leaves_all() {
+        let all = plan(1);
+        let shrunk = run(&all, &|_| true);
+        assert_eq!((Bulk::of(&shrunk.plan).faults, Bulk::of(&shrunk.plan).operations), (0, 0));
+        let shrunk = run(&all, &|plan| *plan == all);
+        assert_eq!(shrunk.plan, all);
+    }
+
+    #[test]
+    fn a_failure_that_comes_by_chance_is_tried_with_other_seeds() {
+        let all = plan(1);
+        // Fails with one seed in three, whatever is in it.
+        let shrunk = run(&all, &|plan| needs_four_things(plan) && (plan.seed % 3 == 1));
+        let after = Bulk::of(&shrunk.plan);
+        assert_eq!((after.faults, after.operations), (2, 2), "{after}");
+    }
+
+    #[test]
+    fn it_ends_when_the_time_is_over_with_the_smallest_so_far() {
+        let all = plan(1);
+        let left = AtomicU64::new(25);
+        let goes_on =
+            || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        let shrunk = shrink(&all, Shrink { fails: &needs_four_things, goes_on: &goes_on, jobs: 1 });
+        assert!(!shrunk.is_done);
+        assert!(needs_four_things(&shrunk.plan));
+        assert!(Bulk::of(&shrunk.plan) < Bulk::of(&all), "{}", Bulk::of(&shrunk.plan));
+    }
+}
