@@ -5,7 +5,7 @@ use crate::exit;
 use clap::Args;
 use seatrial_scenario::batch::{BatchOptions, Stage, run_one, write_folder};
 use seatrial_scenario::format::spec::VerdictKind;
-use seatrial_scenario::shrink::{Bulk, Shrink, Shrunk, shrink};
+use seatrial_scenario::shrink::{Bulk, Shrink, Shrunk, shrink, story};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -47,9 +47,10 @@ impl Small {
         let Self { before, after, shrunk, took, folder, sentence } = self;
         let end = if shrunk.is_done { "" } else { "; there was no time for more" };
         format!(
-            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\nreport: {}\nreplay: seatrial replay {}\n",
+            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\nreplay: seatrial replay {}\n",
             shrunk.runs,
             took.as_secs_f64(),
+            story(&shrunk.plan),
             folder.join("report.html").display(),
             folder.join("plan.json").display(),
         )
