@@ -21,7 +21,7 @@ fn a_failure_of_disks_that_lie_is_made_small_and_fails_again_in_the_same_way() {
     assert!(fails(&plan));
     let batches = AtomicU64::new(0);
     let goes_on = || batches.fetch_add(2, Ordering::SeqCst) < RUNS_MAX;
-    let small = shrink(&plan, Shrink { fails: &fails, goes_on: &goes_on, jobs: 2 }).plan;
+    let small = shrink(&plan, Shrink { fails: &fails, goes_on: &goes_on, jobs: 2, went_wrong: None }).plan;
     let (before, after) = (Bulk::of(&plan), Bulk::of(&small));
     let told = story(&small);
     assert!(before.operations > 500, "{before}");

@@ -69,9 +69,11 @@ pub(super) fn make_small(
 ) -> Result<Small, String> {
     let begun = Instant::now();
     let limit = Duration::from_secs(seconds);
+    let (_, _, judgement) = run_one(stage, plan);
+    let went_wrong = judgement.violated().find(|(name, _)| *name == oracle).and_then(|(_, one)| one.at);
     let fails = |plan: &Plan| run_one(stage, plan).0.violated.iter().any(|violated| violated == oracle);
     let goes_on = || begun.elapsed() < limit;
-    let mut shrunk = shrink(plan, Shrink { fails: &fails, goes_on: &goes_on, jobs });
+    let mut shrunk = shrink(plan, Shrink { fails: &fails, goes_on: &goes_on, jobs, went_wrong });
     let took = begun.elapsed();
     shrunk.plan.scenario.name = format!("{}-small", plan.scenario.name);
     let (_, log, judgement) = run_one(stage, &shrunk.plan);

@@ -26,6 +26,8 @@ pub struct Shrink<'a> {
     pub goes_on: &'a (dyn Fn() -> bool + Sync),
     /// Plans tried at one time.
     pub jobs: usize,
+    /// When the first plan went wrong, where that is known: hardly anything behind that is needed.
+    pub went_wrong: Option<Duration>,
 }
 
 impl fmt::Debug for Shrink<'_> {
@@ -91,7 +93,7 @@ pub struct Shrunk {
 #[must_use]
 pub fn shrink(plan: &Plan, with: Shrink<'_>) -> Shrunk {
     let mut search = Search::new(plan.clone(), with);
-    passes::all(&mut search);
+    passes::all(&mut search, with.went_wrong);
     search.ended()
 }
 
@@ -114,7 +116,7 @@ mod tests {
 
     fn run(plan: &Plan, fails: &(dyn Fn(&Plan) -> bool + Sync)) -> Shrunk {
         assert!(fails(plan), "it does not fail to begin with");
-        let shrunk = shrink(plan, Shrink { fails, goes_on: &|| true, jobs: 2 });
+        let shrunk = shrink(plan, Shrink { fails, goes_on: &|| true, jobs: 2, went_wrong: None });
         assert!(fails(&shrunk.plan), "what is left fails no more");
         assert!(shrunk.is_done);
         shrunk
@@ -180,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_after_it_went_wrong_goes_first() {
+        let all = plan(3);
+        let seen = std::sync::Mutex::new(Vec::new());
+        let fails = |plan: &Plan| {
+            seen.lock().unwrap().push(plan.scenario.time);
+            needs_four_things(plan)
+        };
+        let went_wrong = Some(Duration::from_secs(12));
+        let _ = shrink(&all, Shrink { fails: &fails, goes_on: &|| true, jobs: 1, went_wrong });
+        assert!(seen.into_inner().unwrap()[..2].iter().all(|time| *time < Duration::from_secs(14)));
+    }
+
+    #[test]
     fn a_small_plan_is_told_in_order_of_time() {
         let shrunk = run(&plan(2), &needs_four_things);
         let told = story(&shrunk.plan);
@@ -197,7 +212,8 @@ mod tests {
         let left = AtomicU64::new(25);
         let goes_on =
             || left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        let shrunk = shrink(&all, Shrink { fails: &needs_four_things, goes_on: &goes_on, jobs: 1 });
+        let shrunk =
+            shrink(&all, Shrink { fails: &needs_four_things, goes_on: &goes_on, jobs: 1, went_wrong: None });
         assert!(!shrunk.is_done);
         assert!(needs_four_things(&shrunk.plan));
         assert!(Bulk::of(&shrunk.plan) < Bulk::of(&all), "{}", Bulk::of(&shrunk.plan));

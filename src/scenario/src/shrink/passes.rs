@@ -14,7 +14,12 @@ const LASTS_MIN: Duration = Duration::from_millis(50);
 const AFTER: Duration = Duration::from_millis(500);
 
 /// Everything, until nothing goes any more.
-pub(super) fn all(search: &mut Search<'_>) {
+pub(super) fn all(search: &mut Search<'_>, went_wrong: Option<Duration>) {
+    if let Some(at) = went_wrong.filter(|at| *at > BEGIN) {
+        let (best, times) = (search.best().clone(), [at + AFTER, at + AFTER * 4]);
+        let sooner: Vec<Duration> = times.into_iter().filter(|time| *time < best.scenario.time).collect();
+        search.first(sooner.len(), &|at| until(&best, sooner[at]));
+    }
     let mut plan = search.best().clone();
     plan.core.clear();
     search.one(&plan);
