@@ -130,8 +130,11 @@ fn faults_reach_the_cluster() {
 
 #[test]
 fn every_hunt_names_scenarios_that_exist() {
-    let known: BTreeSet<String> =
-        ["fast", "rare"].iter().flat_map(|folder| scenarios(folder)).map(|scenario| scenario.name).collect();
+    let known: BTreeSet<String> = ["fast", "rare", "regressions"]
+        .iter()
+        .flat_map(|folder| scenarios(folder))
+        .map(|scenario| scenario.name)
+        .collect();
     for hunt in mutants::HUNTS {
         for name in hunt.scenarios {
             assert!(known.contains(*name), "the hunt for {} names {name}, which is no scenario", hunt.bug);
