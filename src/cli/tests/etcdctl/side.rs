@@ -155,6 +155,11 @@ impl Side<'_> {
             let mut command = self.command(&["move-leader", &target]);
             assert!(command.args(["--endpoints", &from]).output().unwrap().status.success());
         }
+        // Who leads may be another one just now: a read can be asked again, a write that fails may have been done.
+        while self.raw(&["get", "ready"]).is_none() {
+            assert!(begun.elapsed() < PATIENCE, "{:?} answers no read", self.programs.server);
+            std::thread::sleep(Duration::from_millis(50));
+        }
         // Before all else: every session begins at revision 3.
         for words in [["put", "ready", "yes"].as_slice(), &["del", "ready"]] {
             let words = [words, &["--command-timeout", "20s"]].concat();
