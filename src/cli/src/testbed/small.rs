@@ -111,7 +111,7 @@ pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
             return fail(exit::USAGE, text);
         }
     };
-    println!("{oracle}: {}", summary.sentence);
+    println!("{} seed {} violates {oracle}", plan.scenario.name, plan.seed);
     let options = BatchOptions {
         jobs: 1,
         folder: Some(args.out.clone()),

@@ -12,7 +12,8 @@ fn at(time: Duration) -> String {
 fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
     let what = match *what {
         StepKind::Kv { op, key, serializable } => {
-            let own = if serializable { ", of its own state" } else { "" };
+            let reads = matches!(op, OpKind::Get | OpKind::Range);
+            let own = if serializable && reads { ", of its own state" } else { "" };
             match op {
                 OpKind::Range => format!("range of all keys{own}"),
                 OpKind::Compact => "compact".to_owned(),
