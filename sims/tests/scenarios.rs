@@ -129,6 +129,17 @@ fn faults_reach_the_cluster() {
 }
 
 #[test]
+fn a_second_log_is_spared_while_the_first_is_not_whole() {
+    let scenario = scenario("fast", "wal-damage");
+    let spared = (300..340).filter(|seed| {
+        let (summary, log, _) = run_one(&Simulation::default(), &Plan::draw(&scenario, *seed));
+        assert_eq!(summary.verdict, VerdictKind::Pass, "seed {seed}: {}", summary.sentence);
+        log.expect("a run").faults.iter().any(|fault| fault.text.contains("its log is spared"))
+    });
+    assert!(spared.count() > 0, "no run damages a second log so soon");
+}
+
+#[test]
 fn every_hunt_names_scenarios_that_exist() {
     let known: BTreeSet<String> = ["fast", "rare", "regressions"]
         .iter()

@@ -156,6 +156,17 @@ fn commit() -> String {
         )
 }
 
+/// For a single run that is kept in this folder.
+fn options_of_one(out: &Path) -> BatchOptions {
+    BatchOptions {
+        jobs: 1,
+        folder: Some(out.to_owned()),
+        commit: commit(),
+        options: Vec::new(),
+        stop_at_violation: false,
+    }
+}
+
 fn stage(world: WorldChoice, out: &Path) -> Box<dyn Stage> {
     match world {
         WorldChoice::Sim => Box::new(seatrial_sims::Simulation::default()),
@@ -297,13 +308,7 @@ fn replay(args: &ReplayArgs) -> ExitCode {
     let (summary, log, judgement) = run_one(stage.as_ref(), &plan);
     println!("{}", table::run_line(&summary));
     println!("{}", summary.sentence);
-    let options = BatchOptions {
-        jobs: 1,
-        folder: Some(args.out.clone()),
-        commit: commit(),
-        options: Vec::new(),
-        stop_at_violation: false,
-    };
+    let options = options_of_one(&args.out);
     if let Some(log) = &log {
         match write_folder(stage.as_ref(), &args.out, log, &judgement, &options) {
             Ok(folder) => println!("report: {}", folder.join("report.html").display()),

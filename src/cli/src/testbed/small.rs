@@ -1,6 +1,6 @@
 //! `seatrial shrink`, and what the other commands do with a failure: it is made small.
 
-use super::{Plan, WorldChoice, fail, jobs, planned, stage};
+use super::{Plan, WorldChoice, fail, jobs, options_of_one, planned, stage};
 use crate::exit;
 use clap::Args;
 use seatrial_scenario::batch::{BatchOptions, Stage, run_one, write_folder};
@@ -112,13 +112,7 @@ pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
         }
     };
     println!("{} seed {} violates {oracle}", plan.scenario.name, plan.seed);
-    let options = BatchOptions {
-        jobs: 1,
-        folder: Some(args.out.clone()),
-        commit: super::commit(),
-        options: Vec::new(),
-        stop_at_violation: false,
-    };
+    let options = options_of_one(&args.out);
     let small =
         make_small(stage.as_ref(), &plan, &oracle, args.seconds, jobs(args.jobs), &args.out, &options);
     match small {

@@ -2,7 +2,7 @@
 
 use super::{Shrink, Shrunk};
 use crate::plan::Plan;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Other seeds that a plan is tried with, where there are few plans to try.
 const SEEDS: u64 = 3;
@@ -12,13 +12,13 @@ const FEW: usize = 12;
 pub(super) struct Search<'a> {
     with: Shrink<'a>,
     best: Plan,
-    runs: AtomicU64,
+    runs: u64,
     is_over: bool,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(plan: Plan, with: Shrink<'a>) -> Self {
-        Self { with, best: plan, runs: AtomicU64::new(0), is_over: false }
+        Self { with, best: plan, runs: 0, is_over: false }
     }
 
     /// The smallest so far.
@@ -32,7 +32,7 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn ended(self) -> Shrunk {
-        Shrunk { plan: self.best, runs: self.runs.into_inner(), is_done: !self.is_over }
+        Shrunk { plan: self.best, runs: self.runs, is_done: !self.is_over }
     }
 
     /// Takes the first of these plans that fails for the best; whether one does.
@@ -62,7 +62,7 @@ impl<'a> Search<'a> {
                         scope.spawn(|| failed.store((self.with.fails)(plan), Ordering::SeqCst));
                     }
                 });
-                self.runs.fetch_add(tried.len() as u64, Ordering::SeqCst);
+                self.runs += tried.len() as u64;
                 if let Some((plan, _)) = tried.into_iter().find(|(_, failed)| failed.load(Ordering::SeqCst)) {
                     self.best = plan;
                     return true;

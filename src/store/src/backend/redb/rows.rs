@@ -1,6 +1,5 @@
 //! Rows as they lie in a database file. Those whose owner gives them no checksum get one here: what a damaged disk hands
 //! back is named, not believed.
-
 //!
 //! A value longer than a page of the database is cut: redb gives a long value a run of pages whose number is a power of
 //! two, so that one just above a power would take twice its size. Its parts fill such runs to the brim and lie in a
@@ -26,6 +25,8 @@ const PAGE_BYTES: usize = 4096;
 const RUN_HEAD_BYTES: usize = 32;
 /// The longest run. Longer ones would save nothing, and are harder to find in a file full of holes.
 const RUN_PAGES_MAX: usize = 16;
+/// As much is set aside for a value at once; few are longer.
+const READY_BYTES: usize = 2 << 20;
 /// What is not longer stays whole: it fits a page.
 const WHOLE_BYTES_MAX: usize = PAGE_BYTES - RUN_HEAD_BYTES;
 
@@ -136,7 +137,8 @@ pub(super) fn checked<'a>(
     if rest.len() + parts_of(length).sum::<usize>() != length {
         return damaged("does not have the length that it tells");
     }
-    let mut value = Vec::with_capacity(length);
+    // A damaged row may tell any length: room is made as the parts are found.
+    let mut value = Vec::with_capacity(length.min(READY_BYTES));
     value.extend_from_slice(rest);
     for (number, bytes) in (0..).zip(parts_of(length)) {
         let part = view.parts.get(&*part_key(key, number));
