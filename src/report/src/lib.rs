@@ -11,6 +11,7 @@
 //! (one run in the page over many).
 
 mod batch;
+pub mod campaign;
 mod cuts;
 mod escape;
 mod from_history;

@@ -12,6 +12,7 @@
 //! (what came of it).
 
 pub mod batch;
+pub mod campaign;
 mod chance;
 mod clients;
 pub mod fault;
@@ -22,15 +23,18 @@ mod judge;
 mod losses;
 pub mod mutants;
 mod nemesis;
+pub mod novelty;
 pub mod observation;
 pub mod oracles;
 mod plan;
 pub mod record;
 pub mod runner;
 pub mod shrink;
+pub mod signature;
 pub mod table;
 pub mod theatre;
 mod to_report;
+pub mod vary;
 
 pub use judge::{Judgement, judge};
 pub use plan::{ClientPlan, Knobs, LockStep, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};

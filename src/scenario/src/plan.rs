@@ -339,7 +339,7 @@ fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> 
     core
 }
 
-fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
+pub(crate) fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
     let choices = &scenario.knobs;
     Knobs {
         election_timeout: chance.pick(&choices.election_timeout),
@@ -474,7 +474,7 @@ fn draw_election(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> StepK
     StepKind::Stand(StandStep { election, hold, pause, again: chance.one_in(2) })
 }
 
-fn draw_faults(
+pub(crate) fn draw_faults(
     nemesis: &NemesisSpec,
     members: &[MemberId],
     time: Duration,

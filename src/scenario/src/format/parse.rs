@@ -3,7 +3,7 @@
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
     DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
-    Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -587,7 +587,8 @@ fn read_nemesis(
         );
     }
     #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
-    let times = section.integer("times", 1..=100_000, 100_000) as u32;
+    let times =
+        section.integer("times", 1..=u64::from(TIMES_WITHOUT_LIMIT), u64::from(TIMES_WITHOUT_LIMIT)) as u32;
     if times > 1
         && lasts > every
         && let Some(value) = section.get("lasts").or_else(|| section.get("every"))

@@ -537,6 +537,9 @@ pub struct WatchSpec {
     pub without: Without,
 }
 
+/// [`NemesisSpec::times`] where a scenario sets no limit.
+pub const TIMES_WITHOUT_LIMIT: u32 = 100_000;
+
 /// One `[[nemesis]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NemesisSpec {

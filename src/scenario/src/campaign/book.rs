@@ -1,0 +1,261 @@
+//! One run is entered into the campaign's books.
+
+use super::{Campaign, Failure, Growth};
+use crate::batch::RunSummary;
+use crate::format::spec::VerdictKind;
+use crate::signature::Signature;
+use std::collections::BTreeSet;
+
+/// Other runs of one failure that are named.
+const OTHERS_MAX: usize = 20;
+/// Points of the growth that are kept.
+const GROWTH_MAX: usize = 400;
+
+/// A run, seen by the campaign.
+pub(super) struct Ended<'a> {
+    pub(super) summary: &'a RunSummary,
+    /// Kinds of the faults that hit.
+    pub(super) faults: Vec<String>,
+    pub(super) features: &'a BTreeSet<u64>,
+    /// It was a variation.
+    pub(super) varied: bool,
+    /// Since the campaign began.
+    pub(super) seconds: f64,
+}
+
+/// What is new about a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct News {
+    /// It had features that no run before had.
+    pub(super) features: u64,
+    /// It failed as no run before did.
+    pub(super) failure: Option<Signature>,
+}
+
+impl Campaign {
+    /// The item at this place is done.
+    pub(super) fn close(&mut self, place: u64) {
+        self.ahead.insert(place);
+        while self.ahead.remove(&self.done) {
+            self.done += 1;
+        }
+    }
+
+    pub(super) fn enter(&mut self, run: &Ended<'_>) -> News {
+        let mut news = News::default();
+        let RunSummary { scenario, seed, verdict, .. } = run.summary;
+        let tally = self.scenarios.entry(scenario.clone()).or_default();
+        tally.runs += 1;
+        *match verdict {
+            VerdictKind::Pass => &mut tally.passed,
+            VerdictKind::Violation => &mut tally.violated,
+            VerdictKind::Inconclusive => &mut tally.inconclusive,
+            VerdictKind::HarnessError => &mut tally.broken,
+        } += 1;
+        tally.simulated_seconds += run.summary.simulated_seconds;
+        tally.cpu_seconds += run.summary.cpu_seconds;
+        // A negative scenario shows that a property can be violated; in how many ways is not what it is for.
+        let is_failure =
+            *verdict == VerdictKind::HarnessError || *verdict != VerdictKind::Pass && !tally.is_negative;
+        for goal in &run.summary.reached {
+            *tally.reached.entry(*goal).or_default() += 1;
+            self.first_reached.entry(*goal).or_insert_with(|| (scenario.clone(), *seed));
+        }
+        for kind in &run.faults {
+            *self.faults.entry(kind.clone()).or_default() += 1;
+        }
+        for feature in run.features {
+            let times = self.features.entry(*feature).or_default();
+            news.features += u64::from(*times == 0);
+            *times += 1;
+        }
+        let runs = self.runs() + 1;
+        if is_failure {
+            news.failure = self.fail(run, runs);
+        }
+        let part = if run.varied { &mut self.varied } else { &mut self.fresh };
+        part.runs += 1;
+        part.features += news.features;
+        part.failures += u64::from(news.failure.is_some());
+        self.grow(run.seconds);
+        news
+    }
+
+    /// The signature, where no run failed so before.
+    fn fail(&mut self, run: &Ended<'_>, runs: u64) -> Option<Signature> {
+        let RunSummary { scenario, seed, verdict, oracle, sentence, .. } = run.summary;
+        let oracle = match (verdict, oracle) {
+            (VerdictKind::HarnessError, _) => "testbed".to_owned(),
+            (VerdictKind::Inconclusive, Some(oracle)) => format!("unknown-{oracle}"),
+            (_, Some(oracle)) => oracle.clone(),
+            (_, None) => "unknown".to_owned(),
+        };
+        let signature = Signature::of(&oracle, sentence);
+        if let Some(failure) = self.failures.get_mut(&signature.id()) {
+            failure.times += 1;
+            if failure.others.len() < OTHERS_MAX {
+                failure.others.push((scenario.clone(), *seed));
+            }
+            return None;
+        }
+        let failure = Failure {
+            signature: signature.clone(),
+            verdict: *verdict,
+            sentence: sentence.clone(),
+            scenario: scenario.clone(),
+            seed: *seed,
+            varied: run.varied,
+            times: 1,
+            others: Vec::new(),
+            after_runs: runs,
+            after_seconds: run.seconds,
+            folder: None,
+            small: None,
+            trouble: None,
+        };
+        self.failures.insert(signature.id(), failure);
+        Some(signature)
+    }
+
+    fn grow(&mut self, seconds: f64) {
+        let point = Growth {
+            runs: self.runs(),
+            seconds,
+            features: self.features.len() as u64,
+            goals: self.goals_reached(),
+            failures: self.failures.len() as u64,
+        };
+        let is_news = self.growth.last().is_none_or(|last| {
+            (last.features, last.goals, last.failures) != (point.features, point.goals, point.failures)
+        });
+        if is_news {
+            self.growth.push(point);
+        }
+        if self.growth.len() > GROWTH_MAX {
+            // Every second one goes, but the first and the last stay.
+            let last = self.growth.len() - 1;
+            let mut at = 0..;
+            self.growth.retain(|_| {
+                let at = at.next().expect("no end");
+                at % 2 == 0 || at == last
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Asked, Shard};
+    use super::*;
+    use crate::format::spec::{GoalKind, Scenario};
+
+    fn scenarios() -> Vec<Scenario> {
+        let good = "title = \"t\"\nwhy = \"w\"\nmembers = 3\ntime = \"5s\"\n[[workload]]\nname = \"kv\"\n";
+        let bad = format!("{good}[expect]\nverdict = \"violation\"\noracle = \"durability\"\n");
+        let parse = |name: &str, text: &str| crate::format::parse(name, text).expect("a scenario");
+        vec![parse("good.toml", good), parse("bad.toml", &bad)]
+    }
+
+    fn begun() -> Campaign {
+        let scenarios = scenarios();
+        let asked = Asked::new(&scenarios, 1, None, Shard::WHOLE);
+        Campaign::new(&scenarios, asked)
+    }
+
+    fn summary(scenario: &str, seed: u64, verdict: VerdictKind, sentence: &str) -> RunSummary {
+        RunSummary {
+            scenario: scenario.to_owned(),
+            seed,
+            verdict,
+            oracle: (verdict == VerdictKind::Violation).then(|| "durability".to_owned()),
+            violated: Vec::new(),
+            sentence: sentence.to_owned(),
+            expected: false,
+            trace_hash: String::new(),
+            simulated_seconds: 5.0,
+            cpu_seconds: 0.5,
+            reached: vec![GoalKind::LeaderChanged],
+            folder: None,
+        }
+    }
+
+    fn enter(campaign: &mut Campaign, summary: &RunSummary, features: &[u64]) -> News {
+        let features = features.iter().copied().collect();
+        let faults = vec!["kill".to_owned()];
+        campaign.enter(&Ended {
+            summary,
+            faults,
+            features: &features,
+            varied: seed_is_odd(summary),
+            seconds: 1.0,
+        })
+    }
+
+    fn seed_is_odd(summary: &RunSummary) -> bool {
+        summary.seed % 2 == 1
+    }
+
+    #[test]
+    fn what_fails_alike_is_one_failure_and_the_first_is_told_of() {
+        let mut campaign = begun();
+        let fails = |seed, text: &str| summary("good", seed, VerdictKind::Violation, text);
+        let first = enter(&mut campaign, &fails(2, "key k1 lost its value of revision 17"), &[]);
+        assert_eq!(first.failure.map(|one| one.oracle), Some("durability".to_owned()));
+        let again = enter(&mut campaign, &fails(5, "key k2 lost its value of revision 4"), &[]);
+        assert_eq!(again.failure, None);
+        assert!(enter(&mut campaign, &fails(6, "another thing"), &[]).failure.is_some());
+        let failure = campaign.failures.values().find(|failure| failure.seed == 2).expect("the first");
+        assert_eq!((failure.times, &failure.others), (2, &vec![("good".to_owned(), 5)]));
+        assert_eq!((failure.after_runs, campaign.failures.len()), (1, 2));
+        assert_eq!(campaign.verdict(), VerdictKind::Violation);
+        assert_eq!((campaign.fresh.failures, campaign.varied.failures), (2, 0));
+        assert_eq!((campaign.fresh.runs, campaign.varied.runs), (2, 1));
+    }
+
+    #[test]
+    fn a_negative_scenario_fails_only_where_the_testbed_does() {
+        let mut campaign = begun();
+        let run = |verdict| summary("bad", 1, verdict, "text");
+        assert_eq!(enter(&mut campaign, &run(VerdictKind::Violation), &[]).failure, None);
+        assert_eq!(enter(&mut campaign, &run(VerdictKind::Pass), &[]).failure, None);
+        assert_eq!(campaign.verdict(), VerdictKind::Pass);
+        let broken = enter(&mut campaign, &run(VerdictKind::HarnessError), &[]).failure;
+        assert_eq!(broken.map(|one| one.oracle), Some("testbed".to_owned()));
+        assert_eq!(campaign.verdict(), VerdictKind::HarnessError);
+    }
+
+    #[test]
+    fn a_feature_is_new_once() {
+        let mut campaign = begun();
+        let run = summary("good", 1, VerdictKind::Pass, "fine");
+        assert_eq!(enter(&mut campaign, &run, &[1, 2]).features, 2);
+        assert_eq!(enter(&mut campaign, &run, &[2, 3]).features, 1);
+        assert_eq!(enter(&mut campaign, &run, &[1, 2, 3]).features, 0);
+        assert_eq!(campaign.features[&2], 3);
+        assert_eq!(campaign.growth.iter().map(|point| point.features).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!(campaign.faults["kill"], 3);
+        assert_eq!(campaign.first_reached[&GoalKind::LeaderChanged], ("good".to_owned(), 1));
+    }
+
+    #[test]
+    fn items_that_end_out_of_order_are_remembered_until_those_before_them_end() {
+        let mut campaign = begun();
+        campaign.close(1);
+        campaign.close(2);
+        assert_eq!((campaign.done, campaign.ahead.len()), (0, 2));
+        campaign.close(0);
+        assert_eq!((campaign.done, campaign.ahead.len()), (3, 0));
+    }
+
+    #[test]
+    fn growth_is_thinned_out_but_keeps_its_ends() {
+        let mut campaign = begun();
+        let run = summary("good", 1, VerdictKind::Pass, "fine");
+        for feature in 0..1000 {
+            enter(&mut campaign, &run, &[feature]);
+        }
+        let growth = &campaign.growth;
+        assert!(growth.len() <= GROWTH_MAX, "{}", growth.len());
+        assert_eq!((growth[0].features, growth[growth.len() - 1].features), (1, 1000));
+    }
+}

@@ -1,0 +1,344 @@
+//! The driver: takes the next plan, plays it, enters it into the books, until it is told to end.
+
+use super::book::Ended;
+use super::{Campaign, SmallFailure};
+use crate::batch::{Stage, run_one};
+use crate::chance::Chance;
+use crate::format::spec::{Scenario, VerdictKind};
+use crate::judge::Judgement;
+use crate::novelty;
+use crate::plan::Plan;
+use crate::record::RunLog;
+use crate::signature::Signature;
+use crate::vary::vary;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Plans that are kept to be varied. The oldest go first: what they brought, others have had since.
+const CORPUS_MAX: usize = 500;
+
+/// How far a campaign goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Runs at one time.
+    pub jobs: usize,
+    /// So many runs of 100 are variations of earlier ones, once there is something to vary.
+    pub vary_percent: u32,
+    /// No run begins after so much time; `None`: until the seeds are done.
+    pub time: Option<Duration>,
+    /// No run begins after so many different failures.
+    pub failures_max: Option<usize>,
+}
+
+/// What becomes of a failure that no run before had.
+pub struct Kept {
+    /// The run's folder, below the campaign's.
+    pub folder: Option<String>,
+    /// Made small.
+    pub small: Option<SmallFailure>,
+    /// What could not be done.
+    pub trouble: Option<String>,
+}
+
+/// What the driver asks its caller for.
+pub struct Hooks<'a> {
+    /// Time since the campaign's beginning, with what it took before it was interrupted.
+    pub now: &'a (dyn Fn() -> Duration + Sync),
+    /// Somebody wants it to end.
+    pub is_over: &'a (dyn Fn() -> bool + Sync),
+    /// A run failed as none before. `None` for the log where the testbed itself broke.
+    pub failed: &'a (dyn Fn(&Signature, &Plan, Option<&RunLog>, &Judgement) -> Kept + Sync),
+    /// This plan is worth varying.
+    pub is_new: &'a (dyn Fn(&Plan) + Sync),
+    /// After each run.
+    pub progress: &'a (dyn Fn(&Campaign) + Sync),
+}
+
+/// What the threads share.
+struct Shared {
+    campaign: Campaign,
+    /// Places given out, at or behind `campaign.done`.
+    next: u64,
+    /// Variations given out.
+    variations: u64,
+    given: u64,
+    corpus: Vec<Kin>,
+}
+
+/// A plan to vary.
+struct Kin {
+    plan: Arc<Plan>,
+    features: BTreeSet<u64>,
+}
+
+enum Task {
+    Fresh { place: u64, seed: u64, scenario: usize },
+    Vary { of: Arc<Plan>, seed: u64 },
+}
+
+/// Runs the campaign on, until a limit is reached. The plans of `corpus` are played first, and varied like those that
+/// the campaign finds worth it.
+#[must_use]
+pub fn fuzz(
+    stage: &dyn Stage,
+    scenarios: &[Scenario],
+    campaign: Campaign,
+    corpus: Vec<Plan>,
+    limits: Limits,
+    hooks: &Hooks<'_>,
+) -> Campaign {
+    let next = campaign.done;
+    let kin = |plan: Plan| Kin { plan: Arc::new(plan), features: BTreeSet::new() };
+    let shared = Mutex::new(Shared {
+        variations: campaign.varied.runs,
+        given: campaign.runs(),
+        next,
+        campaign,
+        corpus: corpus.into_iter().map(kin).collect(),
+    });
+    let work = || {
+        loop {
+            let task = {
+                let mut shared = shared.lock().expect("no holder panics");
+                let found = shared.campaign.failures.len();
+                let is_over = (hooks.is_over)()
+                    || limits.time.is_some_and(|time| (hooks.now)() >= time)
+                    || limits.failures_max.is_some_and(|most| found >= most);
+                if is_over { None } else { shared.take(limits.vary_percent) }
+            };
+            let Some(task) = task else { return };
+            play(stage, scenarios, task, &shared, hooks);
+        }
+    };
+    #[allow(clippy::disallowed_methods, reason = "runs are spread over threads outside of any world")]
+    std::thread::scope(|scope| {
+        for _ in 0..limits.jobs.max(1) {
+            scope.spawn(work);
+        }
+    });
+    let mut campaign = shared.into_inner().expect("no holder panics").campaign;
+    campaign.wall_seconds = (hooks.now)().as_secs_f64();
+    campaign
+}
+
+impl Shared {
+    fn take(&mut self, vary_percent: u32) -> Option<Task> {
+        let wanted = (self.variations + 1) * 100 <= (self.given + 1) * u64::from(vary_percent);
+        if wanted && let Some(of) = self.pick() {
+            self.given += 1;
+            self.variations += 1;
+            // Far from the seeds that people count up from.
+            let asked = &self.campaign.asked;
+            let name = format!("variation {} of shard {}", self.variations, asked.shard);
+            let seed = (1 << 62) + Chance::stream(asked.from, &name).below(1 << 62);
+            return Some(Task::Vary { of, seed });
+        }
+        while self.campaign.ahead.contains(&self.next) {
+            self.next += 1;
+        }
+        let (seed, scenario) = self.campaign.item(self.next)?;
+        let place = self.next;
+        self.next += 1;
+        self.given += 1;
+        Some(Task::Fresh { place, seed, scenario })
+    }
+
+    /// The rarer a plan's rarest feature, the more often it is varied.
+    fn pick(&self) -> Option<Arc<Plan>> {
+        let name = format!("pick {}", self.variations);
+        let mut chance = Chance::stream(self.campaign.asked.from, &name);
+        let weights: Vec<(usize, u32)> = self
+            .corpus
+            .iter()
+            .enumerate()
+            .map(|(at, kin)| {
+                let times = |feature| self.campaign.features.get(feature).copied().unwrap_or(0);
+                let rarest = kin.features.iter().map(times).min().unwrap_or(0);
+                (at, u32::try_from(1_000_000 / (1 + rarest)).expect("at most a million"))
+            })
+            .collect();
+        chance.weighted(&weights).map(|at| self.corpus[at].plan.clone())
+    }
+}
+
+fn play(stage: &dyn Stage, scenarios: &[Scenario], task: Task, shared: &Mutex<Shared>, hooks: &Hooks<'_>) {
+    let (plan, place) = match task {
+        Task::Fresh { place, seed, scenario } => (Plan::draw(&scenarios[scenario], seed), Some(place)),
+        Task::Vary { of, seed } => (vary(&of, seed), None),
+    };
+    let (summary, log, judgement) = run_one(stage, &plan);
+    let features = log.as_ref().map(novelty::features).unwrap_or_default();
+    let faults = log.iter().flat_map(|log| &log.faults).map(|fault| fault.kind.clone()).collect();
+    let seconds = (hooks.now)().as_secs_f64();
+    let news = {
+        let mut shared = shared.lock().expect("no holder panics");
+        let ended =
+            Ended { summary: &summary, faults, features: &features, varied: place.is_none(), seconds };
+        shared.campaign.enter(&ended)
+    };
+    if let Some(signature) = &news.failure {
+        let kept = (hooks.failed)(signature, &plan, log.as_ref(), &judgement);
+        let mut shared = shared.lock().expect("no holder panics");
+        let failure = shared.campaign.failures.get_mut(&signature.id()).expect("entered above");
+        Kept { folder: failure.folder, small: failure.small, trouble: failure.trouble } = kept;
+    }
+    drop(log);
+    let is_new = news.features > 0 && summary.verdict != VerdictKind::HarnessError;
+    if is_new {
+        (hooks.is_new)(&plan);
+    }
+    let mut shared = shared.lock().expect("no holder panics");
+    if is_new {
+        if shared.corpus.len() >= CORPUS_MAX {
+            shared.corpus.remove(0);
+        }
+        shared.corpus.push(Kin { plan: Arc::new(plan), features });
+    }
+    // Last: an item that is not closed is run again after an interruption, and so is all that follows from it.
+    if let Some(place) = place {
+        shared.campaign.close(place);
+    }
+    shared.campaign.wall_seconds = (hooks.now)().as_secs_f64();
+    (hooks.progress)(&shared.campaign);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Asked, Shard};
+    use super::*;
+    use crate::observation::Observation;
+    use crate::oracles::testing::saw;
+    use seatrial_types::{LogIndex, Term};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    const SCENARIO: &str = "title = \"t\"\nwhy = \"w\"\nmembers = 3\ntime = \"5s\"\n\
+        [[workload]]\nname = \"kv\"\n[[nemesis]]\nname = \"kill\"\n[expect]\noracles = [\"no-panic\"]\n";
+
+    /// Runs in which nothing happens but what the seed says.
+    struct Hand {
+        ran: Mutex<Vec<u64>>,
+        /// Seeds that panic.
+        fails: fn(&Plan) -> bool,
+    }
+
+    impl Stage for Hand {
+        fn world(&self) -> &str {
+            "hand"
+        }
+
+        fn run(&self, plan: &Plan) -> RunLog {
+            self.ran.lock().unwrap().push(plan.seed);
+            let mut log = RunLog::new(plan.clone());
+            let started = Observation::Started { term: Term(1), applied: LogIndex(0) };
+            let compacted = Observation::LogCompacted { index: LogIndex(1) };
+            saw(&mut log, 1, 1, 0, started);
+            if plan.seed % 4 == 3 {
+                saw(&mut log, 2, 1, 0, compacted);
+            }
+            if (self.fails)(plan) {
+                log.panics.push((None, format!("at seed {}", plan.seed)));
+            }
+            log
+        }
+    }
+
+    struct Told {
+        failures: Mutex<Vec<String>>,
+        news: AtomicU64,
+    }
+
+    fn campaign(to: Option<u64>) -> (Vec<Scenario>, Campaign) {
+        let scenarios = vec![crate::format::parse("hand.toml", SCENARIO).expect("a scenario")];
+        let asked = Asked::new(&scenarios, 1, to, Shard::WHOLE);
+        let campaign = Campaign::new(&scenarios, asked);
+        (scenarios, campaign)
+    }
+
+    fn run(
+        stage: &Hand,
+        campaign: Campaign,
+        scenarios: &[Scenario],
+        limits: Limits,
+        runs_max: usize,
+    ) -> (Campaign, Told) {
+        let told = Told { failures: Mutex::default(), news: AtomicU64::new(0) };
+        let hooks = Hooks {
+            now: &|| Duration::from_secs(1),
+            is_over: &|| stage.ran.lock().unwrap().len() >= runs_max,
+            failed: &|signature, _, _, _| {
+                told.failures.lock().unwrap().push(signature.id());
+                Kept { folder: Some("there".to_owned()), small: None, trouble: None }
+            },
+            is_new: &|_| {
+                told.news.fetch_add(1, Ordering::SeqCst);
+            },
+            progress: &|_| {},
+        };
+        (fuzz(stage, scenarios, campaign, Vec::new(), limits, &hooks), told)
+    }
+
+    const ALONE: Limits = Limits { jobs: 1, vary_percent: 0, time: None, failures_max: None };
+
+    fn hand(fails: fn(&Plan) -> bool) -> Hand {
+        Hand { ran: Mutex::default(), fails }
+    }
+
+    #[test]
+    fn every_seed_is_run_once_whatever_the_number_of_threads_and_interruptions() {
+        let (scenarios, begun) = campaign(Some(31));
+        let stage = hand(|_| false);
+        let limits = Limits { jobs: 3, ..ALONE };
+        let (half, _) = run(&stage, begun, &scenarios, limits, 11);
+        assert!(!half.is_done(), "it was interrupted");
+        // What is stored and read again is what goes on.
+        let half: Campaign = serde_json::from_str(&serde_json::to_string(&half).unwrap()).unwrap();
+        let (whole, _) = run(&stage, half, &scenarios, limits, usize::MAX);
+        assert!(whole.is_done());
+        let mut ran = stage.ran.into_inner().unwrap();
+        ran.sort_unstable();
+        assert_eq!(ran, (1..31).collect::<Vec<_>>());
+        assert_eq!((whole.runs(), whole.verdict()), (30, VerdictKind::Pass));
+    }
+
+    #[test]
+    fn a_failure_is_told_once_and_what_was_kept_of_it_is_remembered() {
+        let (scenarios, begun) = campaign(Some(21));
+        let stage = hand(|plan| plan.seed % 5 == 0);
+        let (ended, told) = run(&stage, begun, &scenarios, ALONE, usize::MAX);
+        assert_eq!(told.failures.into_inner().unwrap().len(), 1);
+        let failure = ended.failures.values().next().expect("one");
+        assert_eq!((failure.times, failure.seed, failure.after_runs), (4, 5, 5));
+        assert_eq!(failure.folder.as_deref(), Some("there"));
+    }
+
+    #[test]
+    fn it_ends_after_as_many_failures_as_were_asked_for() {
+        let (scenarios, begun) = campaign(None);
+        let stage = hand(|plan| plan.seed == 7);
+        let (ended, _) = run(&stage, begun, &scenarios, Limits { failures_max: Some(1), ..ALONE }, 1000);
+        assert_eq!(ended.runs(), 7);
+    }
+
+    #[test]
+    fn it_ends_when_its_time_is_over() {
+        let (scenarios, begun) = campaign(None);
+        let stage = hand(|_| false);
+        let limits = Limits { time: Some(Duration::from_secs(1)), ..ALONE };
+        assert_eq!(run(&stage, begun, &scenarios, limits, 1000).0.runs(), 0);
+    }
+
+    #[test]
+    fn what_was_new_is_varied_and_what_a_variation_fails_with_is_said_to_be_one() {
+        let (scenarios, begun) = campaign(None);
+        let stage = hand(|plan| plan.seed >= 1 << 62);
+        let limits = Limits { vary_percent: 50, ..ALONE };
+        let (ended, told) = run(&stage, begun, &scenarios, limits, 20);
+        assert_eq!((ended.fresh.runs, ended.varied.runs), (10, 10));
+        // Seed 1 brings the start, seed 3 (or a variation that ends on 3 modulo 4) the compaction.
+        assert_eq!(told.news.into_inner(), 2);
+        assert_eq!(ended.fresh.features + ended.varied.features, ended.features.len() as u64);
+        assert!(ended.failures.values().all(|failure| failure.varied));
+        assert_eq!(ended.failures.len(), 1);
+    }
+}
