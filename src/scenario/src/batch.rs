@@ -140,18 +140,33 @@ impl BatchOutcome {
     }
 }
 
-/// Runs every scenario with every seed. `progress` hears of each run as it ends, with how many are done and
+/// Seeds where nobody names any.
+pub const USUAL_SEEDS: Range<u64> = 1..21;
+
+/// The seeds of a scenario, where these were asked for: a script has its own, unless somebody says otherwise.
+fn seeds_of(scenario: &Scenario, asked: Option<&Range<u64>>) -> Range<u64> {
+    match (asked, &scenario.script) {
+        (Some(asked), _) => asked.clone(),
+        (None, Some(script)) => script.seed..script.seed + 1,
+        (None, None) => USUAL_SEEDS,
+    }
+}
+
+/// Runs every scenario with every seed; without any named, with [`USUAL_SEEDS`]. `progress` hears of each run as it ends, with how many are done and
 /// how many there are.
 pub fn run_batch(
     stage: &dyn Stage,
     scenarios: &[Scenario],
-    seeds: Range<u64>,
+    seeds: Option<&Range<u64>>,
     options: &BatchOptions,
     progress: &(dyn Fn(&RunSummary, usize, usize) + Sync),
 ) -> BatchOutcome {
     // Seed by seed over all scenarios, so that a batch that is interrupted has seen every scenario.
-    let todo: Vec<(usize, u64)> =
-        seeds.clone().flat_map(|seed| (0..scenarios.len()).map(move |at| (at, seed))).collect();
+    let mut todo: Vec<(u64, usize, u64)> = Vec::new();
+    for (at, scenario) in scenarios.iter().enumerate() {
+        todo.extend((0..).zip(seeds_of(scenario, seeds)).map(|(round, seed)| (round, at, seed)));
+    }
+    todo.sort_unstable();
     let next = AtomicUsize::new(0);
     let done = AtomicUsize::new(0);
     let stop = AtomicUsize::new(0);
@@ -159,10 +174,12 @@ pub fn run_batch(
     let write_errors: Mutex<Vec<String>> = Mutex::new(Vec::new());
     let work = || {
         while stop.load(Ordering::SeqCst) == 0 {
-            let Some((at, seed)) = todo.get(next.fetch_add(1, Ordering::SeqCst)).copied() else { return };
+            let Some((round, at, seed)) = todo.get(next.fetch_add(1, Ordering::SeqCst)).copied() else {
+                return;
+            };
             let scenario = &scenarios[at];
             let plan = Plan::draw(scenario, seed);
-            let is_first = seed == seeds.start;
+            let is_first = round == 0;
             let (mut summary, log, judgement) = run_one(stage, &plan);
             // A report to look at for the first seed too, so that there always is one.
             if let (Some(folder), Some(log)) = (&options.folder, &log)

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "this file is the one that touches files")]
 
 use crate::batch::{RunSummary, seconds};
+use crate::campaign::{CAMPAIGN_FORMAT, Campaign};
 use crate::format::spec::{Scenario, VerdictKind};
 use crate::format::{FormatError, parse};
 use crate::plan::{PLAN_FORMAT, Plan};
@@ -51,6 +52,14 @@ pub enum LoadError {
         /// What is wrong.
         error: String,
     },
+    /// A stored campaign that cannot be read.
+    #[error("{path}: {error}\nhint: --fresh begins a new campaign in its place")]
+    Campaign {
+        /// Where it is.
+        path: String,
+        /// What is wrong.
+        error: String,
+    },
 }
 
 fn read(path: &Path) -> Result<String, LoadError> {
@@ -63,6 +72,14 @@ fn read(path: &Path) -> Result<String, LoadError> {
 /// # Errors
 /// The first file that cannot be read or is wrong.
 pub fn load_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, LoadError> {
+    Ok(load_with_places(paths)?.0)
+}
+
+/// As [`load_scenarios`]; second, by the scenarios' names, where they were found.
+///
+/// # Errors
+/// The first file that cannot be read or is wrong.
+pub fn load_with_places(paths: &[PathBuf]) -> Result<(Vec<Scenario>, BTreeMap<String, String>), LoadError> {
     let mut scenarios = Vec::new();
     let mut known: BTreeMap<String, String> = BTreeMap::new();
     for path in paths {
@@ -90,7 +107,95 @@ pub fn load_scenarios(paths: &[PathBuf]) -> Result<Vec<Scenario>, LoadError> {
             }
         }
     }
-    Ok(scenarios)
+    Ok((scenarios, known))
+}
+
+/// What a campaign's folder remembers it by.
+pub const CAMPAIGN_FILE: &str = "campaign.json";
+
+/// The campaign of a folder; `None` where there is none.
+///
+/// # Errors
+/// Where it cannot be read, or another version wrote it.
+pub fn load_campaign(folder: &Path) -> Result<Option<Campaign>, LoadError> {
+    let path = folder.join(CAMPAIGN_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let wrong = |error: String| LoadError::Campaign { path: path.display().to_string(), error };
+    let text = read(&path)?;
+    let Format { format } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    if format != CAMPAIGN_FORMAT {
+        return Err(wrong(format!("its format is {format}, this version reads {CAMPAIGN_FORMAT}")));
+    }
+    serde_json::from_str(&text).map(Some).map_err(|error| wrong(error.to_string()))
+}
+
+/// Writes the campaign so that whatever interrupts it, the file is the old one or the new one.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn store_campaign(folder: &Path, campaign: &Campaign) -> Result<(), String> {
+    let text = serde_json::to_string(campaign).expect("plain data with string keys");
+    write_whole(&folder.join(CAMPAIGN_FILE), &text)
+}
+
+/// Writes the pages and files of a campaign that somebody asks for.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn write_whole(path: &Path, text: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(failed)?;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    fs::write(&aside, text).and_then(|()| fs::rename(&aside, path)).map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        failed(error)
+    })
+}
+
+/// The plans of a corpus, in order of their names, and sentences about those that this version cannot play.
+///
+/// # Errors
+/// Where the folder cannot be read. One that is not there is empty.
+pub fn load_corpus(folder: &Path) -> Result<(Vec<Plan>, Vec<String>), LoadError> {
+    let failed = |error: std::io::Error| LoadError::Read {
+        path: folder.display().to_string(),
+        error: error.to_string(),
+    };
+    if !folder.exists() {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let is_plan = path.extension().is_some_and(|ending| ending == "json");
+        // Names that begin with a dot are half-written.
+        if is_plan && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let (mut plans, mut skipped) = (Vec::new(), Vec::new());
+    for file in files {
+        match load_plan(&file) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => skipped.push(error.to_string()),
+        }
+    }
+    Ok((plans, skipped))
+}
+
+/// Puts a plan into a corpus.
+///
+/// # Errors
+/// A sentence that names the file.
+pub fn store_in_corpus(folder: &Path, plan: &Plan) -> Result<(), String> {
+    let name = format!("{}.json", folder_name(&plan.scenario.name, plan.seed));
+    write_whole(&folder.join(name), &serde_json::to_string(plan).expect("plain data with string keys"))
 }
 
 fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
@@ -113,6 +218,11 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), LoadError> {
     Ok(())
 }
 
+#[derive(serde::Deserialize)]
+struct Format {
+    format: u32,
+}
+
 /// Reads a stored plan.
 ///
 /// # Errors
@@ -121,10 +231,6 @@ pub fn load_plan(path: &Path) -> Result<Plan, LoadError> {
     let shown = path.display().to_string();
     let text = read(path)?;
     // The format first: a plan of another one lacks fields, and their names would tell nobody what is wrong.
-    #[derive(serde::Deserialize)]
-    struct Format {
-        format: u32,
-    }
     let wrong = |error: String| LoadError::Plan { path: shown.clone(), error };
     let Format { format } = serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
     if format != PLAN_FORMAT {

@@ -232,9 +232,20 @@ pub struct PlannedFault {
 const CLIENTS_START: Duration = Duration::from_secs(1);
 
 impl Plan {
-    /// Draws everything.
+    /// Draws everything; of a script, the world alone is the seed's.
     #[must_use]
     pub fn draw(scenario: &Scenario, seed: u64) -> Self {
+        if let Some(script) = &scenario.script {
+            return Self {
+                format: PLAN_FORMAT,
+                scenario: scenario.clone(),
+                seed,
+                knobs: draw_knobs(scenario, &mut Chance::stream(seed, "knobs")),
+                clients: script.clients.clone(),
+                faults: script.faults.clone(),
+                core: script.core.clone(),
+            };
+        }
         // Whoever may join is hit by faults, and asked, like the others.
         let members: Vec<MemberId> = (1..=scenario.machines()).map(MemberId).collect();
         let mut swarm = Chance::stream(seed, "swarm");
@@ -283,6 +294,13 @@ impl Plan {
     #[must_use]
     pub fn has_checks(&self) -> bool {
         !self.knobs.corrupt_check.is_zero() || self.knobs.initial_check
+    }
+
+    /// Whether stored values may be changed behind a member's back: some are laid out for it.
+    #[must_use]
+    pub fn may_damage_values(&self) -> bool {
+        let asked = self.scenario.nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::ValueDamage);
+        asked || self.faults.iter().any(|fault| fault.kind == NemesisKind::ValueDamage)
     }
 
     /// Whether clients may have to say who they are.

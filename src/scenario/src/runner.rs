@@ -5,7 +5,7 @@ use crate::clients::{
     view_of,
 };
 use crate::fault::DiskDamage;
-use crate::format::spec::{NemesisKind, WorkloadKind};
+use crate::format::spec::WorkloadKind;
 use crate::nemesis::Nemesis;
 use crate::plan::Plan;
 use crate::record::{AlarmsRecord, FinalState, Healing, MemberHash, Notebook, Sighting};
@@ -64,7 +64,7 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     for member in plan.machines() {
         nemesis.start(member).await?;
     }
-    if plan.scenario.nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::ValueDamage) {
+    if plan.may_damage_values() {
         let (stage, client) = (theatre.clone(), theatre.client(RUNNER));
         theatre.spawn(RUNNER, lay_bait(stage, client, plan.scenario.time, plan.scenario.members));
     }

@@ -127,7 +127,7 @@ fn a_batch_writes_a_folder_for_the_first_seed_and_for_each_failure() {
         options: Vec::new(),
         stop_at_violation: false,
     };
-    let outcome = run_batch(&FakeStage(Bug::None), &[storm()], 3..6, &options, &|_, _, _| {});
+    let outcome = run_batch(&FakeStage(Bug::None), &[storm()], Some(&(3..6)), &options, &|_, _, _| {});
     assert_eq!(outcome.exit_code(), 0, "{outcome:#?}");
     assert!(outcome.is_as_expected());
     let folders: Vec<u64> =
@@ -138,7 +138,7 @@ fn a_batch_writes_a_folder_for_the_first_seed_and_for_each_failure() {
     }
     assert!(folder.path().join("index.html").is_file());
 
-    let outcome = run_batch(&FakeStage(Bug::StaleReads), &[storm()], 3..6, &options, &|_, _, _| {});
+    let outcome = run_batch(&FakeStage(Bug::StaleReads), &[storm()], Some(&(3..6)), &options, &|_, _, _| {});
     assert_eq!(outcome.exit_code(), 1);
     let stored = seatrial_scenario::files::load_plan(&folder.path().join("storm-4/plan.json")).unwrap();
     assert_eq!(stored, Plan::draw(&storm(), 4));
@@ -159,7 +159,13 @@ fn a_goal_that_no_seed_reaches_is_inconclusive_only_over_seeds_enough() {
         stop_at_violation: false,
     };
     let run = |seeds| {
-        run_batch(&FakeStage(Bug::None), std::slice::from_ref(&scenario), seeds, &options, &|_, _, _| {})
+        run_batch(
+            &FakeStage(Bug::None),
+            std::slice::from_ref(&scenario),
+            Some(&seeds),
+            &options,
+            &|_, _, _| {},
+        )
     };
     assert_eq!(run(0..10).exit_code(), 3, "never a pass");
     assert_eq!(run(0..1).exit_code(), 0, "one seed need not meet a rare event");
@@ -177,8 +183,9 @@ fn a_negative_scenario_is_as_expected_only_when_it_fails() {
         options: Vec::new(),
         stop_at_violation: false,
     };
-    let run =
-        |bug| run_batch(&FakeStage(bug), std::slice::from_ref(&scenario), 0..2, &options, &|_, _, _| {});
+    let run = |bug| {
+        run_batch(&FakeStage(bug), std::slice::from_ref(&scenario), Some(&(0..2)), &options, &|_, _, _| {})
+    };
     let lying = run(Bug::LosesWrites);
     assert!(lying.is_as_expected(), "{lying:#?}");
     assert_eq!(lying.exit_code(), 1);

@@ -1,5 +1,8 @@
 //! The testbed's commands: run scenarios, replay a run, hunt planted bugs.
 
+mod bisect;
+mod fuzz;
+mod merge;
 mod processes;
 mod small;
 
@@ -24,6 +27,13 @@ pub(crate) enum Command {
     Replay(ReplayArgs),
     /// Make a failing run small: what is not needed for the failure is left out.
     Shrink(small::ShrinkArgs),
+    /// Look for failures over ever new seeds, and over variations of those that went where none had been.
+    Fuzz(fuzz::FuzzArgs),
+    /// Work on reports.
+    #[command(subcommand)]
+    Report(merge::ReportCommand),
+    /// Find the commit since which a kept run fails.
+    Bisect(bisect::BisectArgs),
     /// Plant known bugs one by one and show that each is found.
     Mutants(MutantsArgs),
 }
@@ -44,9 +54,9 @@ pub(crate) struct RunArgs {
     /// Just this seed.
     #[arg(long, conflicts_with = "seeds")]
     seed: Option<u64>,
-    /// Seeds A to B, B included.
-    #[arg(long, value_name = "A..B", default_value = "1..20", value_parser = parse_seeds)]
-    seeds: Range<u64>,
+    /// Seeds A to B, B included [default: 1..20, and of a script its own].
+    #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
+    seeds: Option<Range<u64>>,
     /// Runs at one time [default: one per core].
     #[arg(long)]
     jobs: Option<usize>,
@@ -181,6 +191,9 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Run(args) => run_scenarios(args),
         Command::Replay(args) => replay(&args),
         Command::Shrink(args) => small::run(&args),
+        Command::Fuzz(args) => fuzz::run(&args),
+        Command::Report(command) => merge::run(&command),
+        Command::Bisect(args) => bisect::run(&args),
         Command::Mutants(args) => mutants(&args),
     }
 }
@@ -227,11 +240,11 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
         Ok(scenarios) => scenarios,
         Err(error) => return fail(exit::USAGE, error),
     };
-    let seeds = match args.seed {
-        Some(seed) => seed..seed + 1,
+    let seeds = match (args.seed, args.seeds) {
+        (Some(seed), _) => Some(seed..seed + 1),
         // Real runs take as long as they say; twenty of each would take an hour.
-        None if args.world == WorldChoice::Real && args.seeds == (1..21) => 1..2,
-        None => args.seeds,
+        (None, None) if args.world == WorldChoice::Real => Some(1..2),
+        (None, seeds) => seeds,
     };
     let stage = stage(args.world, &args.out);
     // Real processes share the machine's two ends; one run at a time keeps their times meaningful.
@@ -244,7 +257,7 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
         stop_at_violation: false,
     };
     let progress = Progress::new();
-    let outcome = run_batch(stage.as_ref(), &scenarios, seeds, &options, &|run, done, all| {
+    let outcome = run_batch(stage.as_ref(), &scenarios, seeds.as_ref(), &options, &|run, done, all| {
         progress.show(run, done, all);
     });
     if args.json {
@@ -266,7 +279,9 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
             eprintln!("making {} seed {seed} small, for {} s at most", scenario.scenario, args.shrink);
             let plan = Plan::draw(spec, seed);
             let out = &args.out;
-            match small::make_small(stage.as_ref(), &plan, oracle, args.shrink, jobs, out, &options) {
+            match small::make_small(stage.as_ref(), &plan, oracle, args.shrink, jobs, out, &options, &|| {
+                false
+            }) {
                 Ok(small) if args.json => eprint!("{}", small.lines()),
                 Ok(small) => print!("\n{} seed {seed} made small\n{}", scenario.scenario, small.lines()),
                 Err(error) => eprintln!("seatrial: {} seed {seed}: {error}", scenario.scenario),
@@ -282,15 +297,12 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
 fn planned(path: &Path, seed: Option<u64>, command: &str) -> Result<Plan, String> {
     let path = if path.is_dir() { path.join("plan.json") } else { path.to_owned() };
     if path.extension().is_some_and(|extension| extension == "toml") {
-        let seed = seed.ok_or_else(|| {
-            format!(
-                "{}: a scenario replays with a seed\nhint: seatrial {command} {} --seed 7",
-                path.display(),
-                path.display()
-            )
-        })?;
+        let shown = path.display().to_string();
         let scenarios = load_scenarios(&[path]).map_err(|error| error.to_string())?;
         let scenario: &Scenario = scenarios.first().ok_or("no scenario in the file")?;
+        let seed = seed.or(scenario.script.as_ref().map(|script| script.seed)).ok_or_else(|| {
+            format!("{shown}: a scenario replays with a seed\nhint: seatrial {command} {shown} --seed 7")
+        })?;
         return Ok(Plan::draw(scenario, seed));
     }
     if seed.is_some() {
@@ -411,6 +423,7 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
                 jobs(args.jobs),
                 &out,
                 &options,
+                &|| false,
             );
             seatrial_types::planted::plant(&[]);
             match small {

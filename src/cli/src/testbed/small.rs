@@ -4,7 +4,9 @@ use super::{Plan, WorldChoice, fail, jobs, options_of_one, planned, stage};
 use crate::exit;
 use clap::Args;
 use seatrial_scenario::batch::{BatchOptions, Stage, run_one, write_folder};
+use seatrial_scenario::files::write_whole;
 use seatrial_scenario::format::spec::VerdictKind;
+use seatrial_scenario::format::{parse, print};
 use seatrial_scenario::shrink::{Bulk, Shrink, Shrunk, shrink, story};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,17 +49,19 @@ impl Small {
         let Self { before, after, shrunk, took, folder, sentence } = self;
         let end = if shrunk.is_done { "" } else { "; there was no time for more" };
         format!(
-            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\nreplay: seatrial replay {}\n",
+            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\nkeep: {}\nreplay: seatrial replay {}\n",
             shrunk.runs,
             took.as_secs_f64(),
             story(&shrunk.plan),
             folder.join("report.html").display(),
+            folder.join(format!("{}.toml", shrunk.plan.scenario.name)).display(),
             folder.join("plan.json").display(),
         )
     }
 }
 
-/// Makes a plan small that violates this property, and writes the folder of the small run.
+/// Makes a plan small that violates this property, and writes the folder of the small run. Ends sooner where `is_over`.
+#[allow(clippy::too_many_arguments, reason = "each is another thing, and there are three callers")]
 pub(super) fn make_small(
     stage: &dyn Stage,
     plan: &Plan,
@@ -66,13 +70,14 @@ pub(super) fn make_small(
     jobs: usize,
     out: &Path,
     options: &BatchOptions,
+    is_over: &(dyn Fn() -> bool + Sync),
 ) -> Result<Small, String> {
     let begun = Instant::now();
     let limit = Duration::from_secs(seconds);
     let (_, _, judgement) = run_one(stage, plan);
     let went_wrong = judgement.violated().find(|(name, _)| *name == oracle).and_then(|(_, one)| one.at);
     let fails = |plan: &Plan| run_one(stage, plan).0.violated.iter().any(|violated| violated == oracle);
-    let goes_on = || begun.elapsed() < limit;
+    let goes_on = || begun.elapsed() < limit && !is_over();
     let mut shrunk = shrink(plan, Shrink { fails: &fails, goes_on: &goes_on, jobs, went_wrong });
     let took = begun.elapsed();
     shrunk.plan.scenario.name = format!("{}-small", plan.scenario.name);
@@ -82,7 +87,33 @@ pub(super) fn make_small(
     let sentence = sentence.ok_or("the small run does not fail when it is played once more")?;
     let log = log.ok_or("the small run broke the harness")?;
     let folder = write_folder(stage, out, &log, &judgement, options)?;
+    let script = script(stage, &shrunk.plan, oracle, &sentence, &options.commit)?;
+    let file = folder.join(format!("{}.toml", shrunk.plan.scenario.name));
+    write_whole(&file, &script)?;
     Ok(Small { before: Bulk::of(plan), after: Bulk::of(&shrunk.plan), shrunk, took, folder, sentence })
+}
+
+/// The small plan as a file to keep. It has been run, and fails as the plan does.
+fn script(
+    stage: &dyn Stage,
+    plan: &Plan,
+    oracle: &str,
+    sentence: &str,
+    commit: &str,
+) -> Result<String, String> {
+    let found = plan.scenario.name.trim_end_matches("-small");
+    let comment =
+        format!("Made small from a run of {found}, at commit {commit}. It violates {oracle}:\n{sentence}");
+    let text = print(plan, &comment);
+    let file = format!("{}.toml", plan.scenario.name);
+    let scenario =
+        parse(&file, &text).map_err(|error| format!("the small run's own file is refused: {error}"))?;
+    let again = run_one(stage, &Plan::draw(&scenario, plan.seed)).0;
+    if again.violated.iter().any(|violated| violated == oracle) {
+        Ok(text)
+    } else {
+        Err(format!("the small run's file does not violate {oracle} as its plan does: {}", again.sentence))
+    }
 }
 
 pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
@@ -113,8 +144,16 @@ pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
     };
     println!("{} seed {} violates {oracle}", plan.scenario.name, plan.seed);
     let options = options_of_one(&args.out);
-    let small =
-        make_small(stage.as_ref(), &plan, &oracle, args.seconds, jobs(args.jobs), &args.out, &options);
+    let small = make_small(
+        stage.as_ref(),
+        &plan,
+        &oracle,
+        args.seconds,
+        jobs(args.jobs),
+        &args.out,
+        &options,
+        &|| false,
+    );
     match small {
         Ok(small) => {
             print!("{}", small.lines());

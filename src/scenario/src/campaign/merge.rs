@@ -103,6 +103,7 @@ fn add(all: &mut Campaign, part: &Campaign, place: &str) {
     for (name, tally) in &part.scenarios {
         let sum = all.scenarios.entry(name.clone()).or_default();
         sum.title.clone_from(&tally.title);
+        sum.file.clone_from(&tally.file);
         sum.is_negative = tally.is_negative;
         sum.goals.clone_from(&tally.goals);
         sum.runs += tally.runs;

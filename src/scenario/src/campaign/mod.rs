@@ -9,7 +9,7 @@ mod fuzz;
 mod merge;
 mod to_page;
 
-pub use fuzz::{Hooks, Limits, fuzz};
+pub use fuzz::{Hooks, Kept, Limits, fuzz};
 pub use merge::{MergeError, merge};
 pub use to_page::to_page;
 
@@ -108,6 +108,8 @@ fn shown(names: &[String]) -> String {
 pub struct Tally {
     /// A few words.
     pub title: String,
+    /// Where it is written.
+    pub file: String,
     /// It was written to be violated: what it shows is no failure.
     pub is_negative: bool,
     /// How many runs.

@@ -1,5 +1,6 @@
 //! From text to a [`Scenario`], strictly: a name that is not known is an error, never ignored.
 
+use super::script::read_script;
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
     DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
@@ -13,8 +14,10 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-const TOP_KEYS: &[&str] =
-    &["title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal"];
+const TOP_KEYS: &[&str] = &[
+    "title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal", "script",
+    "client", "fault",
+];
 const KNOB_KEYS: &[&str] = &[
     "election_timeout",
     "heartbeat",
@@ -81,7 +84,7 @@ pub(super) struct Section<'a, 'i> {
     span: Range<usize>,
     /// For messages: "the nemesis \"kill\"".
     what: String,
-    complaints: &'a mut Vec<Complaint>,
+    pub(super) complaints: &'a mut Vec<Complaint>,
 }
 
 impl<'a, 'i> Section<'a, 'i> {
@@ -286,7 +289,7 @@ impl<'a, 'i> Section<'a, 'i> {
         })
     }
 
-    fn target(&mut self, members: u64, default: Target) -> Target {
+    pub(super) fn target(&mut self, members: u64, default: Target) -> Target {
         let Some((text, span)) = self.string("target", "\"leader\"") else { return default };
         let number = text.strip_prefix("member ").and_then(|number| number.trim().parse::<u64>().ok());
         match (text.as_str(), number) {
@@ -384,7 +387,7 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
             goal.name("name", "goal", GoalKind::NAMES, None, |text| GoalKind::from_name(text).map(Some))
         })
         .collect();
-    Scenario {
+    let mut scenario = Scenario {
         name: name.to_owned(),
         title,
         why,
@@ -396,7 +399,11 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         nemeses,
         expect,
         goals,
-    }
+        script: None,
+    };
+    let script = subtable(&mut top, "script");
+    scenario.script = read_script(&mut top, script, scenario.machines(), time, &scenario.workloads);
+    scenario
 }
 
 fn subtable<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Option<(&'a DeTable<'i>, Range<usize>)> {
@@ -410,7 +417,10 @@ fn subtable<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Option<(&'a DeTable
     }
 }
 
-fn subtables<'a, 'i>(top: &mut Section<'a, 'i>, key: &str) -> Vec<(&'a DeTable<'i>, Range<usize>)> {
+pub(super) fn subtables<'a, 'i>(
+    top: &mut Section<'a, 'i>,
+    key: &str,
+) -> Vec<(&'a DeTable<'i>, Range<usize>)> {
     let Some(value) = top.get(key) else { return Vec::new() };
     let Some(list) = value.get_ref().as_array() else {
         top.complain(

@@ -1,5 +1,6 @@
 //! A scenario as it was written: what may happen, not yet what does.
 
+use super::script::Script;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -274,6 +275,196 @@ named! {
         UserAllowed = "user-allowed",
         /// A user was turned away for lack of permission.
         UserDenied = "user-denied",
+        /// A member asked for votes before an election, after there had been a leader.
+        PreVoteAsked = "pre-vote-asked",
+        /// A member that asked for votes before an election got none, and followed.
+        PreVoteLost = "pre-vote-lost",
+        /// A candidate lost, and followed.
+        CandidacyLost = "candidacy-lost",
+        /// Two members were candidates in one term.
+        ElectionSplit = "election-split",
+        /// A third leader was elected.
+        ThirdLeader = "third-leader",
+        /// A fifth leader was elected.
+        FifthLeader = "fifth-leader",
+        /// A member led again after another had led.
+        LeaderAgain = "leader-again",
+        /// A leader followed without having been restarted.
+        LeaderSteppedDown = "leader-stepped-down",
+        /// A member was elected while an older leader still believed to lead.
+        TwoBelieveToLead = "two-believe-to-lead",
+        /// Nobody led for a second, after somebody had.
+        LeaderlessSecond = "leaderless-second",
+        /// The tenth term began.
+        TermTen = "term-ten",
+        /// A member that had led followed another.
+        OldLeaderFollows = "old-leader-follows",
+        /// The leader's process was killed.
+        LeaderKilled = "leader-killed",
+        /// The leader's machine lost power.
+        LeaderLostPower = "leader-lost-power",
+        /// The leader stood still.
+        LeaderPaused = "leader-paused",
+        /// The leader stopped by itself.
+        LeaderStopped = "leader-stopped",
+        /// A candidate died, or one that asked for votes before.
+        CandidateDied = "candidate-died",
+        /// A majority was down at one time.
+        MajorityDown = "majority-down",
+        /// All members were down at one time.
+        AllDown = "all-down",
+        /// A member went down a second time.
+        DiedTwice = "died-twice",
+        /// A member went down within a second after it had started again.
+        DiedAfterStart = "died-after-start",
+        /// A member went down while a snapshot was on its way to it.
+        DiedWhileInstalling = "died-while-installing",
+        /// A leader went down while it sent a snapshot.
+        SenderDied = "sender-died",
+        /// A member went down within half a second after it had compacted its log.
+        DiedAfterCompaction = "died-after-compaction",
+        /// A member started on a log that it had compacted.
+        StartedCompacted = "started-compacted",
+        /// A member started 50 entries or more behind another.
+        StartedBehind = "started-behind",
+        /// A running member was 50 entries behind.
+        LaggedFifty = "lagged-fifty",
+        /// A running member was 500 entries behind.
+        LaggedFiveHundred = "lagged-five-hundred",
+        /// A member that was 50 entries behind caught up without a snapshot.
+        CaughtUpByLog = "caught-up-by-log",
+        /// A member installed a second snapshot.
+        SecondSnapshot = "second-snapshot",
+        /// A member compacted its log a third time.
+        ThirdCompaction = "third-compaction",
+        /// The thousandth entry was applied.
+        ThousandEntries = "thousand-entries",
+        /// Two faults were active at one time.
+        TwoFaults = "two-faults",
+        /// Three faults were active at one time.
+        ThreeFaults = "three-faults",
+        /// A fault hit the leader.
+        FaultHitLeader = "fault-hit-leader",
+        /// A fault began while nobody led, after somebody had.
+        FaultDuringElection = "fault-during-election",
+        /// A fault began while a snapshot was on its way.
+        FaultDuringSnapshot = "fault-during-snapshot",
+        /// A fault began while a joint configuration was in force.
+        FaultDuringJoint = "fault-during-joint",
+        /// A write was acknowledged that was asked for and answered during a fault `partition`.
+        ServedDuringPartition = "served-during-partition",
+        /// A write was acknowledged that was asked for and answered during a fault `flapping`.
+        ServedDuringFlapping = "served-during-flapping",
+        /// A write was acknowledged that was asked for and answered during a fault `kill`.
+        ServedDuringKill = "served-during-kill",
+        /// A write was acknowledged that was asked for and answered during a fault `rolling-restart`.
+        ServedDuringRollingRestart = "served-during-rolling-restart",
+        /// A write was acknowledged that was asked for and answered during a fault `power-loss`.
+        ServedDuringPowerLoss = "served-during-power-loss",
+        /// A write was acknowledged that was asked for and answered during a fault `pause`.
+        ServedDuringPause = "served-during-pause",
+        /// A write was acknowledged that was asked for and answered during a fault `loss`.
+        ServedDuringLoss = "served-during-loss",
+        /// A write was acknowledged that was asked for and answered during a fault `latency`.
+        ServedDuringLatency = "served-during-latency",
+        /// A write was acknowledged that was asked for and answered during a fault `slow-disk`.
+        ServedDuringSlowDisk = "served-during-slow-disk",
+        /// A write was acknowledged that was asked for and answered during a fault `sync-error`.
+        ServedDuringSyncError = "served-during-sync-error",
+        /// A write was acknowledged that was asked for and answered during a fault `full-disk`.
+        ServedDuringFullDisk = "served-during-full-disk",
+        /// A write was acknowledged that was asked for and answered during a fault `wal-damage`.
+        ServedDuringWalDamage = "served-during-wal-damage",
+        /// A write was acknowledged that was asked for and answered during a fault `value-damage`.
+        ServedDuringValueDamage = "served-during-value-damage",
+        /// A write was acknowledged that was asked for and answered during a fault `clock`.
+        ServedDuringClock = "served-during-clock",
+        /// A leader was elected during a fault `partition`, and not the first.
+        ElectedDuringPartition = "elected-during-partition",
+        /// A leader was elected during a fault `flapping`, and not the first.
+        ElectedDuringFlapping = "elected-during-flapping",
+        /// A leader was elected during a fault `loss`, and not the first.
+        ElectedDuringLoss = "elected-during-loss",
+        /// A leader was elected during a fault `latency`, and not the first.
+        ElectedDuringLatency = "elected-during-latency",
+        /// A leader was elected during a fault `slow-disk`, and not the first.
+        ElectedDuringSlowDisk = "elected-during-slow-disk",
+        /// A leader was elected during a fault `clock`, and not the first.
+        ElectedDuringClock = "elected-during-clock",
+        /// A leader was elected during a fault `pause`, and not the first.
+        ElectedDuringPause = "elected-during-pause",
+        /// A comparison held, and the write was done.
+        CasWon = "cas-won",
+        /// A comparison did not hold.
+        CasLost = "cas-lost",
+        /// A key was deleted.
+        DeleteHit = "delete-hit",
+        /// A key was to be deleted that was not there.
+        DeleteMissed = "delete-missed",
+        /// A range of keys was read.
+        RangeAnswered = "range-answered",
+        /// A key was read as it had been.
+        PastRead = "past-read",
+        /// Two keys were written in one transaction.
+        TwoKeysWritten = "two-keys-written",
+        /// A member answered from its own state.
+        SerializableAnswered = "serializable-answered",
+        /// A member answered from its own state, and lagged behind what had been acknowledged.
+        SerializableLagged = "serializable-lagged",
+        /// A member answered from its own state while nobody led.
+        ReadWithoutLeader = "read-without-leader",
+        /// A write was refused for certain.
+        WriteRefused = "write-refused",
+        /// A read was not answered.
+        ReadFailed = "read-failed",
+        /// A write waited for a second, and was acknowledged.
+        WriteWaited = "write-waited",
+        /// A linearizable read waited for a second, and was answered.
+        ReadWaited = "read-waited",
+        /// A write was acknowledged that was asked for before a leader was elected and answered after.
+        WriteOverLeaders = "write-over-leaders",
+        /// A read of a revision was refused that had been compacted away.
+        CompactedRead = "compacted-read",
+        /// A client was told that the leader changed.
+        ErrorLeaderChanged = "error-leader-changed",
+        /// A client was told that there is no leader.
+        ErrorNoLeader = "error-no-leader",
+        /// A client was told by a member that its request timed out.
+        ErrorTimedOut = "error-timed-out",
+        /// A client was told that there are too many requests.
+        ErrorTooMany = "error-too-many",
+        /// A watcher was told how far the stream is, without an event.
+        WatchProgress = "watch-progress",
+        /// A revision came to a watcher in parts.
+        WatchFragment = "watch-fragment",
+        /// A watch ended since its beginning had been compacted away.
+        WatchCompacted = "watch-compacted",
+        /// A watcher saw a key go.
+        WatchDelete = "watch-delete",
+        /// A watcher resumed at another member.
+        WatchElsewhere = "watch-elsewhere",
+        /// A watch that began in the past was told what had been.
+        WatchCaughtUp = "watch-caught-up",
+        /// A lease was granted.
+        LeaseGranted = "lease-granted",
+        /// A keepalive was not answered.
+        LeaseUnanswered = "lease-unanswered",
+        /// A lease ran out under another leader than the one under which it was last renewed.
+        LeaseOutlivedLeader = "lease-outlived-leader",
+        /// A learner was in force.
+        LearnerThere = "learner-there",
+        /// A joint configuration was left.
+        JointLeft = "joint-left",
+        /// There were more voters than at first.
+        VotersGrew = "voters-grew",
+        /// There were fewer voters than at first.
+        VotersShrank = "voters-shrank",
+        /// A member that had led was removed, and heard of it.
+        LeaderRemoved = "leader-removed",
+        /// The members were changed a third time.
+        ThirdChange = "third-change",
+        /// A change of the members was refused.
+        ChangeRefused = "change-refused",
     }
 }
 
@@ -342,6 +533,9 @@ pub struct Scenario {
     pub expect: Expect,
     /// What must be reached.
     pub goals: Vec<GoalKind>,
+    /// Nothing is drawn: every step and fault stands here.
+    #[serde(default)]
+    pub script: Option<Script>,
 }
 
 impl Scenario {

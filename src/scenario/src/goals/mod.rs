@@ -1,5 +1,9 @@
 //! Things worth reaching: a batch that never met the rare event proves nothing about it.
 
+mod clients;
+mod members;
+mod story;
+
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
 use crate::record::{ChangeRecord, RunLog, SpaceStep, nanos};
@@ -11,7 +15,27 @@ use std::time::Duration;
 /// What this run reached, and of each the first time it did.
 #[must_use]
 pub(crate) fn first_times(log: &RunLog) -> Vec<(GoalKind, Option<Duration>)> {
-    GoalKind::ALL.iter().map(|goal| (*goal, first(*goal, log))).collect()
+    let mut met = Met::default();
+    let story = story::Story::of(log);
+    members::elections(log, &story, &mut met);
+    members::outages(log, &story, &mut met);
+    members::progress(log, &mut met);
+    members::membership(log, &story, &mut met);
+    clients::operations(log, &story, &mut met);
+    clients::streams(log, &story, &mut met);
+    clients::faults(log, &story, &mut met);
+    GoalKind::ALL.iter().map(|goal| (*goal, met.0.get(goal).copied().or_else(|| first(*goal, log)))).collect()
+}
+
+/// What was reached, and of each the first time.
+#[derive(Default)]
+struct Met(BTreeMap<GoalKind, Duration>);
+
+impl Met {
+    fn at(&mut self, goal: GoalKind, at: Duration) {
+        let first = self.0.entry(goal).or_insert(at);
+        *first = at.min(*first);
+    }
 }
 
 /// What this run reached.
@@ -170,6 +194,8 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             });
             kept.min()
         }
+        // Told by the other files of this room.
+        _ => None,
     }
 }
 
@@ -177,6 +203,8 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
 mod tests {
     use super::*;
     use crate::oracles::testing::{leads, put, quiet, saw};
+    use crate::record::OutageRecord;
+    use seatrial_types::MemberId;
 
     #[test]
     fn a_quiet_run_reaches_nothing_and_each_event_reaches_its_goal() {
@@ -188,5 +216,160 @@ mod tests {
         assert_eq!(reached(&log), [GoalKind::WriteAcknowledged], "the first leader is no change");
         saw(&mut log, 40, 2, 0, leads(2));
         assert!(reached(&log).contains(&GoalKind::LeaderChanged));
+    }
+
+    fn role(term: u64, role: Role, leader: u64) -> Observation {
+        Observation::Role { term: seatrial_types::Term(term), role, leader: MemberId(leader) }
+    }
+
+    fn down(log: &mut RunLog, member: u64, kind: &str, from: u64, to: u64) {
+        let (from, to) = (Duration::from_millis(from), Some(Duration::from_millis(to)));
+        log.outages.push(OutageRecord { member: MemberId(member), kind: kind.to_owned(), from, to });
+    }
+
+    fn started(applied: u64) -> Observation {
+        Observation::Started { term: seatrial_types::Term(1), applied: LogIndex(applied) }
+    }
+
+    #[track_caller]
+    fn reaches(log: &RunLog, goals: &[(GoalKind, u64)], not: &[GoalKind]) {
+        let times: BTreeMap<GoalKind, Option<Duration>> = first_times(log).into_iter().collect();
+        for (goal, ms) in goals {
+            assert_eq!(times[goal], Some(Duration::from_millis(*ms)), "{goal}");
+        }
+        for goal in not {
+            assert_eq!(times[goal], None, "{goal}");
+        }
+    }
+
+    #[test]
+    fn elections_are_told_by_roles() {
+        use GoalKind as Goal;
+        let mut log = quiet();
+        log.ended = Duration::from_secs(20);
+        saw(&mut log, 100, 1, 0, role(1, Role::PreCandidate, 0));
+        saw(&mut log, 110, 1, 0, role(1, Role::Candidate, 0));
+        saw(&mut log, 120, 2, 0, role(1, Role::Candidate, 0));
+        saw(&mut log, 130, 1, 0, role(1, Role::Leader, 1));
+        saw(&mut log, 140, 2, 0, role(1, Role::Follower, 1));
+        reaches(
+            &log,
+            &[(Goal::ElectionSplit, 120), (Goal::CandidacyLost, 140)],
+            &[Goal::PreVoteAsked, Goal::TwoBelieveToLead, Goal::LeaderAgain, Goal::LeaderlessSecond],
+        );
+        saw(&mut log, 3000, 2, 0, role(1, Role::PreCandidate, 0));
+        saw(&mut log, 3010, 2, 0, role(2, Role::Leader, 2));
+        saw(&mut log, 3020, 1, 0, role(2, Role::Follower, 2));
+        saw(&mut log, 4000, 2, 0, role(2, Role::Follower, 0));
+        reaches(
+            &log,
+            &[
+                (Goal::PreVoteAsked, 3000),
+                (Goal::TwoBelieveToLead, 3010),
+                (Goal::OldLeaderFollows, 3020),
+                (Goal::LeaderSteppedDown, 3020),
+                (Goal::LeaderlessSecond, 5000),
+            ],
+            &[Goal::LeaderAgain, Goal::ThirdLeader, Goal::TermTen],
+        );
+        saw(&mut log, 5500, 1, 0, role(12, Role::Leader, 1));
+        reaches(
+            &log,
+            &[(Goal::LeaderAgain, 5500), (Goal::ThirdLeader, 5500), (Goal::TermTen, 5500)],
+            &[Goal::FifthLeader],
+        );
+        assert_eq!(log.observed.len(), 10);
+    }
+
+    #[test]
+    fn an_outage_is_the_leaders_where_it_led_until_then() {
+        use GoalKind as Goal;
+        let mut log = quiet();
+        log.ended = Duration::from_secs(20);
+        saw(&mut log, 100, 1, 0, role(1, Role::Leader, 1));
+        down(&mut log, 2, "kill", 200, 300);
+        reaches(&log, &[], &[Goal::LeaderKilled, Goal::MajorityDown, Goal::DiedTwice]);
+        down(&mut log, 1, "kill", 250, 900);
+        reaches(
+            &log,
+            &[(Goal::LeaderKilled, 250), (Goal::MajorityDown, 250)],
+            &[Goal::AllDown, Goal::LeaderLostPower],
+        );
+        down(&mut log, 1, "power-loss", 1200, 1300);
+        reaches(&log, &[(Goal::DiedTwice, 1200)], &[Goal::LeaderLostPower]);
+        saw(&mut log, 950, 1, 1, started(0));
+        log.observed.sort_by_key(|seen| seen.at);
+        reaches(&log, &[(Goal::DiedAfterStart, 1200)], &[Goal::StartedCompacted]);
+    }
+
+    #[test]
+    fn snapshots_on_their_way_end_when_they_arrive() {
+        use GoalKind as Goal;
+        let to =
+            |member, index| Observation::SnapshotStarted { to: MemberId(member), index: LogIndex(index) };
+        let installed = Observation::SnapshotInstalled { index: LogIndex(9), term: seatrial_types::Term(1) };
+        let mut log = quiet();
+        log.ended = Duration::from_secs(20);
+        saw(&mut log, 1000, 1, 0, to(2, 9));
+        saw(&mut log, 1500, 2, 0, installed);
+        down(&mut log, 2, "kill", 1600, 1700);
+        reaches(&log, &[], &[Goal::DiedWhileInstalling]);
+        saw(&mut log, 3000, 1, 0, to(3, 9));
+        down(&mut log, 3, "kill", 3100, 3300);
+        down(&mut log, 1, "kill", 3200, 3300);
+        reaches(&log, &[(Goal::DiedWhileInstalling, 3100), (Goal::SenderDied, 3200)], &[]);
+    }
+
+    #[test]
+    fn who_lags_catches_up_by_its_log_or_by_a_snapshot() {
+        use crate::oracles::testing::applied;
+        use GoalKind as Goal;
+        let mut log = quiet();
+        saw(&mut log, 1, 1, 0, applied(100, 1, 0));
+        saw(&mut log, 2, 2, 0, applied(50, 1, 0));
+        reaches(&log, &[(Goal::LaggedFifty, 2)], &[Goal::CaughtUpByLog, Goal::LaggedFiveHundred]);
+        let installed =
+            Observation::SnapshotInstalled { index: LogIndex(100), term: seatrial_types::Term(1) };
+        saw(&mut log, 3, 2, 0, installed);
+        saw(&mut log, 4, 2, 0, applied(100, 1, 0));
+        reaches(&log, &[], &[Goal::CaughtUpByLog]);
+        saw(&mut log, 5, 3, 0, applied(20, 1, 0));
+        saw(&mut log, 6, 3, 0, applied(95, 1, 0));
+        reaches(&log, &[(Goal::CaughtUpByLog, 6)], &[]);
+        saw(&mut log, 7, 3, 2, started(50));
+        reaches(&log, &[(Goal::StartedBehind, 7)], &[Goal::ThousandEntries]);
+    }
+
+    #[test]
+    fn a_fault_is_served_through_only_where_the_whole_write_lies_in_it() {
+        use GoalKind as Goal;
+        let mut log = quiet();
+        let fault = |kind: &str, from: u64, to: u64| crate::record::FaultRecord {
+            id: 0,
+            kind: kind.to_owned(),
+            targets: vec![MemberId(1)],
+            from: Duration::from_millis(from),
+            to: Some(Duration::from_millis(to)),
+            text: String::new(),
+            cut: Vec::new(),
+        };
+        log.faults = vec![fault("partition", 1000, 2000)];
+        put(&mut log, (900, 1100), "a", "1", 2);
+        put(&mut log, (1900, 2100), "a", "2", 3);
+        reaches(&log, &[], &[Goal::ServedDuringPartition, Goal::TwoFaults, Goal::FaultHitLeader]);
+        put(&mut log, (1100, 1200), "a", "3", 4);
+        log.faults.push(fault("kill", 1500, 1600));
+        saw(&mut log, 10, 1, 0, leads(1));
+        saw(&mut log, 1550, 2, 0, leads(2));
+        reaches(
+            &log,
+            &[
+                (Goal::ServedDuringPartition, 1200),
+                (Goal::TwoFaults, 1500),
+                (Goal::FaultHitLeader, 1000),
+                (Goal::ElectedDuringPartition, 1550),
+            ],
+            &[Goal::ServedDuringKill, Goal::ThreeFaults, Goal::FaultDuringElection],
+        );
     }
 }
