@@ -15,6 +15,7 @@ pub mod arrows;
 pub mod code;
 pub mod data;
 pub mod names;
+pub mod pages;
 pub mod planted;
 pub mod proofs;
 pub mod ratchet;

@@ -9,10 +9,14 @@ pub const VOCABULARY: &str = "src/scenario/src/format/spec.rs";
 /// Which page explains which vocabulary.
 const PAGES: &[(&str, &str)] = &[
     ("NemesisKind", "docs/faults.md"),
-    ("Shape", "docs/faults.md"),
-    ("DamagePlace", "docs/faults.md"),
+    ("Shape", "docs/faults/partition.md"),
+    ("LinkDown", "docs/faults/flapping.md"),
+    ("Files", "docs/faults/sync-error.md"),
+    ("DamagePlace", "docs/faults/wal-damage.md"),
     ("WorkloadKind", "docs/scenario-format.md"),
     ("OpKind", "docs/scenario-format.md"),
+    ("ChangeKind", "docs/scenario-format.md"),
+    ("Without", "docs/scenario-format.md"),
     ("GoalKind", "docs/scenario-format.md"),
     ("VerdictKind", "docs/scenario-format.md"),
 ];
@@ -58,7 +62,8 @@ pub fn names_of(source: &str, vocabulary: &str) -> Vec<String> {
 }
 
 /// The texts of the list `NAMES`.
-fn names_in_list(source: &str) -> Vec<String> {
+#[must_use]
+pub fn names_in_list(source: &str) -> Vec<String> {
     let Some((_, list)) = source.split_once("NAMES: &[&str] = &[") else {
         return Vec::new();
     };
@@ -81,7 +86,7 @@ mod tests {
             files: vec![
                 file(VOCABULARY, source),
                 file("docs/scenario-format.md", page),
-                file("docs/faults.md", page),
+                file("docs/faults/partition.md", page),
             ],
         }
     }

@@ -48,12 +48,13 @@ impl Tree {
             for entry in entries {
                 let path = entry?.path();
                 let relative = relative(root, &path);
+                // In a worktree of git `.git` is a file.
+                let made = MADE.contains(&relative.as_str());
                 if path.is_dir() {
-                    let made = MADE.contains(&relative.as_str()) || relative.starts_with("target");
-                    if !made && !path.is_symlink() {
+                    if !made && !relative.starts_with("target") && !path.is_symlink() {
                         folders.push(path);
                     }
-                } else if is_text(&path) {
+                } else if !made && is_text(&path) {
                     let text =
                         fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
                     files.push(File { path: relative, text });

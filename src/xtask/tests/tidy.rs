@@ -1,7 +1,7 @@
 //! The checks on the tree itself.
 
 use seatrial_xtask::tree::{Tree, root};
-use seatrial_xtask::{arrows, data, expect_none, names, planted, proofs, ratchet, rooms, words};
+use seatrial_xtask::{arrows, data, expect_none, names, pages, planted, proofs, ratchet, rooms, words};
 
 fn tree() -> Tree {
     Tree::read().expect("the workspace can be read")
@@ -61,4 +61,14 @@ fn every_name_a_scenario_may_use_is_explained() {
 #[test]
 fn every_test_the_documents_call_a_proof_exists() {
     expect_none("proofs", &proofs::complaints(&tree()));
+}
+
+#[test]
+fn every_fault_and_every_oracle_has_a_page_and_no_page_is_left_over() {
+    expect_none("pages", &pages::complaints(&tree()));
+}
+
+#[test]
+fn every_document_is_in_the_index() {
+    expect_none("index", &pages::unlisted(&tree()));
 }
