@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Bytes at the front of a log's segment that hold its header; damage is done behind them.
-const SEGMENT_HEADER_BYTES: u64 = 128;
+const SEGMENT_HEADER_BYTES: u64 = 512;
 
 /// A cluster in a simulation. Cheap to clone.
 #[derive(Clone)]
@@ -190,17 +190,19 @@ impl Theatre for SimTheatre {
             return Ok(());
         }
         let disk = self.sim.disk(node);
-        if (before.sync_fails && !fault.sync_fails) || (before.log_sync_fails && !fault.log_sync_fails) {
-            // It may not have bitten.
+        let is_over =
+            (before.sync_fails && !fault.sync_fails) || (before.log_sync_fails && !fault.log_sync_fails);
+        if is_over {
+            // It may not have bitten. Whatever else is wrong with this disk is so still.
             disk.repair();
         }
-        if fault.sync_fails && !before.sync_fails {
+        if fault.sync_fails && (is_over || !before.sync_fails) {
             disk.fail_sync("", Times::Once);
         }
-        if fault.log_sync_fails && !before.log_sync_fails {
+        if fault.log_sync_fails && (is_over || !before.log_sync_fails) {
             disk.fail_sync(".wal", Times::Once);
         }
-        if fault.full != before.full {
+        if is_over || fault.full != before.full {
             disk.set_capacity(fault.full.then_some(0));
         }
         disk.lie_about_syncs(fault.sync_lies);
@@ -241,7 +243,7 @@ impl Theatre for SimTheatre {
                     return Ok(None);
                 }
                 disk.rot(path, end..end + room.min(48), 60);
-                Ok(Some(format!("a record torn at byte {end} of {path}")))
+                Ok(Some(format!("garbage behind the last record, at byte {end} of {path}")))
             }
             DiskDamage::WalMiddle { place_permille } => {
                 let spans: Vec<(&String, u64)> = segments

@@ -14,7 +14,8 @@ use std::time::Duration;
 #[test]
 fn every_planted_bug_is_found() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    let scenarios = load_scenarios(&[root.join("fast"), root.join("rare")]).unwrap();
+    let scenarios =
+        load_scenarios(&[root.join("fast"), root.join("rare"), root.join("regressions")]).unwrap();
     let begun = std::time::Instant::now();
     let budget = Budget { runs_max: 5_000, time_max: Duration::from_secs(300), jobs: 2 };
     let found: Vec<_> = Planted::ALL

@@ -447,7 +447,10 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     fn drift_of(&self, member: MemberId) -> i64 {
         let drifts = self.active.values().flat_map(|active| &active.clocks);
-        drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| ppm).sum()
+        let sum: i64 = drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| ppm).sum();
+        // Oracles reckon with the largest drift of one fault, and no clock runs backwards.
+        let most = i64::try_from(self.plan.drift_ppm_max()).expect("a drift that came from a signed number");
+        sum.clamp(-most, most)
     }
 
     /// All links from and to these members: to the other members, and to clients where asked.

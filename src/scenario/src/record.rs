@@ -387,6 +387,14 @@ pub struct FinalState {
     pub ledger: Vec<Event>,
 }
 
+impl FinalState {
+    /// There were changes that the ledger should tell, but no member told them in time.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.ledger.is_empty() && self.revision >= self.ledger_from.max(2)
+    }
+}
+
 /// What one run left behind.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunLog {
@@ -727,6 +735,10 @@ impl Notebook {
 
     pub(crate) fn down(&self, member: MemberId, kind: &str, at: Duration) {
         let mut pages = self.pages();
+        // Who is down leads no more, and is no target for what wants a leader; who is paused believes to lead still.
+        if kind != "pause" && pages.leader.is_some_and(|(_, leader)| leader == member) {
+            pages.leader = None;
+        }
         pages.log.outages.push(OutageRecord { member, kind: kind.to_owned(), from: at, to: None });
     }
 

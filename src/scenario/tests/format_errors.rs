@@ -198,7 +198,7 @@ fn of_several_mistakes_the_first_in_the_text_is_told() {
 
 #[test]
 fn a_lost_majority_without_anybody_who_asks_for_new_members_is_refused() {
-    let error = error_with("name = \"kill\"\ntarget = \"leader\"", "name = \"lost-majority\"");
+    let error = error_with("name = \"kill\"\ntarget = \"leader\"", "name = \"lost-majority\"\ntimes = 1");
     assert!(error.contains("leaves a cluster of one, and nobody asks for new members"), "{error}");
     assert!(error.contains("hint: add a workload with name = \"membership\""), "{error}");
 }
@@ -210,4 +210,83 @@ fn new_knobs_say_their_bounds() {
     assert!(knobs("corrupt_check = 3").contains("hint:"));
     assert!(knobs("initial_check = \"yes\"").contains("\"initial_check\" is true or false, not a string"));
     assert!(knobs("quota = \"2GiB\"").contains("\"quota\" is 2147483648 bytes, out of range"));
+}
+
+#[test]
+fn faults_that_cannot_be_as_they_are_asked_for_are_refused() {
+    let faults = |name: &str| error_with("name = \"kill\"\ntarget = \"leader\"", name);
+    let again = faults("name = \"lost-majority\"\ntimes = 2\n[[workload]]\nname = \"membership\"");
+    assert!(again.contains("a majority is lost for good, and cannot be lost again"), "{again}");
+    assert!(again.contains("hint: say `times = 1`"), "{again}");
+    let unseen = faults("name = \"value-damage\"");
+    assert!(
+        unseen.contains("these never do") && unseen.contains("hint: give [knobs] a `corrupt_check`"),
+        "{unseen}"
+    );
+    let text = GOOD.replace("name = \"kill\"\ntarget = \"leader\"", "name = \"value-damage\"");
+    let checked = text.replace("time = \"30s\"", "time = \"30s\"\n[knobs]\ninitial_check = [false, true]");
+    parse("x.toml", &checked).expect("some seeds compare");
+}
+
+const SCRIPT: &str = r#"title = "t"
+why = "w"
+members = 3
+time = "9s"
+[script]
+seed = 7
+[[workload]]
+name = "kv"
+[[client]]
+workload = 1
+machine = 1
+steps = ["1.5s m2 put k0", "2s m1 get k3 own", "3s m3 range"]
+[[fault]]
+name = "kill"
+at = "2s"
+ends = "3s"
+order = [3, 1, 2]
+"#;
+
+#[test]
+fn a_script_is_read_step_by_step() {
+    let scenario = parse("x.toml", SCRIPT).unwrap();
+    let script = scenario.script.expect("it has one");
+    assert_eq!((script.seed, script.clients[0].steps.len(), script.faults.len()), (7, 3, 1));
+    assert_eq!(script.faults[0].order[0].0, 3);
+}
+
+#[test]
+fn mistakes_in_scripts_are_pointed_at() {
+    let wrong = |line: &str, instead: &str| {
+        assert!(SCRIPT.contains(line), "{line}");
+        parse("x.toml", &SCRIPT.replacen(line, instead, 1)).expect_err(instead).to_string()
+    };
+    for (line, instead, words) in [
+        ("1.5s m2 put k0", "1.5s m2 putt k0", "\"putt k0\" is no step"),
+        ("1.5s m2 put k0", "1.5s m2 putt k0", "hint: did you mean \"put\"?"),
+        ("1.5s m2 put k0", "1.5s m2 put", "hint: for example \"1.5s m2 put k0\""),
+        ("1.5s m2 put k0", "1.5s m2 put k0 own more", "is no step"),
+        ("1.5s m2 put k0", "1.5s m2 watch", "\"watch\" is no step of the workload \"kv\""),
+        ("1.5s m2 put k0", "1.5s m4 put k0", "its second word is one of m1 to m3"),
+        ("1.5s m2 put k0", "1.5 m2 put k0", "the duration \"1.5\" has no unit"),
+        ("1.5s m2 put k0", "9s m2 put k0", "the storm is over after 9s"),
+        ("1.5s m2 put k0", "1.5s", "says too little"),
+        ("workload = 1", "workload = 2", "\"workload\" is 2, out of range"),
+        ("ends = \"3s\"", "ends = \"1s\"", "the fault ends at 1s, but begins at 2s"),
+        ("at = \"2s\"", "", "the fault \"kill\" lacks \"at\""),
+        ("at = \"2s\"", "at = \"10s\"", "the storm is over after 9s"),
+        ("order = [3, 1, 2]", "order = [4, 1, 2]", "\"order\" is 4, out of range"),
+        ("order = [3, 1, 2]", "drift_ppm = [1]", "it needs one for each of the 3 members"),
+        ("name = \"kill\"", "name = \"kil\"", "there is no fault called \"kil\""),
+        ("[script]\nseed = 7", "", "[[client]] is part of a script, and this scenario has none"),
+        ("seed = 7", "", "[script] lacks \"seed\""),
+        (
+            "[[fault]]",
+            "[[nemesis]]\nname = \"kill\"\n[[fault]]",
+            "a script draws nothing, so it has no [[nemesis]]",
+        ),
+    ] {
+        let error = wrong(line, instead);
+        assert!(error.contains(words) && error.contains("hint: "), "{instead:?}:\n{error}");
+    }
 }

@@ -366,6 +366,15 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
             "add a workload with name = \"membership\"".to_owned(),
         );
     }
+    let compares =
+        knobs.initial_check.contains(&true) || knobs.corrupt_check.iter().any(|every| !every.is_zero());
+    if nemeses.iter().any(|nemesis| nemesis.kind == NemesisKind::ValueDamage) && !compares {
+        top.complain(
+            top.get("nemesis").map_or(0..0, Spanned::span),
+            "\"value-damage\" is found by members that compare, and these never do".to_owned(),
+            "give [knobs] a `corrupt_check`, or `initial_check = true`".to_owned(),
+        );
+    }
     let expect = match subtable(&mut top, "expect") {
         Some((table, span)) => read_expect(table, span, top.complaints),
         None => Expect {
@@ -607,6 +616,14 @@ fn read_nemesis(
             value.span(),
             format!("the nemesis lasts {lasts:?} but begins anew every {every:?}"),
             "let it last less than `every`, or say `times = 1`".to_owned(),
+        );
+    }
+    if kind == NemesisKind::LostMajority && times > 1 {
+        let span = section.get("times").or_else(|| section.get("name")).map_or(0..0, Spanned::span);
+        section.complain(
+            span,
+            "a majority is lost for good, and cannot be lost again".to_owned(),
+            "say `times = 1`".to_owned(),
         );
     }
     let always = section.boolean("always", false);

@@ -10,7 +10,7 @@
 use super::{Finding, Violation};
 use crate::record::{FinalState, RunLog};
 use bytes::Bytes;
-use seatrial_history::{Action, Answer, Input, Operation};
+use seatrial_history::{Action, Answer, Delete, Input, Operation};
 use seatrial_types::EventKind;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -45,8 +45,20 @@ pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool)
                 ),
             );
         }
-        if revision < last.ledger_from || !answer.changed() {
+        if revision < last.ledger_from || last.is_unread() || !answer.changed() {
             continue;
+        }
+        if let (Input::Delete(delete), Answer::Delete { deleted }) = (&operation.input, answer) {
+            let gone = ledger
+                .range((revision, &Bytes::new())..(revision + 1, &Bytes::new()))
+                .filter(|((_, key), (kind, _))| *kind == EventKind::Delete && is_meant(delete, key))
+                .count() as u64;
+            if gone != *deleted {
+                let what = format!(
+                    "was acknowledged at revision {revision} as gone ({deleted} keys), where {gone} went"
+                );
+                return lost(place, operation, what);
+            }
         }
         for (key, value) in written(&operation.input, answer) {
             match ledger.get(&(revision, key)) {
@@ -69,7 +81,7 @@ pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool)
             }
         }
     }
-    if last.ledger.is_empty() && last.revision >= last.ledger_from.max(2) {
+    if last.is_unread() {
         return Finding::Unknown(unread(last));
     }
     Finding::Ok
@@ -86,6 +98,13 @@ fn lost(place: usize, operation: &Operation, what: String) -> Finding {
         member: None,
         operations: vec![place],
     })
+}
+
+fn is_meant(delete: &Delete, key: &Bytes) -> bool {
+    match &delete.end {
+        None => *key == delete.key.0,
+        Some(end) => *key >= delete.key.0 && (end.0.as_ref() == b"\0" || *key < end.0),
+    }
 }
 
 /// Keys and values that an acknowledged operation wrote.
@@ -146,13 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledged_delete_that_left_its_key_is_a_violation() {
+        let mut log = quiet();
+        put(&mut log, (1, 2), "a", "1", 2);
+        put(&mut log, (3, 4), "a", "", 3);
+        log.history.operations[1].input = Input::Delete(Delete { key: "a".into(), end: None });
+        log.history.operations[1].outcome =
+            seatrial_history::Outcome::Ok { revision: 3, result: Answer::Delete { deleted: 1 } };
+        let put_a = event(EventKind::Put, "a", "1", 2, 1);
+        ends_with(&mut log, vec![put_a.clone(), event(EventKind::Delete, "a", "", 3, 0)]);
+        assert_eq!(check(&log), Finding::Ok);
+        // Another key went at that revision.
+        ends_with(&mut log, vec![put_a, event(EventKind::Delete, "b", "", 3, 0)]);
+        assert!(violated(&check(&log)).contains("as gone (1 keys), where 0 went"));
+    }
+
+    #[test]
     fn a_ledger_that_nobody_could_read_is_unknown() {
         let mut log = quiet();
         put(&mut log, (1, 2), "a", "1", 2);
         assert!(matches!(check(&log), Finding::Unknown(_)));
-        log.last = Some(FinalState { revision: 2, ledger_from: 3, ..FinalState::default() });
-        log.last.as_mut().unwrap().ledger_from = 0;
-        log.history.operations.clear();
+        log.last = Some(FinalState { revision: 2, ..FinalState::default() });
         assert!(matches!(check(&log), Finding::Unknown(_)));
+        log.last.as_mut().unwrap().revision = 1;
+        assert!(violated(&check(&log)).contains("the store ends at revision 1"), "that needs no ledger");
     }
 }

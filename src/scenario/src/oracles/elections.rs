@@ -36,7 +36,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
         return Finding::Ok;
     }
     match &log.last {
-        Some(last) if last.revision > 0 && last.ledger_from <= 1 => {
+        Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
             let ledger = &last.ledger;
             told_wrongly(log, ledger)
                 .or_else(|| not_proclaimed(log, ledger))
@@ -44,6 +44,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
                 .or_else(|| out_of_order(log, ledger))
                 .unwrap_or(Finding::Ok)
         }
+        Some(last) if last.is_unread() => Finding::Unknown("no member told its changes in time".to_owned()),
         Some(_) => Finding::Unknown("the ledger does not begin with the first revision".to_owned()),
         None => Finding::Unknown("the run ended before the store could be read a last time".to_owned()),
     }

@@ -27,9 +27,10 @@ pub(super) fn check(log: &RunLog) -> Finding {
         return violation;
     }
     match &log.last {
-        Some(last) if last.revision > 0 && last.ledger_from <= 1 => {
+        Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
             told_wrongly(log).or_else(|| not_fenced(log)).unwrap_or(Finding::Ok)
         }
+        Some(last) if last.is_unread() => Finding::Unknown("no member told its changes in time".to_owned()),
         Some(_) => Finding::Unknown("the ledger does not begin with the first revision".to_owned()),
         None => Finding::Unknown("the run ended before the store could be read a last time".to_owned()),
     }

@@ -60,7 +60,9 @@ fn calms(log: &RunLog) -> Vec<Calm> {
             let during =
                 |began: Duration, ended: Option<Duration>| began < to && ended.is_none_or(|end| end > from);
             let faults: Vec<_> = log.faults.iter().filter(|fault| during(fault.from, fault.to)).collect();
-            let is_quiet = faults.iter().all(|fault| fault.kind == "partition")
+            // Clients that are cut off as well may reach no majority: it serves, but not them.
+            let splits = |id| log.plan.faults.iter().any(|fault| fault.id == id && fault.clients_split);
+            let is_quiet = faults.iter().all(|fault| fault.kind == "partition" && !splits(fault.id))
                 && !log.outages.iter().any(|outage| during(outage.from, outage.to));
             let cut: BTreeSet<(MemberId, MemberId)> =
                 faults.iter().flat_map(|fault| fault.cut.iter().copied()).collect();

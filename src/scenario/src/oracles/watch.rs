@@ -165,6 +165,9 @@ fn against_ledger(watch: &WatchRecord, last: &FinalState, ledger: &[&Event]) -> 
         .flat_map(|batch| batch.events.iter().map(move |event| (batch.at, event)))
         .map(|(at, event)| ((event.kv.mod_revision.0, &event.kv.key), (at, event)))
         .collect();
+    if last.is_unread() {
+        return None;
+    }
     let (until, until_at) = delivered.last_key_value().map(|((revision, _), (at, _))| (*revision, *at))?;
     let mut known = BTreeSet::new();
     for event in ledger {
