@@ -2,6 +2,8 @@
 
 #![allow(clippy::disallowed_methods, reason = "a composition root talks to the machine itself")]
 
+#[cfg(all(test, feature = "sim"))]
+mod documented;
 mod etcdctl;
 mod etcdutl;
 mod faces;

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// How long a link breaks connections: long enough for something to be sent over each of them.
 const RESET_LASTS: Duration = Duration::from_millis(20);
 
+/// How often is looked for what a fault waits for.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// How long after a member went on alone one of the others comes back.
 const BACK_AFTER: Duration = Duration::from_secs(4);
 
@@ -71,7 +74,22 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             self.theatre.sleep_until(at).await;
             let fault = self.fault(id);
             match moment {
-                Moment::Begin => self.begin(&fault).await?,
+                Moment::Begin => match fault.during {
+                    None => self.begin(&fault, None, fault.ends).await?,
+                    Some(during) => {
+                        // Each look sees what has come since the one before.
+                        let since = at.saturating_sub(LOOK_EVERY).max(fault.at);
+                        match self.notebook.since(since, during) {
+                            None => {
+                                self.agenda.insert((at + LOOK_EVERY, Moment::Begin, id));
+                            }
+                            involved => {
+                                let ends = self.theatre.now() + (fault.ends - fault.at);
+                                self.begin(&fault, involved, ends).await?;
+                            }
+                        }
+                    }
+                },
                 Moment::Turn => self.turn(&fault).await?,
                 Moment::End => self.end(&fault).await?,
             }
@@ -120,14 +138,20 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         self.plan.faults.iter().find(|fault| fault.id == id).expect("an id from the plan").clone()
     }
 
-    async fn begin(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
+    async fn begin(
+        &mut self,
+        fault: &PlannedFault,
+        involved: Option<MemberId>,
+        ends: Duration,
+    ) -> Result<(), TheatreError> {
         let leader = self.notebook.leader();
-        let mut active = Active { targets: whom(fault.target, &fault.order, leader), ..Active::default() };
+        let who = Who { leader, involved };
+        let mut active = Active { targets: whom(fault.target, &fault.order, who), ..Active::default() };
         let mut turns = false;
         let mut text = match fault.kind {
             NemesisKind::Partition => {
                 let clients = self.plan.clients.iter().map(|client| client.machine);
-                let cut = partition(fault, leader, clients);
+                let cut = partition(fault, who, clients);
                 active.links = cut
                     .links
                     .iter()
@@ -250,7 +274,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             })
             .collect();
         self.active.insert(fault.id, active);
-        self.agenda.insert((fault.ends, Moment::End, fault.id));
+        self.agenda.insert((ends, Moment::End, fault.id));
         if turns {
             self.agenda.insert((self.theatre.now(), Moment::Turn, fault.id));
         }
@@ -522,9 +546,18 @@ pub(crate) async fn start<T: Theatre>(
     theatre.start(member).await
 }
 
-/// Whom a target means, given who leads now.
-fn whom(target: Target, order: &[MemberId], leader: Option<MemberId>) -> Vec<MemberId> {
+/// Who is who when a fault begins.
+#[derive(Clone, Copy, Debug, Default)]
+struct Who {
+    leader: Option<MemberId>,
+    /// In what the fault has waited for.
+    involved: Option<MemberId>,
+}
+
+/// Whom a target means.
+fn whom(target: Target, order: &[MemberId], Who { leader, involved }: Who) -> Vec<MemberId> {
     let mut chosen = match target {
+        Target::Involved => vec![involved.unwrap_or(order[0])],
         Target::Leader => vec![leader.unwrap_or(order[0])],
         Target::Follower => order.iter().copied().filter(|member| Some(*member) != leader).take(1).collect(),
         Target::Random => vec![order[0]],
@@ -544,10 +577,10 @@ struct Cut {
 }
 
 /// The links a partition cuts.
-fn partition(fault: &PlannedFault, leader: Option<MemberId>, clients: impl Iterator<Item = u32>) -> Cut {
+fn partition(fault: &PlannedFault, who: Who, clients: impl Iterator<Item = u32>) -> Cut {
     let order = &fault.order;
     let minority = ((order.len() - 1) / 2).max(1);
-    let led_by = leader.unwrap_or(order[0]);
+    let led_by = who.leader.unwrap_or(order[0]);
     let alone = |member: MemberId| vec![member];
     let side: Vec<MemberId> = match fault.shape {
         Shape::LeaderAlone => alone(led_by),
@@ -559,7 +592,7 @@ fn partition(fault: &PlannedFault, leader: Option<MemberId>, clients: impl Itera
             std::iter::once(led_by).chain(others).take(minority).collect()
         }
         Shape::MajorityMinority => order[..minority].to_vec(),
-        Shape::OneWay => whom(fault.target, order, leader),
+        Shape::OneWay => whom(fault.target, order, who),
         Shape::Bridge | Shape::Ring => Vec::new(),
     };
     let mut links = Vec::new();
@@ -639,12 +672,14 @@ mod tests {
     #[test]
     fn targets_are_taken_from_the_drawn_order() {
         let order = ids(&[3, 1, 2, 5, 4]);
-        let leader = Some(MemberId(3));
+        let leader = Who { leader: Some(MemberId(3)), involved: Some(MemberId(5)) };
+        let nobody = Who::default();
         assert_eq!(whom(Target::Leader, &order, leader), ids(&[3]));
-        assert_eq!(whom(Target::Leader, &order, None), ids(&[3]), "nobody leads: the first drawn");
+        assert_eq!(whom(Target::Leader, &order, nobody), ids(&[3]), "nobody leads: the first drawn");
         assert_eq!(whom(Target::Follower, &order, leader), ids(&[1]));
         assert_eq!(whom(Target::Majority, &order, leader), ids(&[1, 2, 3]));
         assert_eq!(whom(Target::Minority, &order, leader), ids(&[1, 3]));
+        assert_eq!(whom(Target::Involved, &order, leader), ids(&[5]));
         assert_eq!(whom(Target::Member(4), &order, leader), ids(&[4]));
     }
 }

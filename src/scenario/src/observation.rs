@@ -3,6 +3,7 @@
 //! Members know nothing of oracles: they hand facts to a hook, and the world's side of the testbed puts
 //! member, incarnation and time to them. Everything here is a fact in the past tense.
 
+use crate::format::spec::During;
 use seatrial_types::{LeaseId, LogIndex, MemberId, Revision, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -141,6 +142,23 @@ pub enum Observation {
         /// The text.
         text: String,
     },
+}
+
+impl During {
+    /// The member a state is about, where this is its beginning.
+    #[must_use]
+    pub fn involves(self, seen: &Observed) -> Option<MemberId> {
+        match (self, &seen.what) {
+            (Self::Election, Observation::Role { role: Role::PreCandidate | Role::Candidate, .. })
+            | (Self::LeaderChange, Observation::Role { role: Role::Leader, .. })
+            | (Self::Compaction, Observation::LogCompacted { .. })
+            | (Self::MembershipChange, Observation::Config { leads: true, .. })
+            | (Self::LeaseExpiry, Observation::LeaseExpired { .. }) => Some(seen.member),
+            (Self::Restart, Observation::Started { .. }) if seen.incarnation > 0 => Some(seen.member),
+            (Self::Snapshot, Observation::SnapshotStarted { to, .. }) => Some(*to),
+            _ => None,
+        }
+    }
 }
 
 /// A fact with its witness and time.

@@ -2,8 +2,8 @@
 
 use crate::chance::Chance;
 use crate::format::spec::{
-    ChangeKind, DamagePlace, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape, Target,
-    WorkloadKind, WorkloadSpec,
+    ChangeKind, DamagePlace, During, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape,
+    Target, WorkloadKind, WorkloadSpec,
 };
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
@@ -195,6 +195,9 @@ pub struct PlannedFault {
     pub at: Duration,
     /// And of its end.
     pub ends: Duration,
+    /// It waits for this from its beginning on, and then lasts as long as it would have lasted.
+    #[serde(default)]
+    pub during: Option<During>,
     /// Whom.
     pub target: Target,
     /// The members, shuffled: where somebody is to be drawn, the first who fits is taken.
@@ -514,6 +517,7 @@ pub(crate) fn draw_faults(
             kind: nemesis.kind,
             at,
             ends,
+            during: nemesis.during,
             target: nemesis.target,
             order: chance.shuffled(members),
             coin: chance.one_in(2),

@@ -1,7 +1,7 @@
 //! Everything one run left behind, for the oracles: what clients did and saw, what members told, what the
 //! nemeses did, how the healing went.
 
-use crate::format::spec::Without;
+use crate::format::spec::{During, Without};
 use crate::losses::Losses;
 use crate::observation::{Observation, Observed};
 use crate::plan::Plan;
@@ -557,6 +557,14 @@ impl Notebook {
         pages.losses.observe(member, &what);
         let incarnation = pages.incarnations[slot(member)].saturating_sub(1);
         pages.log.observed.push(Observed { at, member, incarnation, what });
+    }
+
+    /// What a fault waits for has come since `since`: the member it is about.
+    pub(crate) fn since(&self, since: Duration, during: During) -> Option<MemberId> {
+        let pages = self.pages();
+        let told = pages.log.observed.iter().rev().take_while(|seen| seen.at >= since);
+        // The first of them.
+        told.filter_map(|seen| during.involves(seen)).last()
     }
 
     /// Who became leader last, as far as members told.

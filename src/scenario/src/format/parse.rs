@@ -3,8 +3,8 @@
 use super::script::read_script;
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario, Shape,
-    TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    DamagePlace, During, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario,
+    Shape, TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -38,7 +38,7 @@ const KNOB_KEYS: &[&str] = &[
     "initial_check",
     "quota",
 ];
-const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always"];
+const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always", "during"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
 
 /// Reads a scenario file. `file` is only shown in errors, and its stem names the scenario.
@@ -289,6 +289,12 @@ impl<'a, 'i> Section<'a, 'i> {
         })
     }
 
+    pub(super) fn during(&mut self) -> Option<During> {
+        self.name("during", "state of a cluster", During::NAMES, None, |text| {
+            During::from_name(text).map(Some)
+        })
+    }
+
     pub(super) fn target(&mut self, members: u64, default: Target) -> Target {
         let Some((text, span)) = self.string("target", "\"leader\"") else { return default };
         let number = text.strip_prefix("member ").and_then(|number| number.trim().parse::<u64>().ok());
@@ -299,6 +305,15 @@ impl<'a, 'i> Section<'a, 'i> {
             ("all", _) => Target::All,
             ("majority", _) => Target::Majority,
             ("minority", _) => Target::Minority,
+            ("involved", _) if self.get("during").is_some() => Target::Involved,
+            ("involved", _) => {
+                self.complain(
+                    span,
+                    "nobody is involved in a fault that waits for nothing".to_owned(),
+                    "add a line such as `during = \"snapshot\"`, or take another target".to_owned(),
+                );
+                default
+            }
             (_, Some(number)) if (1..=members).contains(&number) => Target::Member(number),
             (_, Some(number)) => {
                 self.complain(
@@ -633,6 +648,7 @@ fn read_nemesis(
         }
         _ => Target::Random,
     };
+    let during = section.during();
     let target = section.target(members, usual_target);
     let has_one_way = section.get("shape").and_then(|shape| shape.get_ref().as_str()) == Some("one-way");
     if kind == NemesisKind::Partition
@@ -694,6 +710,7 @@ fn read_nemesis(
         lasts,
         times,
         always,
+        during,
         target,
         shape,
         clients_split,

@@ -175,6 +175,9 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
         time(fault.at),
         time(fault.ends)
     );
+    if let Some(during) = fault.during {
+        let _ = writeln!(out, "during = \"{during}\"");
+    }
     let target = match fault.target {
         Target::Leader => "leader".to_owned(),
         Target::Follower => "follower".to_owned(),
@@ -182,6 +185,7 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
         Target::All => "all".to_owned(),
         Target::Majority => "majority".to_owned(),
         Target::Minority => "minority".to_owned(),
+        Target::Involved => "involved".to_owned(),
         Target::Member(number) => format!("member {number}"),
     };
     line(out, "target", format!("\"{target}\""), fault.target == usual.target);

@@ -42,6 +42,7 @@ pub(super) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
         kind,
         at: Duration::ZERO,
         ends: Duration::ZERO,
+        during: None,
         target,
         order: (1..=machines).map(MemberId).collect(),
         coin: false,
@@ -64,6 +65,7 @@ const FAULT_KEYS: &[&str] = &[
     "name",
     "at",
     "ends",
+    "during",
     "target",
     "order",
     "coin",
@@ -197,6 +199,7 @@ fn read_fault(
         let message = format!("\"at\" is {at:?}, but the storm is over after {time:?}");
         section.complain(value.span(), message, format!("let it begin before \"{time:?}\""));
     }
+    let during = section.during();
     let target = section.target(machines, usual.target);
     let order = members(&mut section, "order", machines, usual.order.clone());
     let coin = section.boolean("coin", false);
@@ -225,6 +228,7 @@ fn read_fault(
     Some(PlannedFault {
         at,
         ends,
+        during,
         target,
         order,
         coin,

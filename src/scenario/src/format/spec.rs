@@ -163,6 +163,26 @@ named! {
 }
 
 named! {
+    /// What a fault may wait for.
+    During {
+        /// A member asks for votes.
+        Election = "election",
+        /// A member was elected.
+        LeaderChange = "leader-change",
+        /// A snapshot is begun for a member.
+        Snapshot = "snapshot",
+        /// A member compacts its log.
+        Compaction = "compaction",
+        /// A leader puts another configuration into its log.
+        MembershipChange = "membership-change",
+        /// A lease runs out on the leader.
+        LeaseExpiry = "lease-expiry",
+        /// A member has started again.
+        Restart = "restart",
+    }
+}
+
+named! {
     /// What becomes of packets on a link that is down.
     LinkDown {
         /// They wait, and so does their sender.
@@ -500,12 +520,14 @@ pub enum Target {
     Minority,
     /// This one.
     Member(u64),
+    /// Whom the state is about that the fault has waited for ([`During`]).
+    Involved,
 }
 
 impl Target {
     /// The plain names; `member N` comes beside them.
     pub const NAMES: &'static [&'static str] =
-        &["leader", "follower", "random", "all", "majority", "minority", "member N"];
+        &["leader", "follower", "random", "all", "majority", "minority", "member N", "involved"];
 }
 
 /// A scenario file, checked.
@@ -749,6 +771,9 @@ pub struct NemesisSpec {
     pub times: u32,
     /// Never dropped by the swarm.
     pub always: bool,
+    /// From its drawn beginning on it waits for this.
+    #[serde(default)]
+    pub during: Option<During>,
     /// Whom it hits.
     pub target: Target,
     /// Which links (partition).

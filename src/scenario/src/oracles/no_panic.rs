@@ -6,16 +6,45 @@
 //! Does not see a wrong state that no assertion looks at.
 
 use super::Finding;
+use crate::format::spec::NemesisKind;
+use crate::observation::{Observation, Observed};
 use crate::record::RunLog;
+use std::time::Duration;
+
+/// What was wrong with a disk may be noticed so long after it was put right.
+const NOTICED_LATER: Duration = Duration::from_secs(5);
 
 pub(super) fn check(log: &RunLog) -> Finding {
-    match log.panics.first() {
-        Some((member, text)) => {
-            let who = member.map_or("a member".to_owned(), |member| format!("member {member}"));
-            Finding::violation(format!("{who} panicked: {text}"), Some(log.ended), *member)
-        }
-        None => Finding::Ok,
+    if let Some((member, text)) = log.panics.first() {
+        let who = member.map_or("a member".to_owned(), |member| format!("member {member}"));
+        return Finding::violation(format!("{who} panicked: {text}"), Some(log.ended), *member);
     }
+    for seen in &log.observed {
+        if let Observation::Failed { why } = &seen.what
+            && !had_a_reason(log, seen)
+        {
+            let sentence = format!("member {} stopped on a healthy disk: {why}", seen.member);
+            return Finding::violation(sentence, Some(seen.at), Some(seen.member));
+        }
+    }
+    Finding::Ok
+}
+
+/// Whether its disk had failed it. Where no fault can be seen to hit disks (real processes), nothing is known.
+fn had_a_reason(log: &RunLog, seen: &Observed) -> bool {
+    let kinds = [
+        NemesisKind::SyncError,
+        NemesisKind::FullDisk,
+        NemesisKind::LyingSync,
+        NemesisKind::WalDamage,
+        NemesisKind::ValueDamage,
+    ];
+    log.faults.iter().any(|fault| {
+        kinds.iter().any(|kind| kind.name() == fault.kind)
+            && fault.targets.contains(&seen.member)
+            && fault.from <= seen.at
+            && fault.to.is_none_or(|to| seen.at <= to + NOTICED_LATER)
+    })
 }
 
 #[cfg(test)]
@@ -33,9 +62,26 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_stops_because_its_disk_failed_is_none() {
+    fn a_member_may_stop_because_its_disk_failed_and_only_then() {
         let mut log = quiet();
-        saw(&mut log, 10, 2, 0, Observation::Failed { why: "sync failed".to_owned() });
-        assert_eq!(check(&log), Finding::Ok);
+        saw(&mut log, 1000, 2, 0, Observation::Failed { why: "sync failed".to_owned() });
+        assert_eq!(violated(&check(&log)), "member 2 stopped on a healthy disk: sync failed");
+        let fault = |kind: &str, member: u64, from: u64| crate::record::FaultRecord {
+            id: 0,
+            kind: kind.to_owned(),
+            targets: vec![MemberId(member)],
+            from: std::time::Duration::from_millis(from),
+            to: None,
+            text: String::new(),
+            cut: Vec::new(),
+        };
+        for (kind, member, from) in [("sync-error", 1, 900), ("kill", 2, 900), ("sync-error", 2, 1100)] {
+            log.faults = vec![fault(kind, member, from)];
+            violated(&check(&log));
+        }
+        for kind in ["sync-error", "full-disk"] {
+            log.faults = vec![fault(kind, 2, 900)];
+            assert_eq!(check(&log), Finding::Ok, "{kind}");
+        }
     }
 }

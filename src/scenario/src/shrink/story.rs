@@ -49,6 +49,7 @@ fn fault(fault: &PlannedFault) -> String {
         Target::All => "all members".to_owned(),
         Target::Majority => "a majority".to_owned(),
         Target::Minority => "a minority".to_owned(),
+        Target::Involved => "the member involved".to_owned(),
     };
     let order: Vec<String> = fault.order.iter().map(ToString::to_string).collect();
     let more = match fault.kind {
@@ -61,7 +62,12 @@ fn fault(fault: &PlannedFault) -> String {
         _ => String::new(),
     };
     let lasts = fault.ends.saturating_sub(fault.at);
-    format!("{}{more} of {whom} for {lasts:?}; drawn in the order {}", fault.kind.name(), order.join(" "))
+    let when = fault.during.map_or(String::new(), |during| format!(", from the next {during} on,"));
+    format!(
+        "{}{more} of {whom}{when} for {lasts:?}; drawn in the order {}",
+        fault.kind.name(),
+        order.join(" ")
+    )
 }
 
 /// Clients' steps and faults, a line each.
