@@ -232,6 +232,8 @@ mod campaign {
         pub time_max: Duration,
         /// Runs at one time.
         pub jobs: usize,
+        /// The first seed.
+        pub from: u64,
     }
 
     /// What came of the hunt for one bug.
@@ -294,7 +296,7 @@ mod campaign {
                 let count = likely.len() as u64;
                 let at = if count == 1 || number % 4 != 3 { 0 } else { 1 + (number / 4) % (count - 1) };
                 let scenario = likely[usize::try_from(at).expect("an index")];
-                let (summary, log, judgement) = run_one(stage, &Plan::draw(scenario, number));
+                let (summary, log, judgement) = run_one(stage, &Plan::draw(scenario, budget.from + number));
                 ran.fetch_add(1, Ordering::SeqCst);
                 if summary.verdict == VerdictKind::Violation {
                     let mut found = found.lock().expect("no panic while held");
@@ -329,6 +331,96 @@ mod campaign {
         }
     }
 
+    /// How soon one bug was found, looked for again and again from other seeds.
+    #[derive(Clone, Debug, Serialize)]
+    pub struct Score {
+        /// The bug's id.
+        pub bug: String,
+        /// How often it was looked for.
+        pub times: usize,
+        /// How often it was found, by an oracle of its row.
+        pub found: usize,
+        /// Seconds until it was found: the median, nine of ten, the worst. What was not found took the whole time.
+        pub median: f64,
+        #[allow(missing_docs, reason = "as above")]
+        pub nine_of_ten: f64,
+        #[allow(missing_docs, reason = "as above")]
+        pub worst: f64,
+        /// Runs until then, in the median.
+        pub runs: u64,
+        /// Which oracles named it, the most frequent first, and how often.
+        pub oracles: Vec<(String, usize)>,
+    }
+
+    impl Score {
+        /// Of the hunts for one bug.
+        ///
+        /// # Panics
+        /// Where there was none.
+        #[must_use]
+        pub fn of(hunts: &[&Found]) -> Self {
+            let first = hunts.first().expect("at least one hunt");
+            let mut seconds: Vec<f64> = hunts.iter().map(|one| one.seconds).collect();
+            let mut runs: Vec<u64> = hunts.iter().map(|one| one.runs).collect();
+            seconds.sort_by(f64::total_cmp);
+            runs.sort_unstable();
+            let mut named: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+            for oracle in hunts.iter().filter_map(|one| one.oracle.clone()) {
+                *named.entry(oracle).or_default() += 1;
+            }
+            let mut oracles: Vec<(String, usize)> = named.into_iter().collect();
+            oracles.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            Self {
+                bug: first.bug.clone(),
+                times: hunts.len(),
+                found: hunts.iter().filter(|one| one.is_found()).count(),
+                median: quantile(&seconds, 50),
+                nine_of_ten: quantile(&seconds, 90),
+                worst: quantile(&seconds, 100),
+                runs: quantile(&runs, 50),
+                oracles,
+            }
+        }
+    }
+
+    /// The smallest that so many of 100 do not exceed.
+    fn quantile<T: Copy>(sorted: &[T], percent: usize) -> T {
+        sorted[(sorted.len() * percent).div_ceil(100).clamp(1, sorted.len()) - 1]
+    }
+
+    /// One line for each bug, in Markdown.
+    #[must_use]
+    pub fn scores(scores: &[Score]) -> String {
+        let mut out = String::from(
+            "| bug | found | median s | 9 of 10 | worst s | median runs | named by |\n|---|---|---|---|---|---|---|\n",
+        );
+        for score in scores {
+            let Score { bug, times, found, median, nine_of_ten, worst, runs, oracles } = score;
+            let named: Vec<String> =
+                oracles.iter().map(|(oracle, times)| format!("`{oracle}` {times}")).collect();
+            out += &format!(
+                "| {bug} | {found}/{times} | {median:.1} | {nine_of_ten:.1} | {worst:.1} | {runs} | {} |\n",
+                named.join(", ")
+            );
+        }
+        let all = |of: fn(&Score) -> f64| {
+            let mut numbers: Vec<f64> = scores.iter().map(of).collect();
+            numbers.sort_by(f64::total_cmp);
+            numbers
+        };
+        if !scores.is_empty() {
+            out += &format!(
+                "| all | {}/{} | {:.1} | {:.1} | {:.1} | | |\n",
+                scores.iter().map(|score| score.found).sum::<usize>(),
+                scores.iter().map(|score| score.times).sum::<usize>(),
+                quantile(&all(|score| score.median), 50),
+                quantile(&all(|score| score.nine_of_ten), 90),
+                quantile(&all(|score| score.worst), 100),
+            );
+        }
+        out
+    }
+
     /// One line for each bug.
     #[must_use]
     pub fn table(found: &[Found]) -> String {
@@ -356,7 +448,36 @@ mod campaign {
 }
 
 #[cfg(feature = "mutants")]
-pub use campaign::{Budget, Found, find_mutant, table};
+pub use campaign::{Budget, Found, Score, find_mutant, scores, table};
+
+#[cfg(all(test, feature = "mutants"))]
+mod score_tests {
+    use super::{Found, Score, scores};
+
+    fn found(seconds: f64, oracle: Option<&str>) -> Found {
+        Found {
+            bug: "R01".to_owned(),
+            text: String::new(),
+            run: None,
+            oracle: oracle.map(str::to_owned),
+            runs: seconds as u64 * 2,
+            seconds,
+        }
+    }
+
+    #[test]
+    fn a_score_counts_what_was_not_found_as_the_time_that_was_given() {
+        let hunts: Vec<Found> = (1..=9).map(|at| found(f64::from(at), Some("lease"))).collect();
+        let lost = found(300.0, None);
+        let score = Score::of(&hunts.iter().chain([&lost]).collect::<Vec<_>>());
+        assert_eq!((score.times, score.found, score.runs), (10, 9, 10));
+        assert_eq!([score.median, score.nine_of_ten, score.worst], [5.0, 9.0, 300.0]);
+        assert_eq!(score.oracles, [("lease".to_owned(), 9)]);
+        let table = scores(&[score]);
+        assert!(table.contains("| R01 | 9/10 | 5.0 | 9.0 | 300.0 | 10 | `lease` 9 |"), "{table}");
+        assert!(table.contains("| all | 9/10 | 5.0 | 9.0 | 300.0 | | |"), "{table}");
+    }
+}
 
 #[cfg(test)]
 mod tests {

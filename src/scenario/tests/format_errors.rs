@@ -71,7 +71,7 @@ scenarios/fast/x.toml:11:1: the nemesis "kill" has no key "shape"
    |
 11 | shape = "ring"
    | ^^^^^
-hint: known are: name, start, every, lasts, times, always, target"#,
+hint: known are: name, start, every, lasts, times, always, during, target"#,
     );
 }
 

@@ -16,6 +16,7 @@ const PAGES: &[(&str, &str)] = &[
     ("WorkloadKind", "docs/scenario-format.md"),
     ("OpKind", "docs/scenario-format.md"),
     ("ChangeKind", "docs/scenario-format.md"),
+    ("During", "docs/scenario-format.md"),
     ("Without", "docs/scenario-format.md"),
     ("GoalKind", "docs/scenario-format.md"),
     ("VerdictKind", "docs/scenario-format.md"),

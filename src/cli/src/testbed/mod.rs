@@ -121,6 +121,9 @@ pub(crate) struct MutantsArgs {
     /// Make each failure small, for so many seconds each, and say how small.
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     shrink: u64,
+    /// Look for each bug so often, each time from other seeds, and say how soon it is found.
+    #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "shrink")]
+    repeat: u64,
 }
 
 /// `A..B` with both ends included, or one number.
@@ -385,8 +388,12 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
         runs_max: u64::MAX,
         time_max: std::time::Duration::from_secs(args.seconds),
         jobs: jobs(args.jobs),
+        from: 0,
     };
     let begun = std::time::Instant::now();
+    if args.repeat > 1 {
+        return repeated(args, stage.as_ref(), &bugs, &scenarios, budget);
+    }
     let mut found = Vec::new();
     let mut trouble = None;
     let mut smalls = Vec::new();
@@ -450,6 +457,48 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
         return fail(exit::HARNESS, error);
     }
     ExitCode::from(if found.iter().all(|one| one.is_found()) { exit::PASS } else { exit::VIOLATION })
+}
+
+/// Far enough apart that two hunts for one bug share no seed.
+#[cfg(feature = "mutants")]
+const APART: u64 = 1_000_000;
+
+#[cfg(feature = "mutants")]
+fn repeated(
+    args: &MutantsArgs,
+    stage: &dyn Stage,
+    bugs: &[seatrial_types::planted::Planted],
+    scenarios: &[Scenario],
+    budget: seatrial_scenario::mutants::Budget,
+) -> ExitCode {
+    use seatrial_scenario::mutants::{Budget, Score, find_mutant, scores};
+    let begun = std::time::Instant::now();
+    let mut all = Vec::new();
+    for bug in bugs {
+        let hunts: Vec<_> = (0..args.repeat)
+            .map(|time| {
+                let budget = Budget { from: time * APART, ..budget };
+                find_mutant(stage, *bug, scenarios, budget, &|| begun.elapsed(), &|_, _| {})
+            })
+            .collect();
+        let score = Score::of(&hunts.iter().collect::<Vec<_>>());
+        eprintln!(
+            "{bug}: {}/{} found, {:.1} s in the median, {:.1} s at worst",
+            score.found, score.times, score.median, score.worst
+        );
+        if args.json {
+            println!("{}", serde_json::to_string(&score).expect("a score is plain data"));
+        }
+        all.push(score);
+    }
+    if !args.json {
+        print!("{}", scores(&all));
+    }
+    ExitCode::from(if all.iter().all(|score| score.found == score.times) {
+        exit::PASS
+    } else {
+        exit::VIOLATION
+    })
 }
 
 #[cfg(test)]
