@@ -124,7 +124,11 @@ pub(super) fn outages(log: &RunLog, story: &Story, met: &mut Met) {
         let since = seen.at;
         match &seen.what {
             Observation::Started { .. } => {
-                campaigning.remove(&seen.member);
+                if let Some(from) = campaigning.remove(&seen.member)
+                    && let Some(at) = deaths(seen.member, from, since)
+                {
+                    met.at(GoalKind::CandidateDied, at);
+                }
                 if seen.incarnation > 0
                     && let Some(at) = deaths(seen.member, since, since + SECOND)
                 {

@@ -299,7 +299,10 @@ mod tests {
         reaches(&log, &[(Goal::DiedTwice, 1200)], &[Goal::LeaderLostPower]);
         saw(&mut log, 950, 1, 1, started(0));
         log.observed.sort_by_key(|seen| seen.at);
-        reaches(&log, &[(Goal::DiedAfterStart, 1200)], &[Goal::StartedCompacted]);
+        reaches(&log, &[(Goal::DiedAfterStart, 1200)], &[Goal::StartedCompacted, Goal::CandidateDied]);
+        saw(&mut log, 1150, 1, 1, role(2, Role::PreCandidate, 0));
+        saw(&mut log, 1400, 1, 2, started(0));
+        reaches(&log, &[(Goal::CandidateDied, 1200)], &[]);
     }
 
     #[test]
