@@ -1,5 +1,6 @@
-//! The testbed's commands: run scenarios, replay a run, hunt planted bugs.
+//! The testbed's commands: run scenarios, replay a run, hunt planted bugs, judge histories from elsewhere.
 
+mod check_history;
 mod processes;
 mod small;
 
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Shrink(small::ShrinkArgs),
     /// Plant known bugs one by one and show that each is found.
     Mutants(MutantsArgs),
+    /// Judge recorded histories: our own, Jepsen's, Porcupine's.
+    CheckHistory(check_history::CheckHistoryArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -171,6 +174,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Replay(args) => replay(&args),
         Command::Shrink(args) => small::run(&args),
         Command::Mutants(args) => mutants(&args),
+        Command::CheckHistory(args) => check_history::run(&args),
     }
 }
 
