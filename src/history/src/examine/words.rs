@@ -76,7 +76,7 @@ impl<'a> Words<'a> {
     fn when<O>(&self, operation: &Timed<O>) -> String {
         let call = self.moment(operation.call);
         match operation.ret.map(|ret| self.moment(ret)) {
-            None => format!("line {call}, never answered"),
+            None => format!("line {call}, outcome unknown"),
             // A whole vector may stand on one line.
             Some(ret) if ret == call => format!("line {call}"),
             Some(ret) => format!("lines {call} to {ret}"),
