@@ -31,6 +31,9 @@ pub(crate) mod exit {
     pub(crate) const VIOLATION: u8 = 1;
     /// The command line or a file is wrong.
     pub(crate) const USAGE: u8 = 2;
+    /// Neither shown nor refuted. Never a pass.
+    #[cfg(feature = "sim")]
+    pub(crate) const INCONCLUSIVE: u8 = 3;
     /// The harness itself failed.
     pub(crate) const HARNESS: u8 = 4;
 }

@@ -180,10 +180,13 @@ fn scenarios(bytes: &[u8]) {
 fn histories(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let _ = seatrial_history::parse::read_all(text);
-    let _ = seatrial_history::parse::jepsen_register(text);
-    let _ = seatrial_history::parse::knossos_register(text);
-    let _ = seatrial_history::parse::knossos_multi_register(text);
-    let _ = seatrial_history::parse::porcupine_kv(text);
+    let formats = seatrial_history::parse::Format::ALL.iter().copied().map(Some);
+    for format in formats.chain([None]) {
+        let options = seatrial_history::parse::Options { format, ..Default::default() };
+        if let Err(error) = seatrial_history::parse::read(text, &options) {
+            assert!(error.line > 0 && error.column > 0 && !error.why.is_empty(), "a refusal without a place");
+        }
+    }
     if let Ok(history) = seatrial_history::jsonl::from_json_lines(text) {
         let again =
             seatrial_history::jsonl::from_json_lines(&seatrial_history::jsonl::to_json_lines(&history));

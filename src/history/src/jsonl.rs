@@ -23,10 +23,12 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// A line is not what the format wants.
-    #[error("line {line}: {why}")]
+    #[error("line {line}, column {column}: {why}")]
     Line {
         /// From 1.
         line: usize,
+        /// From 1, in bytes.
+        column: usize,
         /// What is wrong with it.
         why: String,
     },
@@ -73,8 +75,12 @@ pub fn from_json_lines(text: &str) -> Result<History, ParseError> {
     let mut history = History::default();
     let mut first = true;
     for (place, line) in text.lines().enumerate() {
-        let line_error =
-            |error: serde_json::Error| ParseError::Line { line: place + 1, why: error.to_string() };
+        let line_error = |error: serde_json::Error| {
+            // Of one line it can only say that it is the first; where in it is worth keeping.
+            let text = error.to_string();
+            let why = text.rsplit_once(" at line ").map_or(text.as_str(), |(why, _)| why).to_owned();
+            ParseError::Line { line: place + 1, column: error.column().max(1), why }
+        };
         if line.trim().is_empty() {
             continue;
         }
@@ -163,7 +169,10 @@ mod tests {
     fn a_field_nobody_knows_and_a_newer_format_are_refused() {
         let odd = r#"{"client":1,"call":1,"ret":2,"input":{"op":"put","key":"a","value":"1","lease":7},"outcome":{"is":"failed"}}"#;
         let error = from_json_lines(&format!("\n{odd}\n")).unwrap_err();
-        assert!(matches!(&error, ParseError::Line { line: 2, why } if why.contains("lease")), "{error}");
+        assert!(
+            matches!(&error, ParseError::Line { line: 2, column: 81, why } if why.contains("lease")),
+            "{error}"
+        );
         assert_eq!(from_json_lines("{\"seatrial-history\":2}\n"), Err(ParseError::Newer { found: 2 }));
     }
 }

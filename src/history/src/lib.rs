@@ -3,7 +3,7 @@
 //! Two independent checkers judge linearizability. [`check_revisions`] follows the revisions which every
 //! etcd answer carries and needs no search; [`search::check`] tries orders (Wing and Gong, with Lowe's
 //! memory) and serves any model, with or without revisions. [`watch`] judges what watches delivered,
-//! [`parse`] reads recorded histories of other tools.
+//! [`parse`] reads recorded histories of other tools, and [`examine`] judges them and explains what fails.
 //!
 //! Deliberately knows nothing of I/O, clocks or clusters: a history is a value, made by whoever ran the
 //! clients. Times in it are numbers whose order alone counts. A verdict is a function of its input: where a
@@ -11,9 +11,14 @@
 //!
 //! Read first: [`History`] (what is judged), [`Verdict`] (what is said), [`Explained`] (why it holds).
 
+// The tests within this crate share their histories with those outside of it.
+#[cfg(test)]
+extern crate self as seatrial_history;
+
 mod blob;
 mod budget;
 mod eval;
+pub mod examine;
 mod gaps;
 pub mod jsonl;
 mod op;

@@ -5,9 +5,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "these tests read files and look at the clock")]
 
-use seatrial_history::search::{AppendKv, CasRegister, MultiRegister, check};
-use seatrial_history::{Budget, Verdict, parse};
-use std::collections::BTreeMap;
+use seatrial_history::parse::{Content, Options, Recording, read};
+use seatrial_history::search::check;
+use seatrial_history::{Budget, Final, Verdict, check_revisions};
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -25,17 +25,18 @@ fn data() -> Option<PathBuf> {
     }
 }
 
-fn judge(model: &str, file: &str, text: &str) -> Verdict {
-    let budget = Budget::default();
-    match (model, file.ends_with(".log")) {
-        ("cas-register", true) => check(&CasRegister, &parse::jepsen_register(text).unwrap(), budget),
-        ("cas-register", false) => check(&CasRegister, &parse::knossos_register(text).unwrap(), budget),
-        ("multi-register", _) => {
-            let initial = BTreeMap::from([("x".to_owned(), 0), ("y".to_owned(), 0)]);
-            check(&MultiRegister { initial }, &parse::knossos_multi_register(text).unwrap(), budget)
+/// Whether every part of the recording is linearizable.
+fn judge(recording: &Recording, budget: Budget) -> Verdict {
+    let worst = |verdicts: Vec<Verdict>| verdicts.into_iter().fold(Verdict::Ok, Verdict::and);
+    match &recording.content {
+        Content::Register(model, parts) => {
+            worst(parts.iter().map(|part| check(model, &part.operations, budget)).collect())
         }
-        ("kv-append", _) => check(&AppendKv, &parse::porcupine_kv(text).unwrap(), budget),
-        (other, _) => panic!("no model {other} for {file}"),
+        Content::MultiRegister(model, operations) => check(model, operations, budget),
+        Content::Append(parts) => {
+            worst(parts.iter().map(|part| check(&part.text_model(), &part.operations, budget)).collect())
+        }
+        Content::Etcd(history) => check_revisions(history, &Final::default()),
     }
 }
 
@@ -43,13 +44,17 @@ fn judge(model: &str, file: &str, text: &str) -> Verdict {
 fn every_recorded_history_gets_the_verdict_its_own_checker_gave() {
     let Some(folder) = data() else { return };
     let list = std::fs::read_to_string(folder.join("verdicts.tsv")).unwrap();
-    let (mut wrong, mut times) = (Vec::new(), Vec::new());
+    let (mut wrong, mut times, mut read_times) = (Vec::new(), Vec::new(), Duration::ZERO);
     for line in list.lines().skip(1) {
         let fields: Vec<&str> = line.split('\t').collect();
         let (file, model, expected) = (fields[0], fields[1], fields[2]);
         let text = std::fs::read_to_string(folder.join(file)).unwrap();
         let start = Instant::now();
-        let verdict = judge(model, file, &text);
+        let recording = read(&text, &Options::default()).unwrap();
+        read_times += start.elapsed();
+        assert_eq!(recording.model.word(), model, "{file}");
+        let start = Instant::now();
+        let verdict = judge(&recording, Budget::default());
         times.push((start.elapsed(), file.to_owned()));
         let right = match expected {
             "linearizable" => verdict == Verdict::Ok,
@@ -66,7 +71,7 @@ fn every_recorded_history_gets_the_verdict_its_own_checker_gave() {
     let total = |times: &[&(Duration, String)]| times.iter().map(|(time, _)| *time).sum::<Duration>();
     let _ = writeln!(
         std::io::stderr(),
-        "{} histories of Jepsen in {:?}, {} others in {:?}; slowest: {:?}",
+        "{} histories of Jepsen in {:?}, {} others in {:?}, read in {read_times:?}; slowest: {:?}",
         jepsen.len(),
         total(&jepsen),
         others.len(),
@@ -81,11 +86,11 @@ fn every_recorded_history_gets_the_verdict_its_own_checker_gave() {
 fn a_search_that_may_not_try_enough_says_that_it_does_not_know() {
     let Some(folder) = data() else { return };
     let text = std::fs::read_to_string(folder.join("etcd-jepsen/etcd_002.log")).unwrap();
-    let operations = parse::jepsen_register(&text).unwrap();
+    let recording = read(&text, &Options::default()).unwrap();
     for budget in
         [Budget { steps: 100, ..Budget::default() }, Budget { memo_bytes: 1_000, ..Budget::default() }]
     {
-        let verdict = check(&CasRegister, &operations, budget);
+        let verdict = judge(&recording, budget);
         assert!(matches!(verdict, Verdict::Unknown { .. }), "{budget:?}: {verdict}");
     }
 }

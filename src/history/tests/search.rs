@@ -1,28 +1,21 @@
 //! The general search against hand-made histories, and against trying every order.
 
 mod chance;
+mod small;
 
 use chance::Chance;
 use proptest::prelude::*;
 use seatrial_history::search::{
-    AppendKv, AppendOp, AppendStep, CasRegister, Model, MultiRegister, MultiRegisterOp, RegisterOp,
-    RegisterStep, Timed, check,
+    AppendText, CasRegister, Model, MultiRegister, MultiRegisterOp, RegisterOp, RegisterStep, Unlisted, check,
 };
 use seatrial_history::{Budget, Rule, Verdict};
+use small::{appends, by_force, cas, registers, timed, transactions};
 use std::collections::BTreeMap;
-
-fn timed<O>(id: usize, call: u64, ret: Option<u64>, op: O) -> Timed<O> {
-    Timed { id, client: id as u64, call, ret, op }
-}
 
 fn register(operations: &[(u64, Option<u64>, RegisterOp)]) -> Verdict {
     let operations: Vec<_> =
         operations.iter().enumerate().map(|(id, &(call, ret, op))| timed(id, call, ret, op)).collect();
-    check(&CasRegister, &operations, Budget::default())
-}
-
-const fn cas(expected: i64, new: i64, swapped: Option<bool>) -> RegisterOp {
-    RegisterOp::Cas { expected, new, swapped }
+    check(&CasRegister::default(), &operations, Budget::default())
 }
 
 use RegisterOp::{Read, Write};
@@ -96,7 +89,8 @@ fn a_swap_tells_what_was_there() {
 
 #[test]
 fn registers_written_together_are_read_together() {
-    let model = MultiRegister { initial: BTreeMap::from([("x".to_owned(), 0), ("y".to_owned(), 0)]) };
+    let initial = BTreeMap::from([("x".to_owned(), 0), ("y".to_owned(), 0)]);
+    let model = MultiRegister { initial, others: Unlisted::Nil };
     let write = |register: &str, value| RegisterStep::Write { register: register.into(), value };
     let read =
         |register: &str, value| RegisterStep::Read { register: register.into(), value: Some(Some(value)) };
@@ -113,26 +107,24 @@ fn registers_written_together_are_read_together() {
 
 #[test]
 fn keys_that_never_meet_are_judged_apart() {
-    // Together, 12 concurrent appends to each of 10 keys would be beyond any budget.
+    // Together, 60 concurrent writes would be beyond any budget.
     let mut operations = Vec::new();
+    let read = |register: &str, value| {
+        MultiRegisterOp(vec![RegisterStep::Read { register: register.into(), value: Some(Some(value)) }])
+    };
     for key in 0..10 {
-        for number in 0..6 {
-            let op = AppendOp { key: format!("{key}"), step: AppendStep::Append(format!("{number}")) };
+        let register = format!("r{key}");
+        for value in 0..6 {
+            let op = MultiRegisterOp(vec![RegisterStep::Write { register: register.clone(), value }]);
             operations.push(timed(operations.len(), 1, Some(9), op));
         }
-        let seen = AppendStep::Get(Some("351024".into()));
-        operations.push(timed(
-            operations.len(),
-            10,
-            Some(11),
-            AppendOp { key: format!("{key}"), step: seen },
-        ));
+        operations.push(timed(operations.len(), 10, Some(11), read(&register, 4)));
     }
     let budget = Budget { steps: 200_000, ..Budget::default() };
-    assert_eq!(check(&AppendKv, &operations, budget), Verdict::Ok);
-    let wrong = AppendStep::Get(Some("351023".into()));
-    operations.push(timed(operations.len(), 12, Some(13), AppendOp { key: "4".into(), step: wrong }));
-    let verdict = check(&AppendKv, &operations, budget);
+    let model = MultiRegister::default();
+    assert_eq!(check(&model, &operations, budget), Verdict::Ok);
+    operations.push(timed(operations.len(), 12, Some(13), read("r4", 3)));
+    let verdict = check(&model, &operations, budget);
     assert_eq!(verdict.violation().unwrap().operations.last(), Some(&(operations.len() - 1)));
 }
 
@@ -145,7 +137,7 @@ fn a_hard_history_is_left_open_when_steps_or_memory_run_out() {
     for budget in
         [Budget { steps: 10_000, ..Budget::default() }, Budget { memo_bytes: 100_000, ..Budget::default() }]
     {
-        let verdict = check(&CasRegister, &operations, budget);
+        let verdict = check(&CasRegister::default(), &operations, budget);
         assert!(matches!(&verdict, Verdict::Unknown { why } if why.contains("stopped")), "{verdict}");
         assert!(!verdict.is_ok(), "not knowing is no pass");
     }
@@ -153,14 +145,18 @@ fn a_hard_history_is_left_open_when_steps_or_memory_run_out() {
 
 #[test]
 fn a_violation_elsewhere_outweighs_a_part_that_was_left_open() {
-    let op = |key: &str, step| AppendOp { key: key.into(), step };
-    let mut operations: Vec<_> = (0..9)
-        .map(|number| timed(number, 1, Some(50), op("hard", AppendStep::Put(format!("{number}")))))
-        .collect();
-    operations.push(timed(9, 51, Some(52), op("zz", AppendStep::Get(Some("never".into())))));
-    operations.push(timed(10, 2, Some(49), op("hard", AppendStep::Get(Some("no".into())))));
+    let write = |register: &str, value| {
+        MultiRegisterOp(vec![RegisterStep::Write { register: register.into(), value }])
+    };
+    let read = |register: &str, value| {
+        MultiRegisterOp(vec![RegisterStep::Read { register: register.into(), value: Some(Some(value)) }])
+    };
+    let mut operations: Vec<_> =
+        (0..9).map(|number| timed(number, 1, Some(50), write("hard", number as i64))).collect();
+    operations.push(timed(9, 51, Some(52), read("zz", 99)));
+    operations.push(timed(10, 2, Some(49), read("hard", 99)));
     let budget = Budget { memo_bytes: 5_000, ..Budget::default() };
-    let verdict = check(&AppendKv, &operations, budget);
+    let verdict = check(&MultiRegister::default(), &operations, budget);
     assert_eq!(verdict.violation().map(|violation| &violation.operations[..]), Some(&[9][..]), "{verdict}");
 }
 
@@ -172,45 +168,14 @@ fn nothing_at_all_is_linearizable() {
     assert_eq!(backwards.violation().map(|violation| violation.rule), Some(Rule::Malformed));
 }
 
-/// Tries every order, without any of the search's observations.
-fn by_force<M: Model>(model: &M, state: &M::State, left: &[Timed<M::Op>]) -> bool {
-    if left.iter().all(|operation| operation.ret.is_none()) {
-        return true;
-    }
-    let first_return = left.iter().filter_map(|operation| operation.ret).min().unwrap();
-    (0..left.len()).filter(|&place| left[place].call <= first_return).any(|place| {
-        let mut rest = left.to_vec();
-        let operation = rest.remove(place);
-        model.step(state, &operation.op).is_some_and(|after| by_force(model, &after, &rest))
-    })
-}
-
-fn random_register(seed: u64) -> Vec<Timed<RegisterOp>> {
-    let mut chance = Chance::new(seed);
-    let (width, values) = (2 + chance.below(16), 2 + chance.below(2));
-    (0..3 + chance.below(6) as usize)
-        .map(|id| {
-            let call = chance.below(20);
-            let answered = !chance.one_in(4);
-            let value = chance.below(values) as i64;
-            let op = match chance.below(6) {
-                0..=2 if answered => Read(if value == 0 && chance.one_in(2) { None } else { Some(value) }),
-                5 => cas(value, chance.below(values) as i64, answered.then(|| chance.one_in(2))),
-                _ => Write(value),
-            };
-            timed(id, call, answered.then(|| call + chance.below(width)), op)
-        })
-        .collect()
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_search_agrees_with_trying_every_order(seed: u64) {
-        let operations = random_register(seed);
-        let forced = by_force(&CasRegister, &CasRegister.initial(), &operations);
-        let verdict = check(&CasRegister, &operations, Budget::default());
+        let operations = registers(seed);
+        let forced = by_force(&CasRegister::default(), &CasRegister::default().initial(), &operations);
+        let verdict = check(&CasRegister::default(), &operations, Budget::default());
         prop_assert_eq!(verdict.is_ok(), forced, "{}\n{:?}", verdict, operations);
     }
 }
@@ -232,16 +197,16 @@ proptest! {
                 timed(id as usize, id * 2, ret, Write((id % 2) as i64))
             })
             .collect();
-        let start = CasRegister.step(&CasRegister.initial(), &operations[operations.len() - 1].op).unwrap();
-        let mut busy = random_register(seed);
+        let start = CasRegister::default().step(&CasRegister::default().initial(), &operations[operations.len() - 1].op).unwrap();
+        let mut busy = registers(seed);
         for operation in &mut busy {
             (operation.call, operation.ret) = (operation.call + quiet * 2, operation.ret.map(|ret| ret + quiet * 2));
         }
         let pending = operations.iter().filter(|operation| operation.ret.is_none()).cloned();
         let left: Vec<_> = pending.chain(busy.iter().cloned()).collect();
-        let forced = by_force(&CasRegister, &start, &left);
+        let forced = by_force(&CasRegister::default(), &start, &left);
         operations.extend(busy);
-        let verdict = check(&CasRegister, &operations, Budget::default());
+        let verdict = check(&CasRegister::default(), &operations, Budget::default());
         prop_assert_eq!(verdict.is_ok(), forced, "{}", verdict);
     }
 }
@@ -249,11 +214,63 @@ proptest! {
 #[test]
 fn random_registers_are_of_both_kinds() {
     let fine = |seed: u64| {
-        by_force(&CasRegister, &CasRegister.initial(), &random_register(seed.wrapping_mul(0x9e37_79b9)))
+        by_force(
+            &CasRegister::default(),
+            &CasRegister::default().initial(),
+            &registers(seed.wrapping_mul(0x9e37_79b9)),
+        )
     };
     let count = (0..300).filter(|&seed| fine(seed)).count();
     assert!(
         (60..240).contains(&count),
         "{count} of 300 are linearizable: the agreement above would mean little"
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn texts_that_nobody_read_may_be_taken_for_one(seed: u64) {
+        let operations = appends(seed);
+        let every = AppendText::default();
+        let forced = by_force(&every, &every.initial(), &operations);
+        let model = AppendText::of(operations.iter().map(|operation| &operation.op));
+        for model in [model, every] {
+            let verdict = check(&model, &operations, Budget::default());
+            prop_assert_eq!(verdict.is_ok(), forced, "{}\n{:?}", verdict, operations);
+        }
+    }
+
+    #[test]
+    fn registers_of_which_nothing_is_told_may_begin_with_anything(seed: u64, initial in 0i64..4) {
+        let initial = (initial < 3).then_some(initial);
+        let operations = transactions(seed, initial);
+        let begun_with = |x: Option<i64>, y: Option<i64>| {
+            let values = [("x", x), ("y", y)].into_iter();
+            let initial = values.filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+            let model = MultiRegister { initial, others: Unlisted::Nil };
+            let forced = by_force(&model, &model.initial(), &operations);
+            assert_eq!(check(&model, &operations, Budget::default()).is_ok(), forced, "{operations:?}");
+            forced
+        };
+        let values = [None, Some(0), Some(1), Some(2)];
+        let forced = values.iter().any(|x| values.iter().any(|y| begun_with(*x, *y)));
+        let model = MultiRegister { initial: BTreeMap::new(), others: Unlisted::Anything };
+        let verdict = check(&model, &operations, Budget::default());
+        prop_assert_eq!(verdict.is_ok(), forced, "{}\n{:?}", verdict, operations);
+    }
+}
+
+#[test]
+fn random_texts_and_transactions_are_of_both_kinds() {
+    let spread = |seed: u64| seed.wrapping_mul(0x9e37_79b9);
+    let every = AppendText::default();
+    let texts = (0..300).filter(|&seed| by_force(&every, &every.initial(), &appends(spread(seed)))).count();
+    let model = MultiRegister::default();
+    let fine = |seed: u64| by_force(&model, &model.initial(), &transactions(spread(seed), None));
+    let registers = (0..300).filter(|&seed| fine(seed)).count();
+    for count in [texts, registers] {
+        assert!((60..270).contains(&count), "{count} of 300: the agreement above would mean little");
+    }
 }

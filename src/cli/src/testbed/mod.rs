@@ -1,6 +1,7 @@
-//! The testbed's commands: run scenarios, replay a run, hunt planted bugs.
+//! The testbed's commands: run scenarios, replay a run, hunt planted bugs, judge histories from elsewhere.
 
 mod bisect;
+mod check_history;
 mod fuzz;
 mod merge;
 mod processes;
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Bisect(bisect::BisectArgs),
     /// Plant known bugs one by one and show that each is found.
     Mutants(MutantsArgs),
+    /// Judge recorded histories: our own, Jepsen's, Porcupine's.
+    CheckHistory(check_history::CheckHistoryArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -198,6 +201,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Report(command) => merge::run(&command),
         Command::Bisect(args) => bisect::run(&args),
         Command::Mutants(args) => mutants(&args),
+        Command::CheckHistory(args) => check_history::run(&args),
     }
 }
 

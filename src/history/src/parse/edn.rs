@@ -1,7 +1,7 @@
 //! Extensible data notation, as far as histories use it: all of it but ratios and exact numbers, which are
 //! kept as symbols.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,10 +26,12 @@ pub enum Edn {
 
 /// A text is not EDN.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {why}")]
+#[error("line {line}, column {column}: {why}")]
 pub struct EdnError {
     /// From 1.
     pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
     /// What is wrong.
     pub why: String,
 }
@@ -46,13 +48,26 @@ impl Edn {
     }
 }
 
+/// As it is read.
 impl fmt::Display for Edn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nil => f.write_str("nil"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Int(value) => write!(f, "{value}"),
-            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Text(text) => {
+                f.write_char('"')?;
+                for c in text.chars() {
+                    match c {
+                        '"' | '\\' => write!(f, "\\{c}")?,
+                        '\n' => f.write_str("\\n")?,
+                        '\t' => f.write_str("\\t")?,
+                        '\r' => f.write_str("\\r")?,
+                        _ => f.write_char(c)?,
+                    }
+                }
+                f.write_char('"')
+            }
             Self::Keyword(name) => write!(f, ":{name}"),
             Self::Symbol(name) => f.write_str(name),
             Self::List(items) => {
@@ -83,6 +98,46 @@ pub fn read_all(text: &str) -> Result<Vec<Edn>, EdnError> {
     Ok(values)
 }
 
+/// The values of a text, each with the byte at which it begins: the items where the whole text is one list,
+/// or else the values one after the other.
+pub(super) fn read_located(text: &str) -> Result<Vec<(usize, Edn)>, EdnError> {
+    let mut reader = Reader { text, place: 0 };
+    reader.skip_space();
+    let close = match reader.rest().chars().next() {
+        Some('[') => Some(']'),
+        Some('(') => Some(')'),
+        _ => None,
+    };
+    reader.place += usize::from(close.is_some());
+    let mut values = Vec::new();
+    loop {
+        reader.skip_space();
+        let begin = reader.place;
+        match reader.value(1)? {
+            Some(value) => values.push((begin, value)),
+            None => break,
+        }
+    }
+    if let Some(close) = close {
+        if !reader.rest().starts_with(close) {
+            return Err(reader.error(&format!("expected {close}, the end of the list")));
+        }
+        reader.place += 1;
+        reader.skip_space();
+    }
+    if reader.place < text.len() {
+        return Err(reader.error("expected the end of the text"));
+    }
+    Ok(values)
+}
+
+/// Line and column of a byte, both from 1.
+pub(super) fn line_and_column(text: &str, place: usize) -> (usize, usize) {
+    let before = &text[..place];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
 struct Reader<'a> {
     text: &'a str,
     place: usize,
@@ -92,8 +147,8 @@ const DEPTH_MAX: usize = 64;
 
 impl<'a> Reader<'a> {
     fn error(&self, why: &str) -> EdnError {
-        let line = self.text[..self.place].matches('\n').count() + 1;
-        EdnError { line, why: why.to_owned() }
+        let (line, column) = line_and_column(self.text, self.place);
+        EdnError { line, column, why: why.to_owned() }
     }
 
     fn rest(&self) -> &'a str {
@@ -200,26 +255,32 @@ impl<'a> Reader<'a> {
         Err(self.error("a text without end"))
     }
 
-    fn word(&mut self) -> String {
+    fn word(&mut self) -> &'a str {
+        // All that ends a word is ASCII, but for rare spaces.
+        let stops = |c: char| match c {
+            'a'..='z' | '0'..='9' | 'A'..='Z' => false,
+            '(' | ')' | '[' | ']' | '{' | '}' | '"' | ',' | ';' => true,
+            _ => c.is_whitespace(),
+        };
         let rest = self.rest();
-        let stops = |c: char| c.is_whitespace() || "()[]{}\",;".contains(c);
-        let len = rest.find(stops).unwrap_or(rest.len());
-        let word = rest[..len].to_owned();
-        self.place += len;
+        let word = &rest[..rest.find(stops).unwrap_or(rest.len())];
+        self.place += word.len();
         word
     }
 
     fn atom(&mut self) -> Result<Edn, EdnError> {
         let word = self.word();
-        Ok(match word.as_str() {
+        Ok(match word {
             "nil" => Edn::Nil,
             "true" => Edn::Bool(true),
             "false" => Edn::Bool(false),
             ":" => return Err(self.error("a keyword without a name")),
-            _ => match (word.strip_prefix(':'), word.parse::<i64>()) {
-                (Some(name), _) => Edn::Keyword(name.to_owned()),
-                (None, Ok(number)) => Edn::Int(number),
-                (None, Err(_)) => Edn::Symbol(word),
+            _ => match word.strip_prefix(':') {
+                Some(name) => Edn::Keyword(name.to_owned()),
+                None => match word.parse() {
+                    Ok(number) => Edn::Int(number),
+                    Err(_) => Edn::Symbol(word.to_owned()),
+                },
             },
         })
     }
@@ -237,16 +298,31 @@ mod tests {
     }
 
     #[test]
+    fn the_items_of_one_list_and_values_in_a_row_are_the_same() {
+        for text in ["[{:a 1} 2]", " ({:a 1}\n2) ; end", "{:a 1}\n2"] {
+            let values = read_located(text).unwrap();
+            let shown: Vec<String> = values.iter().map(|(_, value)| value.to_string()).collect();
+            assert_eq!(shown, ["{:a 1}", "2"], "{text}");
+            assert!(values.iter().all(|&(begin, _)| text[begin..].starts_with(['{', '2'])), "{text}");
+        }
+        for text in ["[1", "[1] 2", "[1)", "1 ]"] {
+            assert!(read_located(text).is_err(), "{text}");
+        }
+        assert_eq!(line_and_column("a\nbä c", 6), (2, 4));
+    }
+
+    #[test]
     fn several_values_in_a_row_are_all_read() {
         assert_eq!(read_all("{:a 1}\n{:a 2}\n").unwrap().len(), 2);
         assert_eq!(read_all(" ; nothing\n").unwrap(), []);
     }
 
     #[test]
-    fn what_is_broken_is_refused_with_its_line() {
+    fn what_is_broken_is_refused_with_its_place() {
         for text in ["\n(1", "\n{:a}", "\n\"open", "\n)", "\n[1)", "\n\"\\q\"", "\n#_", "\n:"] {
             assert_eq!(read_all(text).unwrap_err().line, 2, "{text:?}");
         }
         assert!(read_all(&"[".repeat(5_000)).unwrap_err().why.contains("deep"));
+        assert_eq!(read_all("[1]\n[ä }").unwrap_err().to_string(), "line 2, column 4: expected ]");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Wing and Gong's search (JPDC 1993) with Lowe's memory of configurations (2017): a configuration is the
 //! set of operations that have been put in order, and the state they lead to; each is tried once. Without
-//! recursion, bounded by a [`Budget`]. Four observations cut most of the tree; none changes a verdict:
+//! recursion, bounded by a [`Budget`]. Five observations cut most of the tree; none changes a verdict:
 //!
 //! - A read which is allowed next and agrees with its answer is taken at once, without alternatives:
 //!   wherever an order has it later, it can as well have it now. (Not so a write of what is there already:
@@ -11,19 +11,27 @@
 //!   the same.
 //! - Of several equal operations only the one that returns first is tried, and of those of unknown outcome
 //!   the one called first: swapping the two turns any order into one that obeys this.
+//! - Where the state rules out the next answer to come, and nothing that may come before it can change that,
+//!   there is no way on: [`Model::rules_out`].
 //! - Operations that never share a key are judged apart (Horn and Kroening 2015): [`Model::keys`].
 //!
 //! What it does not see: anything the model leaves out, such as revisions in a model of values alone.
 //! Operations that touch at one instant count as concurrent.
 
+mod frontier;
 mod memo;
 mod models;
 mod store;
+mod story;
+mod tell;
 
 pub use models::{
-    AppendKv, AppendOp, AppendStep, CasRegister, MultiRegister, MultiRegisterOp, RegisterOp, RegisterStep,
+    AppendStep, AppendText, CasRegister, Cell, Cells, MultiRegister, MultiRegisterOp, RegisterOp,
+    RegisterStep, Text, Unlisted,
 };
 pub use store::{EtcdModel, StoreOp, ValueKv, check_exact, check_values};
+pub use story::{Spend, Story, explain};
+pub use tell::Tell;
 
 use crate::budget::Budget;
 use crate::op::seconds;
@@ -46,8 +54,22 @@ pub trait Model {
     /// without an answer always has a next state.
     fn step(&self, state: &Self::State, op: &Self::Op) -> Option<Self::State>;
 
-    /// Whether `op`, with the answer it got, leaves every state as it is on which it is possible.
+    /// Whether `op`, with the answer it got, leaves every state as it is on which it is possible, but for what
+    /// it finds out of the first state; and so whether without it only less is asked of an order.
     fn is_read(&self, op: &Self::Op) -> bool;
+
+    /// Whether `state` shows that `op`, with its answer, is impossible until something happens that
+    /// [renews](Model::renews) the state. A search turns back there; so it may say no where it does not know.
+    fn rules_out(&self, state: &Self::State, op: &Self::Op) -> bool {
+        let _ = (state, op);
+        false
+    }
+
+    /// Whether `op` may make possible what a state rules out.
+    fn renews(&self, op: &Self::Op) -> bool {
+        let _ = op;
+        true
+    }
 
     /// What `op` touches. Operations without a common key, even through others, are judged apart; `None`
     /// means that it touches everything.
@@ -86,6 +108,16 @@ fn moment(time: u64) -> String {
 
 /// Whether the operations are linearizable. Evidence names them by their ids.
 pub fn check<M: Model>(model: &M, operations: &[Timed<M::Op>], budget: Budget) -> Verdict {
+    check_while(model, operations, budget, &|| true)
+}
+
+/// As [`check`], and unknown once `goes_on` is false: it is asked now and then, and may look at a clock.
+pub fn check_while<M: Model>(
+    model: &M,
+    operations: &[Timed<M::Op>],
+    budget: Budget,
+    goes_on: &dyn Fn() -> bool,
+) -> Verdict {
     if let Some(odd) =
         operations.iter().find(|operation| operation.ret.is_some_and(|ret| ret < operation.call))
     {
@@ -96,7 +128,7 @@ pub fn check<M: Model>(model: &M, operations: &[Timed<M::Op>], budget: Budget) -
     let mut steps_left = budget.steps;
     for part in partition(model, operations) {
         let mut search = Search::new(model, operations, &part, Budget { steps: steps_left, ..budget });
-        let verdict = search.run();
+        let verdict = search.run(goes_on);
         steps_left = search.steps_left;
         match verdict {
             Verdict::Ok => {}
@@ -152,6 +184,7 @@ struct Search<'a, M: Model> {
     /// Equal operations have equal classes; those of unknown outcome have their own.
     class: Vec<u32>,
     is_read: Vec<bool>,
+    renews: Vec<bool>,
     /// When a class was last met in a walk over the candidates.
     class_met: Vec<u64>,
     walks: u64,
@@ -211,12 +244,13 @@ impl<'a, M: Model> Search<'a, M> {
             last = event;
         }
         let mut classes: BTreeMap<(&M::Op, bool), u32> = BTreeMap::new();
-        let (mut class, mut is_read) = (Vec::with_capacity(n), Vec::new());
+        let (mut class, mut is_read, mut renews) = (Vec::with_capacity(n), Vec::new(), Vec::new());
         for (number, &place) in part.iter().enumerate() {
             let fresh = classes.len() as u32;
             class.push(*classes.entry((&operations[place].op, answered(number))).or_insert(fresh));
             if class[number] == fresh {
                 is_read.push(model.is_read(&operations[place].op));
+                renews.push(model.renews(&operations[place].op));
             }
         }
         let answered_left = (0..n).filter(|&number| answered(number)).count();
@@ -228,6 +262,7 @@ impl<'a, M: Model> Search<'a, M> {
             next,
             previous,
             is_read,
+            renews,
             class_met: vec![0; classes.len()],
             steps: vec![Vec::new(); classes.len()],
             steps_len: 0,
@@ -253,10 +288,13 @@ impl<'a, M: Model> Search<'a, M> {
         self.operations[self.part[number as usize]].ret.is_some()
     }
 
-    fn run(&mut self) -> Verdict {
+    fn run(&mut self, goes_on: &dyn Fn() -> bool) -> Verdict {
         let mut frames: Vec<Frame> = Vec::new();
         let mut entering = Some(0);
-        loop {
+        for turn in 1_u64.. {
+            if turn.is_multiple_of(1_024) && !goes_on() {
+                return self.unknown("the search was stopped because its time was over");
+            }
             if let Some(state) = entering.take() {
                 let options = self.enter(state);
                 if self.answered_left == 0 {
@@ -282,6 +320,7 @@ impl<'a, M: Model> Search<'a, M> {
                 None => drop(frames.pop()),
             }
         }
+        unreachable!("a search ends before a counter of 64 bits does")
     }
 
     /// Takes all that needs no alternative, then lists what may come next, unless this was tried before.
@@ -291,10 +330,29 @@ impl<'a, M: Model> Search<'a, M> {
             self.best_answered_left = self.answered_left;
             self.best.clone_from(&self.order);
         }
-        if self.answered_left == 0 || !self.remember(state) {
+        if self.answered_left == 0 || self.is_dead_end(state) || !self.remember(state) {
             return None;
         }
         Some(options)
+    }
+
+    /// Whether the state rules out the next read to be answered, with nothing before it that renews the state.
+    fn is_dead_end(&self, state: u32) -> bool {
+        let mut event = self.next[2 * self.part.len()];
+        while event != NONE {
+            let number = event / 2;
+            let class = self.class[number as usize] as usize;
+            if event.is_multiple_of(2) {
+                if self.renews[class] {
+                    return false;
+                }
+            } else if self.is_read[class] {
+                let op = &self.operations[self.part[number as usize]].op;
+                return self.model.rules_out(&self.states[state as usize], op);
+            }
+            event = self.next[event as usize];
+        }
+        false
     }
 
     /// All calls up to the first return are candidates: whatever is called later comes after the operation
@@ -456,12 +514,16 @@ impl<'a, M: Model> Search<'a, M> {
         } else {
             return None;
         };
+        Some(self.unknown(&why))
+    }
+
+    fn unknown(&self, why: &str) -> Verdict {
         let answered = self.part.len() - self.unknown.len();
         let ordered = answered - self.best_answered_left.min(answered);
         let why = format!(
             "{why}, with at most {ordered} of {answered} operations in order: neither shown nor refuted"
         );
-        Some(Verdict::Unknown { why })
+        Verdict::Unknown { why }
     }
 
     /// The longest order found, and the operation that found no place in it.
