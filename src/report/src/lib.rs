@@ -25,7 +25,7 @@ pub use batch::{Batch, BatchEntry, render_batch};
 pub use junit::render_junit;
 pub use page::{PAGE_BYTES_MAX, render_html};
 pub use record::{
-    ClientOperation, Ending, FaultBand, FirstBad, Goal, LogLine, MemberInfo, Message, OracleResult, Outage,
+    ClientOperation, ClientSpan, Ending, FaultBand, FirstBad, Goal, LogLine, MemberInfo, Message, OracleResult, Outage,
     OutageKind, Phase, ProgressPoint, ProgressSeries, Role, RoleBand, RunRecord, RunVerdict, ScenarioInfo,
 };
 

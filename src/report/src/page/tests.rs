@@ -285,6 +285,8 @@ fn a_normal_run_is_shown_whole() {
             ret: Some(at + 5_000_000),
             ending: Ending::Ok,
             answer: format!("revision {number}, written"),
+            kind: "put".into(),
+            keys: vec![format!("key-{}", number % 5)],
             member: Some("m1".into()),
         });
         record.messages.push(Message {
