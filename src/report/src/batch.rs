@@ -374,6 +374,20 @@ mod tests {
     }
 
     #[test]
+    fn one_violation_stands_above_many_runs_that_could_not_be_judged() {
+        let entry = |scenario: &str, verdict| BatchEntry {
+            scenario: scenario.into(),
+            verdict,
+            ..BatchEntry::default()
+        };
+        let mut entries = vec![entry("a", RunVerdict::Inconclusive); 9];
+        entries.extend([entry("b", RunVerdict::Pass), entry("c", RunVerdict::Violation)]);
+        let batch = Batch { entries, ..Batch::default() };
+        let order: Vec<&str> = scenarios(&batch).iter().map(|scenario| scenario.name).collect();
+        assert_eq!(order, ["c", "a", "b"]);
+    }
+
+    #[test]
     fn a_batch_without_runs_is_no_pass() {
         assert_eq!(Batch::default().verdict(), RunVerdict::Inconclusive);
         assert!(render_batch(&Batch::default()).contains("Nothing was run"));
