@@ -9,9 +9,6 @@ use seatrial_types::MemberId;
 use seatrial_world_sim::{Divergence, Event, Failure, Options, Outcome, Sim, check_determinism, run_seed};
 use std::time::Duration;
 
-/// Of so many packets one is shown in reports.
-const PACKET_SAMPLE: u64 = 8;
-
 /// The simulated stage: the seed of a plan is the seed of its world.
 #[derive(Clone, Debug)]
 pub struct Simulation {
@@ -32,7 +29,7 @@ impl Simulation {
             wall_limit: self.wall_limit,
             // A member that panics is dead, and what the others make of it is worth seeing.
             kill_on_panic: true,
-            packet_sample: PACKET_SAMPLE,
+            packet_sample: 1,
             ..Options::default()
         }
     }
@@ -69,15 +66,30 @@ async fn scene(sim: Sim, plan: Plan, notebook: Notebook) {
     let book = notebook.clone();
     sim.observe(move |at, event| match event {
         Event::Panicked { node, message } => book.panicked(number(node), message.clone()),
-        Event::Packet { from, to, bytes } => {
+        Event::Packet { from, to, sent, bytes } => {
             if let (Some(from), Some(to)) = (number(from), number(to)) {
-                book.packet(Packet { at, from, to, bytes: *bytes }, PACKET_SAMPLE);
+                book.packet(packet(at, *sent, from, to, bytes));
             }
         }
         _ => {}
     });
     let theatre = SimTheatre::new(sim, &plan, notebook.clone());
     play(&theatre, &plan, &notebook).await;
+}
+
+fn packet(at: Duration, sent: Duration, from: MemberId, to: MemberId, bytes: &[u8]) -> Packet {
+    let names = seatrial_node::name_messages(bytes);
+    let first = names.first();
+    Packet {
+        at,
+        sent,
+        from,
+        to,
+        bytes: bytes.len(),
+        kind: first.map_or("", |name| name.kind).into(),
+        term: first.and_then(|name| name.term).map(|term| term.0),
+        more: names.len().saturating_sub(1),
+    }
 }
 
 /// The member whose machine has this name.

@@ -13,6 +13,7 @@ mod identity;
 mod image;
 mod initial_check;
 mod member;
+mod message_names;
 mod meters;
 mod observation;
 mod offline;
@@ -31,6 +32,7 @@ pub use member::{
     API_VERSION, AutoCompaction, BootError, Counts, Durable, Figures, Input, LogWrite, Member, MemberOptions,
     Output, Rescue, Timer,
 };
+pub use message_names::{MessageName, name_messages};
 pub use meters::{Histogram, Meters, PeerBytes};
 pub use observation::{Blind, Observation, Observer};
 pub use offline::{defragment, hash_kv, lock_folder};

@@ -23,7 +23,7 @@ pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
 /// Memory taken for a frame before any of it has come.
 const FRAME_BYTES_FIRST: usize = 64 << 10;
 
-const MAGIC: [u8; 8] = *b"SEATRIAL";
+pub(crate) const MAGIC: [u8; 8] = *b"SEATRIAL";
 const MAGIC_QUESTION: [u8; 8] = *b"SEATWHO?";
 const MAGIC_HASH: [u8; 8] = *b"SEATHASH";
 

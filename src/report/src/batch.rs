@@ -1,9 +1,11 @@
 //! Many runs on one page: scenarios down, seeds across, the failures first.
 
+use crate::assets;
 use crate::escape::{escape, shorten};
 use crate::record::{RunRecord, RunVerdict};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Many runs.
@@ -79,34 +81,88 @@ impl From<&RunRecord> for BatchEntry {
 const SEEDS_SHOWN_MAX: usize = 400;
 const FAILURES_SHOWN_MAX: usize = 200;
 
-/// The page.
+/// The verdicts with what is said of runs that ended so, the worst for a reader first.
+const WORDS: [(RunVerdict, &str); 4] = [
+    (RunVerdict::Violation, "violated a property"),
+    (RunVerdict::HarnessError, "failed in the testbed itself"),
+    (RunVerdict::Inconclusive, "could not be judged"),
+    (RunVerdict::Pass, "passed"),
+];
+
+/// The page: what did not pass first, then all scenarios, those with failures at the top.
 #[must_use]
 pub fn render_batch(batch: &Batch) -> String {
     let verdict = batch.verdict();
-    let mut scenarios: BTreeMap<&str, Vec<&BatchEntry>> = BTreeMap::new();
-    for entry in &batch.entries {
-        scenarios.entry(&entry.scenario).or_default().push(entry);
-    }
-    for entries in scenarios.values_mut() {
-        entries.sort_by_key(|entry| entry.seed);
-    }
-    let mut out = String::new();
     let title = if batch.title.is_empty() { "Seatrial runs" } else { &batch.title };
-    let _ = write!(
-        out,
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{} {}: {}</title>\n<style>{}</style>\n</head>\n<body class=\"batch\">\n",
-        verdict.sign(),
-        escape(title),
-        verdict.word(),
-        include_str!("assets/page.css")
+    let scenarios = scenarios(batch);
+    let mut out = assets::beginning(
+        &format!("{} {title}: {}", verdict.sign(), verdict.word()),
+        &[assets::PAGE_CSS, assets::BATCH_CSS],
     );
+    out.push_str("<body class=\"batch\">\n");
     head(&mut out, batch, title, verdict, scenarios.len());
+    tools(&mut out, batch);
     failures(&mut out, batch);
     table(&mut out, &scenarios);
-    out.push_str("</main>\n</body>\n</html>\n");
+    let _ = write!(
+        out,
+        "</main>\n<footer>Seatrial report. The page needs nothing but itself.</footer>\n<script>{}</script>\n</body>\n</html>\n",
+        assets::BATCH_JS
+    );
     out
+}
+
+/// All runs of one scenario.
+struct Scenario<'a> {
+    name: &'a str,
+    title: &'a str,
+    /// In order of their seeds.
+    entries: Vec<&'a BatchEntry>,
+    worst: RunVerdict,
+    failed: usize,
+}
+
+impl Scenario<'_> {
+    /// Seconds of the runs' clocks per CPU second, where both are known.
+    fn speed(&self) -> Option<f64> {
+        let simulated: u64 = self.entries.iter().map(|entry| entry.duration_ns).sum();
+        let cpu: u64 = self.entries.iter().map(|entry| entry.cpu_ns).sum();
+        (cpu > 0).then(|| simulated as f64 / cpu as f64)
+    }
+}
+
+/// Those with failures first: the worst verdict, then the most of them, then by name.
+fn scenarios(batch: &Batch) -> Vec<Scenario<'_>> {
+    let mut by_name: BTreeMap<&str, Vec<&BatchEntry>> = BTreeMap::new();
+    for entry in &batch.entries {
+        by_name.entry(&entry.scenario).or_default().push(entry);
+    }
+    let mut scenarios: Vec<Scenario<'_>> = by_name
+        .into_iter()
+        .map(|(name, mut entries)| {
+            entries.sort_by_key(|entry| entry.seed);
+            let titles = entries.iter().map(|entry| entry.title.as_str());
+            Scenario {
+                name,
+                title: titles.clone().find(|title| !title.is_empty()).unwrap_or(""),
+                worst: entries
+                    .iter()
+                    .map(|entry| entry.verdict)
+                    .max_by_key(|verdict| badness(*verdict))
+                    .unwrap_or_default(),
+                failed: entries.iter().filter(|entry| entry.verdict != RunVerdict::Pass).count(),
+                entries,
+            }
+        })
+        .collect();
+    scenarios
+        .sort_by_key(|scenario| (Reverse(badness(scenario.worst)), Reverse(scenario.failed), scenario.name));
+    scenarios
+}
+
+/// What a reader should look at first: a violation says something of the cluster, a failed testbed does not.
+fn badness(verdict: RunVerdict) -> usize {
+    WORDS.len() - WORDS.iter().position(|(word, _)| *word == verdict).unwrap_or(WORDS.len())
 }
 
 fn head(out: &mut String, batch: &Batch, title: &str, verdict: RunVerdict, scenarios: usize) {
@@ -116,17 +172,12 @@ fn head(out: &mut String, batch: &Batch, title: &str, verdict: RunVerdict, scena
         RunVerdict::Pass => format!("All {runs} runs of {scenarios} scenarios passed."),
         _ if runs == 0 => "Nothing was run, so nothing is known.".to_owned(),
         _ => {
-            [
-                (RunVerdict::Violation, "violated a property"),
-                (RunVerdict::HarnessError, "failed in the testbed itself"),
-                (RunVerdict::Inconclusive, "could not be judged"),
-                (RunVerdict::Pass, "passed"),
-            ]
-            .into_iter()
-            .filter(|(wanted, _)| count(*wanted) > 0)
-            .map(|(wanted, words)| format!("{} {words}", count(wanted)))
-            .collect::<Vec<_>>()
-            .join(", ")
+            WORDS
+                .into_iter()
+                .filter(|(wanted, _)| count(*wanted) > 0)
+                .map(|(wanted, words)| format!("{} {words}", count(wanted)))
+                .collect::<Vec<_>>()
+                .join(", ")
                 + &format!(", of {runs} runs of {scenarios} scenarios.")
         }
     };
@@ -134,11 +185,11 @@ fn head(out: &mut String, batch: &Batch, title: &str, verdict: RunVerdict, scena
     let cpu: u64 = batch.entries.iter().map(|entry| entry.cpu_ns).sum();
     let _ = write!(
         out,
-        "<header class=\"verdict {}\">\n<p class=\"stamp\"><span class=\"sign\" aria-hidden=\"true\">{}</span> {}</p>\n\
-         <h1>{}</h1>\n<p class=\"sentence\">{}</p>\n</header>\n<main>\n<dl class=\"facts\">\n",
+        "<header class=\"verdict {}\">\n<div class=\"top\"><p class=\"stamp\"><span class=\"sign\" aria-hidden=\"true\">{}</span> {0}</p>\
+         <h1>{}</h1><button type=\"button\" id=\"theme\" class=\"js-only\" aria-label=\"Switch between light and dark\">◐</button></div>\n\
+         <p class=\"sentence\">{}</p>\n</header>\n<main>\n<dl class=\"facts\">\n",
         verdict.word(),
         verdict.sign(),
-        verdict.word(),
         escape(title),
         escape(&sentence)
     );
@@ -159,14 +210,36 @@ fn head(out: &mut String, batch: &Batch, title: &str, verdict: RunVerdict, scena
     }
 }
 
+fn tools(out: &mut String, batch: &Batch) {
+    out.push_str(
+        "<div class=\"bar tools js-only\">\n<input type=\"search\" id=\"scenario\" placeholder=\"Scenario, seed, oracle, words\" aria-label=\"Only rows with these words\">\n\
+         <span class=\"group\" role=\"group\" aria-label=\"Only runs that ended so\"><button type=\"button\" class=\"verdict-choice\" data-v=\"\" aria-pressed=\"true\">all</button>",
+    );
+    for (verdict, _) in WORDS {
+        let count = batch.entries.iter().filter(|entry| entry.verdict == verdict).count();
+        if count > 0 {
+            let _ = write!(
+                out,
+                "<button type=\"button\" class=\"verdict-choice\" data-v=\"{0}\" aria-pressed=\"false\">{1} {0} {count}</button>",
+                verdict.word(),
+                verdict.sign()
+            );
+        }
+    }
+    out.push_str(
+        "</span>\n<label>sorted by <select id=\"sort\"><option value=\"bad\">failures first</option><option value=\"name\">name</option><option value=\"speed\">slowest first</option></select></label>\n\
+         <span class=\"dim\" id=\"count\" aria-live=\"polite\"></span>\n</div>\n",
+    );
+}
+
 fn failures(out: &mut String, batch: &Batch) {
     let mut bad: Vec<&BatchEntry> =
         batch.entries.iter().filter(|entry| entry.verdict != RunVerdict::Pass).collect();
-    bad.sort_by(|a, b| (b.verdict, &a.scenario, a.seed).cmp(&(a.verdict, &b.scenario, b.seed)));
+    bad.sort_by_key(|entry| (Reverse(badness(entry.verdict)), &entry.scenario, entry.seed));
     if bad.is_empty() {
         return;
     }
-    out.push_str("<section>\n<h2>To look at</h2>\n<div class=\"scroll\"><table class=\"failures\">\n<thead><tr><th>verdict</th><th>scenario</th><th>seed</th><th>oracle</th><th>what happened</th></tr></thead>\n<tbody>\n");
+    out.push_str("<section class=\"card\">\n<h2>To look at</h2>\n<div class=\"scroll\"><table class=\"failures\" id=\"failures\">\n<thead><tr><th>verdict</th><th>scenario</th><th>seed</th><th>oracle</th><th>what happened</th></tr></thead>\n<tbody>\n");
     for entry in bad.iter().take(FAILURES_SHOWN_MAX) {
         let replay = if entry.replay.is_empty() {
             String::new()
@@ -175,7 +248,7 @@ fn failures(out: &mut String, batch: &Batch) {
         };
         let _ = writeln!(
             out,
-            "<tr class=\"{}\"><td><span class=\"pill {0}\">{} {0}</span></td><td>{}</td><td>{}</td><td>{}</td><td>{}{replay}</td></tr>",
+            "<tr class=\"{0}\" data-v=\"{0}\"><td><span class=\"pill {0}\">{1} {0}</span></td><td>{2}</td><td>{3}</td><td>{4}</td><td>{5}{replay}</td></tr>",
             entry.verdict.word(),
             entry.verdict.sign(),
             escape(&entry.scenario),
@@ -195,29 +268,28 @@ fn failures(out: &mut String, batch: &Batch) {
     out.push_str("</section>\n");
 }
 
-fn table(out: &mut String, scenarios: &BTreeMap<&str, Vec<&BatchEntry>>) {
-    out.push_str("<section>\n<h2>All runs</h2>\n<p class=\"legend\"><span class=\"cell pass\">✓</span> pass <span class=\"cell violation\">✗</span> violation <span class=\"cell inconclusive\">?</span> inconclusive <span class=\"cell harness-error\">!</span> testbed failed</p>\n<div class=\"scroll\"><table class=\"runs\">\n<thead><tr><th>scenario</th><th>pass</th><th>s per CPU s</th><th>seeds</th></tr></thead>\n<tbody>\n");
-    for (scenario, entries) in scenarios {
-        let title =
-            entries.iter().map(|entry| entry.title.as_str()).find(|title| !title.is_empty()).unwrap_or("");
-        let passed = entries.iter().filter(|entry| entry.verdict == RunVerdict::Pass).count();
-        let simulated: u64 = entries.iter().map(|entry| entry.duration_ns).sum();
-        let cpu: u64 = entries.iter().map(|entry| entry.cpu_ns).sum();
-        let speed = if cpu > 0 { format!("{:.0}", simulated as f64 / cpu as f64) } else { "–".to_owned() };
+fn table(out: &mut String, scenarios: &[Scenario<'_>]) {
+    out.push_str("<section class=\"card\">\n<h2>All runs</h2>\n<p class=\"legend\"><span><span class=\"cell pass\">✓</span> pass</span><span><span class=\"cell violation\">✗</span> violation</span><span><span class=\"cell inconclusive\">?</span> inconclusive</span><span><span class=\"cell harness-error\">!</span> testbed failed</span></p>\n<div class=\"scroll\"><table class=\"runs\" id=\"runs\">\n<thead><tr><th>scenario</th><th class=\"num\">pass</th><th class=\"num\">s per CPU s</th><th>seeds</th></tr></thead>\n<tbody>\n");
+    for scenario in scenarios {
+        let speed = scenario.speed().map_or_else(|| "–".to_owned(), |speed| format!("{speed:.0}"));
+        let verdicts: BTreeSet<&str> = scenario.entries.iter().map(|entry| entry.verdict.word()).collect();
+        let verdicts: Vec<&str> = verdicts.into_iter().collect();
         let _ = write!(
             out,
-            "<tr><td><b>{}</b><br><span class=\"dim\">{}</span></td><td class=\"num\">{passed}/{}</td><td class=\"num\">{speed}</td><td><div class=\"cells\">",
-            escape(scenario),
-            escape(title),
-            entries.len()
+            "<tr data-v=\"{}\"><td><b>{}</b><br><span class=\"dim\">{}</span></td><td class=\"num\">{}/{}</td><td class=\"num\">{speed}</td><td><div class=\"cells\">",
+            verdicts.join(" "),
+            escape(scenario.name),
+            escape(scenario.title),
+            scenario.entries.len() - scenario.failed,
+            scenario.entries.len()
         );
         // Whatever must be cut, a failure is not.
         let (bad, good): (Vec<_>, Vec<_>) =
-            entries.iter().partition(|entry| entry.verdict != RunVerdict::Pass);
+            scenario.entries.iter().partition(|entry| entry.verdict != RunVerdict::Pass);
         let room = SEEDS_SHOWN_MAX.saturating_sub(bad.len());
         let mut shown: Vec<&&BatchEntry> = bad.into_iter().chain(good.into_iter().take(room)).collect();
         shown.sort_by_key(|entry| entry.seed);
-        let cut = entries.len() - shown.len();
+        let cut = scenario.entries.len() - shown.len();
         for entry in shown {
             let label = format!("seed {}: {}", entry.seed, entry.verdict.word());
             let cell = format!(
@@ -287,6 +359,8 @@ mod tests {
         assert!(html.find("write 7 &amp; 8 lost") < html.find("All runs"));
         assert!(html.contains("<a href=\"runs/7/report.html\">"));
         assert!(!html.contains("<b>title"), "titles are text");
+        let place = |name: &str| html.find(&format!("<b>{name}</b>")).unwrap();
+        assert!(place("scenario-1") < place("scenario-0"), "the one that failed stands first");
     }
 
     #[test]
@@ -297,6 +371,20 @@ mod tests {
         assert!(html.len() < 500_000, "{} bytes", html.len());
         assert!(html.contains("seed 5999: inconclusive"));
         assert!(html.contains("more that passed"));
+    }
+
+    #[test]
+    fn one_violation_stands_above_many_runs_that_could_not_be_judged() {
+        let entry = |scenario: &str, verdict| BatchEntry {
+            scenario: scenario.into(),
+            verdict,
+            ..BatchEntry::default()
+        };
+        let mut entries = vec![entry("a", RunVerdict::Inconclusive); 9];
+        entries.extend([entry("b", RunVerdict::Pass), entry("c", RunVerdict::Violation)]);
+        let batch = Batch { entries, ..Batch::default() };
+        let order: Vec<&str> = scenarios(&batch).iter().map(|scenario| scenario.name).collect();
+        assert_eq!(order, ["c", "a", "b"]);
     }
 
     #[test]

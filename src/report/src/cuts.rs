@@ -19,8 +19,8 @@ pub(crate) struct Limits {
 impl Limits {
     /// What fits for a normal run.
     pub(crate) const FULL: Self = Self {
-        operations: 1_300,
-        messages: 900,
+        operations: 1_000,
+        messages: 2_000,
         bands: 400,
         faults: 240,
         logs: 350,
@@ -30,19 +30,19 @@ impl Limits {
         text: 240,
     };
 
-    /// Half of everything, for a run whose texts are long.
-    pub(crate) fn halved(self) -> Self {
-        let half = |limit: usize| limit.div_ceil(2).max(4);
+    /// Three quarters of everything, for a run whose texts are long.
+    pub(crate) fn smaller(self) -> Self {
+        let less = |limit: usize| (limit * 3 / 4).max(4);
         Self {
-            operations: half(self.operations),
-            messages: half(self.messages),
-            bands: half(self.bands),
-            faults: half(self.faults),
-            logs: half(self.logs),
-            points: half(self.points),
-            rows: half(self.rows),
-            lanes: half(self.lanes),
-            text: half(self.text).max(24),
+            operations: less(self.operations),
+            messages: less(self.messages),
+            bands: less(self.bands),
+            faults: less(self.faults),
+            logs: less(self.logs),
+            points: less(self.points),
+            rows: less(self.rows),
+            lanes: less(self.lanes),
+            text: less(self.text).max(24),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! What the checkers' room knows, in the words of a record.
 
 use crate::record::{ClientOperation, Ending, FirstBad, OracleResult, RunVerdict};
-use seatrial_history::{History, Operation, Outcome, Verdict, Violation};
+use seatrial_history::{Action, Blob, History, Input, Operation, Outcome, Verdict, Violation};
+use std::collections::BTreeSet;
 
 impl From<&Operation> for ClientOperation {
     fn from(operation: &Operation) -> Self {
@@ -13,6 +14,8 @@ impl From<&Operation> for ClientOperation {
         Self {
             client: operation.client,
             member: operation.member.clone(),
+            kind: kind(&operation.input).to_owned(),
+            keys: keys(&operation.input),
             text: operation.input.to_string(),
             call: operation.call,
             ret: operation.ret,
@@ -20,6 +23,41 @@ impl From<&Operation> for ClientOperation {
             answer: operation.outcome.to_string(),
         }
     }
+}
+
+fn kind(input: &Input) -> &'static str {
+    match input {
+        Input::Get(get) if get.serializable => "serializable get",
+        Input::Get(_) => "get",
+        Input::Put(_) => "put",
+        Input::Delete(_) => "delete",
+        Input::Txn(_) => "txn",
+    }
+}
+
+/// The keys of an operation, each once, in the order of their bytes.
+fn keys(input: &Input) -> Vec<String> {
+    let key = |blob: &Blob| blob.to_string().trim_matches('"').to_owned();
+    let span = |from: &Blob, end: Option<&Blob>| match end {
+        None => key(from),
+        Some(end) if end.as_slice() == b"\0" => format!("[{}, …)", key(from)),
+        Some(end) => format!("[{}, {})", key(from), key(end)),
+    };
+    let of = |action: &Action| match action {
+        Action::Get(get) => span(&get.key, get.end.as_ref()),
+        Action::Put(put) => key(&put.key),
+        Action::Delete(delete) => span(&delete.key, delete.end.as_ref()),
+    };
+    let keys: BTreeSet<String> = match input {
+        Input::Get(get) => [span(&get.key, get.end.as_ref())].into(),
+        Input::Put(put) => [key(&put.key)].into(),
+        Input::Delete(delete) => [span(&delete.key, delete.end.as_ref())].into(),
+        Input::Txn(txn) => {
+            let compared = txn.compare.iter().map(|compare| key(&compare.key));
+            compared.chain(txn.then.iter().chain(&txn.otherwise).map(of)).collect()
+        }
+    };
+    keys.into_iter().collect()
 }
 
 impl ClientOperation {
@@ -85,6 +123,8 @@ mod tests {
         recorder.end(second, 9, Outcome::Failed { error: "no leader".into() });
         let operations = ClientOperation::from_history(&recorder.finish());
         assert_eq!(operations[0].text, "put \"a\"=\"1\"");
+        assert_eq!((operations[0].kind(), &*operations[0].keys), ("put", &["a".to_owned()][..]));
+        assert!(operations[1].reads() && !operations[0].reads());
         assert_eq!((operations[0].ending, operations[0].ret), (Ending::Unknown, None));
         assert_eq!(
             (operations[1].ending, operations[1].answer.as_str()),

@@ -10,6 +10,7 @@
 //! Read first: [`RunRecord`] (what a run leaves behind), [`RunVerdict`] (how it can end), [`BatchEntry`]
 //! (one run in the page over many).
 
+mod assets;
 mod batch;
 pub mod campaign;
 mod cuts;
@@ -26,8 +27,9 @@ pub use batch::{Batch, BatchEntry, render_batch};
 pub use junit::render_junit;
 pub use page::{PAGE_BYTES_MAX, render_html};
 pub use record::{
-    ClientOperation, Ending, FaultBand, FirstBad, Goal, LogLine, MemberInfo, Message, OracleResult, Outage,
-    OutageKind, Phase, ProgressPoint, ProgressSeries, Role, RoleBand, RunRecord, RunVerdict, ScenarioInfo,
+    ClientOperation, ClientSpan, Ending, FaultBand, FirstBad, Goal, LogLine, MemberInfo, Message,
+    OracleResult, Outage, OutageKind, Phase, ProgressPoint, ProgressSeries, Role, RoleBand, RunRecord,
+    RunVerdict, ScenarioInfo,
 };
 
 /// The record as JSON, indented; [`parse_json`] reads it back.

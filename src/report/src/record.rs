@@ -94,6 +94,8 @@ pub struct RunRecord {
     pub messages_total: u64,
     /// What the clients did.
     pub operations: Vec<ClientOperation>,
+    /// What the clients held open beside their operations: watches, leases, locks.
+    pub spans: Vec<ClientSpan>,
     /// How far each member's log had come.
     pub progress: Vec<ProgressSeries>,
     /// What the members said.
@@ -123,6 +125,7 @@ impl RunRecord {
         self.faults.iter().for_each(|fault| see(fault.to.or(Some(fault.from))));
         self.messages.iter().for_each(|message| see(message.delivered.or(Some(message.sent))));
         self.operations.iter().for_each(|operation| see(operation.ret.or(Some(operation.call))));
+        self.spans.iter().for_each(|span| see(Some(span.to)));
         self.logs.iter().for_each(|line| see(Some(line.at)));
         self.first_bad.iter().for_each(|bad| see(Some(bad.at)));
         for series in &self.progress {
@@ -341,6 +344,10 @@ pub struct ClientOperation {
     pub client: u32,
     /// The member that answered, where known.
     pub member: Option<String>,
+    /// `get`, `put`, `delete`, `txn`, …; where it is empty, the first word of `text` stands for it.
+    pub kind: String,
+    /// The keys it concerns, for filtering; a range stands as `[from, to)`.
+    pub keys: Vec<String>,
     /// What it asked, such as `put "a" = "7"`.
     pub text: String,
     /// When it asked.
@@ -351,6 +358,38 @@ pub struct ClientOperation {
     pub ending: Ending,
     /// What it heard, such as `revision 12` or the error.
     pub answer: String,
+}
+
+impl ClientOperation {
+    /// Its kind, also where a record of an earlier version does not say it.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        if self.kind.is_empty() { self.text.split_whitespace().next().unwrap_or("") } else { &self.kind }
+    }
+
+    /// Whether it only looked.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        ["get", "read", "range", "list", "serializable"].iter().any(|word| self.kind().starts_with(word))
+    }
+}
+
+/// Something a client held open for a while: a watch, a lease, a lock.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ClientSpan {
+    /// Which client.
+    pub client: u32,
+    /// `watch`, `lease`, `lock`, …
+    pub kind: String,
+    /// The member that served it, where it was one.
+    pub member: Option<String>,
+    /// Start.
+    pub from: u64,
+    /// End, as far as the client knows.
+    pub to: u64,
+    /// What exactly.
+    pub text: String,
 }
 
 /// How far a member's log had come, over time.

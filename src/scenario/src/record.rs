@@ -9,6 +9,7 @@ use seatrial_history::{History, Input, Outcome, Recorder};
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, MemberId};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -310,14 +311,29 @@ pub struct FaultRecord {
     pub cut: Vec<(MemberId, MemberId)>,
 }
 
-/// Bytes that arrived at one member from another, one of many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "plain")]
+/// Bytes that arrived at one member from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
+    /// When they arrived.
     pub at: Duration,
+    /// When they left.
+    #[serde(default)]
+    pub sent: Duration,
+    /// From whom.
     pub from: MemberId,
+    /// To whom.
     pub to: MemberId,
+    /// How many.
     pub bytes: usize,
+    /// The first message that begins in them; empty where none does.
+    #[serde(default)]
+    pub kind: Cow<'static, str>,
+    /// Its term, where it has one.
+    #[serde(default)]
+    pub term: Option<u64>,
+    /// Further messages that begin in them.
+    #[serde(default)]
+    pub more: usize,
 }
 
 /// A stretch of time in which a member was down or stood still.
@@ -445,9 +461,9 @@ pub struct RunLog {
     pub faults: Vec<FaultRecord>,
     /// Who was down.
     pub outages: Vec<OutageRecord>,
-    /// A sample of what arrived at members from members, where the world can tell.
+    /// What arrived at members from members, where the world can tell; thinned out where it was very much.
     pub packets: Vec<Packet>,
-    /// How many there were, about.
+    /// How many there were.
     pub packets_total: u64,
     /// How it healed; `None` where the run did not get there.
     pub healing: Option<Healing>,
@@ -757,15 +773,20 @@ impl Notebook {
         open.for_each(|outage| outage.to = Some(at));
     }
 
-    /// One in `sampled` packets between members.
-    pub fn packet(&self, packet: Packet, sampled: u64) {
-        /// More would only be cut by the report.
-        const KEPT_MAX: usize = 4000;
+    /// Bytes arrived at a member from a member. Where a violation lies is known only afterwards, so all are kept; where
+    /// they are more than memory should hold, every second one of the older half is given up.
+    pub fn packet(&self, packet: Packet) {
+        const KEPT_MAX: usize = 100_000;
         let log = &mut self.pages().log;
-        log.packets_total += sampled;
-        if log.packets.len() < KEPT_MAX {
-            log.packets.push(packet);
+        log.packets_total += 1;
+        if log.packets.len() == KEPT_MAX {
+            let mut place = 0;
+            log.packets.retain(|_| {
+                place += 1;
+                place > KEPT_MAX / 2 || place % 2 == 0
+            });
         }
+        log.packets.push(packet);
     }
 
     pub(crate) fn healing(&self, healing: Healing) {

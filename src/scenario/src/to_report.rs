@@ -6,7 +6,7 @@ use crate::goals;
 use crate::judge::Judgement;
 use crate::observation::{Observation, Role};
 use crate::oracles::Finding;
-use crate::record::{Packet, RunLog, nanos};
+use crate::record::{RunLog, nanos};
 use seatrial_report as report;
 use seatrial_report::{
     ClientOperation, FaultBand, FirstBad, Goal, LogLine, MemberInfo, OracleResult, Outage, OutageKind, Phase,
@@ -15,6 +15,9 @@ use seatrial_report::{
 use seatrial_types::MemberId;
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+mod clients;
+mod packets;
 
 fn name(member: MemberId) -> String {
     format!("m{member}")
@@ -32,18 +35,6 @@ pub(crate) fn verdict(kind: VerdictKind) -> RunVerdict {
 fn operation(operation: &seatrial_history::Operation) -> ClientOperation {
     let member = operation.member.as_ref().map(|member| format!("m{member}"));
     ClientOperation { member, ..ClientOperation::from(operation) }
-}
-
-/// Only arrivals are seen, so it is shown at its arrival.
-fn packet(packet: &Packet) -> report::Message {
-    report::Message {
-        from: name(packet.from),
-        to: name(packet.to),
-        kind: "packet".to_owned(),
-        sent: nanos(packet.at),
-        delivered: Some(nanos(packet.at)),
-        text: format!("{} bytes", packet.bytes),
-    }
 }
 
 /// The record of a run. The replay command names the seed; a run folder has the plan beside it, too.
@@ -119,9 +110,10 @@ pub(crate) fn to_record(
                 text: fault.text.clone(),
             })
             .collect(),
-        messages: log.packets.iter().map(packet).collect(),
+        messages: packets::messages(log, first.map(|violation| nanos(violation.at.unwrap_or(log.ended)))),
         messages_total: log.packets_total,
         operations: shown.iter().map(|place| operation(&log.history.operations[*place])).collect(),
+        spans: clients::spans(log),
         progress: progress(log),
         logs: logs(log),
         oracles: judgement.findings.iter().map(|(name, finding)| oracle_result(name, finding)).collect(),
@@ -165,12 +157,18 @@ fn roles(log: &RunLog) -> Vec<RoleBand> {
             close(&mut bands, &mut open, member, at);
         }
         match &seen.what {
-            Observation::Role { term, role, .. } => {
-                let role = match role {
-                    Role::Follower => report::Role::Follower,
-                    Role::PreCandidate => report::Role::PreCandidate,
-                    Role::Candidate => report::Role::Candidate,
-                    Role::Leader => report::Role::Leader,
+            Observation::Role { .. } | Observation::Started { .. } => {
+                let (term, role) = match &seen.what {
+                    Observation::Role { term, role: Role::PreCandidate, .. } => {
+                        (term, report::Role::PreCandidate)
+                    }
+                    Observation::Role { term, role: Role::Candidate, .. } => (term, report::Role::Candidate),
+                    Observation::Role { term, role: Role::Leader, .. } => (term, report::Role::Leader),
+                    // Who starts is a follower (Raft §5.2), and says so only once it hears of somebody.
+                    Observation::Role { term, .. } | Observation::Started { term, .. } => {
+                        (term, report::Role::Follower)
+                    }
+                    _ => continue,
                 };
                 if let Some(place) = open.get(&seen.member)
                     && bands[*place].role == role
@@ -376,4 +374,24 @@ fn counts(log: &RunLog) -> BTreeMap<String, u64> {
     }
     log.faults.iter().for_each(|_| count("faults"));
     counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::{leads, quiet, saw};
+    use seatrial_types::{LogIndex, Term};
+
+    #[test]
+    fn a_member_follows_from_its_start_until_it_is_something_else() {
+        let mut log = quiet();
+        saw(&mut log, 10, 1, 0, Observation::Started { term: Term(3), applied: LogIndex(7) });
+        let follows = Observation::Role { term: Term(3), role: Role::Follower, leader: MemberId(2) };
+        saw(&mut log, 20, 1, 0, follows);
+        saw(&mut log, 30, 1, 0, leads(4));
+        let bands = roles(&log);
+        let told: Vec<_> = bands.iter().map(|band| (band.role, band.term, band.from / 1_000_000)).collect();
+        assert_eq!(told, [(report::Role::Follower, 3, 10), (report::Role::Leader, 4, 30)]);
+        assert_eq!(bands[0].to, Some(30_000_000));
+    }
 }

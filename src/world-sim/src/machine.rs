@@ -6,8 +6,10 @@ use crate::disk::DiskState;
 use crate::observe::{Event, Name};
 use crate::queue::{Due, Queue};
 use crate::trace::{Trace, What};
+use bytes::Bytes;
 use std::net::Ipv4Addr;
 use std::task::Waker;
+use std::time::Duration;
 
 /// One machine with at most one process on it.
 pub(crate) struct Machine {
@@ -92,11 +94,12 @@ impl Outside {
     }
 
     /// Tells observers of every so-many-th packet.
-    pub(crate) fn sample_packet(&mut self, from: u32, to: u32, bytes: usize) {
+    pub(crate) fn sample_packet(&mut self, from: u32, to: u32, sent: u64, bytes: &Bytes) {
         self.packets += 1;
         if self.observed && self.packet_sample > 0 && self.packets.is_multiple_of(self.packet_sample) {
             let (from, to) = (self.name(from), self.name(to));
-            self.events.push((self.now, Event::Packet { from, to, bytes }));
+            let (sent, bytes) = (Duration::from_nanos(sent), bytes.clone());
+            self.events.push((self.now, Event::Packet { from, to, sent, bytes }));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::disk::CrashReport;
 use crate::net::CutKind;
+use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +51,7 @@ pub enum Event {
     /// A fault of a disk bit.
     DiskBit { node: Name, path: String, fault: &'static str },
     /// Bytes arrived (only a sample, see [`crate::Options::packet_sample`]).
-    Packet { from: Name, to: Name, bytes: usize },
+    Packet { from: Name, to: Name, sent: Duration, bytes: Bytes },
     /// A mark of the application's.
     Mark { node: Name, text: String },
 }
@@ -76,7 +77,7 @@ impl fmt::Display for Event {
             Self::Step { node, by_ms } => write!(f, "{node}'s wall clock moved by {by_ms} ms"),
             Self::DiskFault { node, fault } => write!(f, "{node}'s disk: {fault}"),
             Self::DiskBit { node, path, fault } => write!(f, "{node}'s disk, {path}: {fault}"),
-            Self::Packet { from, to, bytes } => write!(f, "{from} -> {to} {bytes} bytes"),
+            Self::Packet { from, to, bytes, .. } => write!(f, "{from} -> {to} {} bytes", bytes.len()),
             Self::Mark { node, text } => write!(f, "{node}: {text}"),
         }
     }

@@ -77,6 +77,8 @@ fn sample() -> RunRecord {
         operations: vec![
             ClientOperation {
                 client: 1,
+                kind: "put".into(),
+                keys: vec!["a".into()],
                 text: "put a".into(),
                 call: second,
                 ret: Some(2 * second),
@@ -91,6 +93,14 @@ fn sample() -> RunRecord {
                 ..ClientOperation::default()
             },
         ],
+        spans: vec![ClientSpan {
+            client: 2,
+            kind: "watch".into(),
+            member: Some("m3".into()),
+            from: second,
+            to: 4 * second,
+            text: "from revision 3: 7 changes".into(),
+        }],
         progress: vec![ProgressSeries {
             member: "m1".into(),
             points: (0..9)
@@ -147,10 +157,15 @@ fn a_page_has_the_verdict_first_and_everything_else_after_it() {
         "client 2 read revision 1 after revision 2 was acknowledged",
         "id=\"replay\"",
         "First bad event: 3.0000 s at m1",
+        "<b>Led:</b> m2 in term 2, since 3.0000 s",
+        "<b>Faults:</b> partition, m1 | m2 m3, since 1.0000 s",
         "id=\"plot\"",
+        "What the members said",
+        "What the clients asked",
+        "Elections",
+        "Faults and outages",
         "Oracles",
         "Goals",
-        "What the members said",
     ];
     let places: Vec<usize> =
         order.iter().map(|part| html.find(part).unwrap_or_else(|| panic!("no {part}"))).collect();
@@ -163,7 +178,7 @@ fn a_page_has_the_verdict_first_and_everything_else_after_it() {
         ">client 2<",
         ">partition<",
         ">who leads<",
-        ">first bad event<",
+        ">✗ first bad event<",
     ] {
         assert!(html.contains(lane), "no {lane}");
     }
@@ -176,18 +191,22 @@ fn a_page_has_the_verdict_first_and_everything_else_after_it() {
         "\"b op evidence",
         "\"b op unknown evidence",
         "\"p pin",
+        "\"p here",
         "\"p mark",
-        "class=\"s\"",
+        "\"p said",
+        "\"b span",
+        "class=\"applied\"",
+        "class=\"last\"",
         "\"b unled",
     ] {
         assert!(html.contains(look), "no {look}");
     }
     assert!(
-        html.contains(r#"[["append","#) && html.contains(r#"["vote","#),
+        html.contains(r#""kinds":["append","vote"],"rows":[[0,1,0,1000000,0,""],[0,2,1,1000000,-1,""]]"#),
         "the messages are in the page's data"
     );
-    assert!(html.contains("vote from m1 to m3, sent 1.0000 s, never arrived"));
-    assert_eq!(html.matches("<tr class=\"evidence\">").count(), 4, "both in the evidence and in the table");
+    assert_eq!(html.matches("<tr class=\"evidence\"").count(), 4, "both in the evidence and in the table");
+    assert_eq!(html.matches("class=\"bad-row\"").count(), 4, "each table says where it happened");
 }
 
 #[test]
@@ -200,7 +219,7 @@ fn a_page_is_well_formed_whatever_the_record_says() {
     for record in [sample(), hostile(), emptiest, wild] {
         let html = render_html(&record);
         let elements = wellformed::check(&html).unwrap();
-        assert_eq!(elements.iter().filter(|name| *name == "script").count(), 2);
+        assert_eq!(elements.iter().filter(|name| *name == "script").count(), 3);
         assert!(!html.contains("NaN") && !html.contains("inf\""), "a coordinate is no number");
     }
 }
@@ -266,9 +285,7 @@ fn a_run_of_any_size_stays_small_keeps_its_evidence_and_says_what_was_cut() {
     let html = render_html(&record);
     assert!(html.len() <= PAGE_BYTES_MAX, "{} bytes", html.len());
     wellformed::check(&html).unwrap();
-    assert!(
-        html.contains("of 20002 operations in the picture are shown (those nearest to the first bad event)")
-    );
+    assert!(html.contains("of 20002 operations are shown (those nearest to the first bad event)"));
     assert!(html.contains("of 20001 log lines are shown"));
     assert!(html.contains("\"b op evidence"), "the evidence stays");
 }
@@ -285,6 +302,8 @@ fn a_normal_run_is_shown_whole() {
             ret: Some(at + 5_000_000),
             ending: Ending::Ok,
             answer: format!("revision {number}, written"),
+            kind: "put".into(),
+            keys: vec![format!("key-{}", number % 5)],
             member: Some("m1".into()),
         });
         record.messages.push(Message {
@@ -295,7 +314,7 @@ fn a_normal_run_is_shown_whole() {
     }
     let html = render_html(&record);
     assert!(html.len() < 480_000, "{} bytes", html.len());
-    assert!(!html.contains("operations in the picture are shown"), "602 operations fit");
+    assert!(!html.contains("operations are shown"), "602 operations fit");
 }
 
 #[test]

@@ -41,6 +41,7 @@ pub(crate) enum Kind {
 
 #[derive(Debug)]
 pub(crate) struct Packet {
+    pub(crate) sent: u64,
     pub(crate) arrival: u64,
     pub(crate) kind: Kind,
 }

@@ -165,7 +165,7 @@ impl Net {
         let arrival = arrival.max(half.last_arrival);
         half.last_arrival = arrival;
         half.stalled = stalled;
-        half.flight.push_back(Packet { arrival, kind });
+        half.flight.push_back(Packet { sent: outside.now, arrival, kind });
         if !stalled && half.timer.is_none() {
             let first = half.flight[0].arrival;
             half.timer = Some(outside.queue.push(first, QueueDue::Net(Due::Packet(id, side))));
@@ -221,11 +221,11 @@ impl Net {
                 return;
             }
             let packet = half.flight.pop_front().expect("it was there");
-            self.receive(outside, id, side, packet.kind);
+            self.receive(outside, id, side, packet.sent, packet.kind);
         }
     }
 
-    fn receive(&mut self, outside: &mut Outside, id: ConnId, side: usize, kind: Kind) {
+    fn receive(&mut self, outside: &mut Outside, id: ConnId, side: usize, sent: u64, kind: Kind) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let (from, to) = conn.route(side);
         let half = &mut conn.halves[side];
@@ -233,7 +233,7 @@ impl Net {
             Kind::Data(bytes) => {
                 let (len, content) = (bytes.len(), hash(&bytes));
                 outside.trace.push(outside.now, What::Packet, (from, to), NO_LABEL, 0, len as u64, content);
-                outside.sample_packet(from, to, len);
+                outside.sample_packet(from, to, sent, &bytes);
                 half.inbox.push_back(bytes);
                 if let Some(waker) = half.read_waker.take() {
                     waker.wake();

@@ -1,0 +1,157 @@
+//! The names of the messages in bytes that went between members, for onlookers of a network.
+//!
+//! Bytes are looked at as they were carried: a long message comes in parts, and only the first part says what it is.
+
+use crate::peer::MAGIC;
+use seatrial_types::Term;
+
+/// One message as an onlooker sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageName {
+    /// `append`, `vote`, `heartbeat`, …
+    pub kind: &'static str,
+    /// The term it names, where it is one of Raft's.
+    pub term: Option<Term>,
+}
+
+/// Bytes of a frame before its body: length and checksum.
+const HEAD_BYTES: usize = 8;
+
+/// Raft's messages in the order of `seatrial_raft::Body`. A test holds the two together.
+const RAFT: [&str; 16] = [
+    "pre-vote",
+    "pre-vote answer",
+    "vote",
+    "vote answer",
+    "append",
+    "append accepted",
+    "append rejected",
+    "heartbeat",
+    "heartbeat answer",
+    "snapshot",
+    "snapshot answer",
+    "timeout now",
+    "propose",
+    "propose configuration",
+    "read index",
+    "read index answer",
+];
+
+/// The others in the order of [`crate::PeerBody`], behind Raft's.
+const OTHERS: [&str; 5] = ["forward", "forward answer", "change", "change refused", "hash"];
+
+/// What begins in these bytes, in order. Empty where they begin in the middle of a message, or are something else.
+#[must_use]
+pub fn name_messages(mut bytes: &[u8]) -> Vec<MessageName> {
+    if bytes.starts_with(&MAGIC) {
+        return vec![MessageName { kind: "hello", term: None }];
+    }
+    let mut names = Vec::new();
+    while let Some((length, want)) = head(bytes) {
+        let rest = &bytes[HEAD_BYTES..];
+        let whole = rest.get(..length);
+        // The middle of a message can look like the head of another one; a checksum cannot.
+        if whole.is_some_and(|body| crc32c::crc32c(body) != want) {
+            break;
+        }
+        let is_first = names.is_empty();
+        let Some(name) = name(whole.unwrap_or(rest)).filter(|_| whole.is_some() || !is_first) else { break };
+        names.push(name);
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    names
+}
+
+fn head(bytes: &[u8]) -> Option<(usize, u32)> {
+    let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().expect("four bytes")));
+    Some((usize::try_from(number(0)?).ok()?, number(4)?))
+}
+
+/// The first fields of a body, which say all that is wanted: decoding entries only to drop them would cost the
+/// onlooker more than the members.
+fn name(body: &[u8]) -> Option<MessageName> {
+    if body.len() == 1 {
+        return Some(MessageName { kind: "welcome", term: None });
+    }
+    let mut rest = body;
+    let mut next = || {
+        let (number, tail) = postcard::take_from_bytes::<u64>(rest).ok()?;
+        rest = tail;
+        Some(number)
+    };
+    let (_from, _to, what) = (next()?, next()?, next()?);
+    if what > 0 {
+        let kind = OTHERS.get(usize::try_from(what - 1).ok()?)?;
+        return Some(MessageName { kind, term: None });
+    }
+    let (_from, _to, term, what) = (next()?, next()?, next()?, next()?);
+    let kind = RAFT.get(usize::try_from(what).ok()?)?;
+    Some(MessageName { kind, term: Some(Term(term)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::encode_frame;
+    use crate::{ForwardId, PeerBody, PeerMessage};
+    use seatrial_raft::{Body, Message};
+    use seatrial_types::{LogIndex, MemberId, Request};
+
+    fn frame_of<T: serde::Serialize>(value: &T) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        encode_frame(value, &mut bytes);
+        bytes
+    }
+
+    fn said(body: PeerBody) -> Vec<u8> {
+        frame_of(&PeerMessage { from: MemberId(1), to: MemberId(u64::MAX), body })
+    }
+
+    fn raft(body: Body) -> Vec<u8> {
+        said(PeerBody::Raft(Message { from: MemberId(1), to: MemberId(300), term: Term(7), body }))
+    }
+
+    fn kinds(bytes: &[u8]) -> Vec<&'static str> {
+        name_messages(bytes).into_iter().map(|name| name.kind).collect()
+    }
+
+    #[test]
+    fn messages_are_named_as_they_are() {
+        let append = Body::Append {
+            prev_index: LogIndex(1),
+            prev_term: Term(1),
+            entries: Vec::new(),
+            commit: LogIndex(1),
+        };
+        let mut bytes = raft(append);
+        bytes.extend(raft(Body::HeartbeatAnswer { round: 9 }));
+        assert_eq!(kinds(&bytes), ["append", "heartbeat answer"]);
+        assert_eq!(name_messages(&bytes)[0].term, Some(Term(7)));
+        assert_eq!(kinds(&raft(Body::PreVote { last_index: LogIndex(1), last_term: Term(1) })), ["pre-vote"]);
+        assert_eq!(kinds(&raft(Body::TimeoutNow)), ["timeout now"]);
+        let last = Body::ReadIndexAnswer { id: seatrial_raft::ReadId(1), index: LogIndex(1) };
+        assert_eq!(kinds(&raft(last)), ["read index answer"]);
+        let forward = PeerBody::Forward { id: ForwardId(7), request: Request::Status };
+        assert_eq!(kinds(&said(forward)), ["forward"]);
+        let mut hello = MAGIC.to_vec();
+        hello.extend(frame_of(&"whatever"));
+        assert_eq!(kinds(&hello), ["hello"]);
+        assert_eq!(kinds(&frame_of(&crate::peer::Welcome::Ok)), ["welcome"]);
+        let hash = PeerBody::Hash { round: LogIndex(1), hash: 1 };
+        assert_eq!(kinds(&said(hash)), ["hash"]);
+    }
+
+    #[test]
+    fn what_begins_in_the_middle_of_a_message_has_no_name() {
+        let bytes = raft(Body::Vote { last_index: LogIndex(1), last_term: Term(1), transfer: false });
+        assert_eq!(kinds(&bytes[1..]), Vec::<&str>::new());
+        assert_eq!(kinds(&bytes[..bytes.len() - 1]), Vec::<&str>::new(), "nothing proves what it is");
+        let mut damaged = bytes.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert_eq!(kinds(&damaged), Vec::<&str>::new());
+        let mut two = bytes.clone();
+        two.extend(&bytes[..bytes.len() - 1]);
+        assert_eq!(kinds(&two), ["vote", "vote"], "behind a whole one, a head is a head");
+        assert_eq!(kinds(b""), Vec::<&str>::new());
+    }
+}
