@@ -99,4 +99,16 @@ fn run_makes_a_failure_small_by_itself_and_leaves_those_alone_that_were_wanted()
     std::fs::write(&file, lying_syncs()).unwrap();
     let wanted = text(&seatrial(&args));
     assert!(!wanted.contains("small"), "{wanted}");
+
+    // What is kept is a scenario file: alone it fails again, with its own seed.
+    let keep = told.lines().find_map(|line| line.strip_prefix("keep: ")).expect("a file to keep");
+    let script = std::fs::read_to_string(keep).unwrap();
+    assert!(script.starts_with("# Made small from a run of lies"), "{script}");
+    let kept = folder.path().join("kept.toml");
+    std::fs::write(&kept, script).unwrap();
+    let again = seatrial(&["run", kept.to_str().unwrap(), "--shrink", "0", "--out", out.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "{}", text(&again));
+    assert!(text(&again).contains("1/1 runs in"), "one seed, its own: {}", text(&again));
+    let replayed = seatrial(&["replay", kept.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    assert_eq!(replayed.status.code(), Some(1), "{}", text(&replayed));
 }

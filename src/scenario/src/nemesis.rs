@@ -471,10 +471,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     fn drift_of(&self, member: MemberId) -> i64 {
         let drifts = self.active.values().flat_map(|active| &active.clocks);
-        let sum: i64 = drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| ppm).sum();
-        // Oracles reckon with the largest drift of one fault, and no clock runs backwards.
-        let most = i64::try_from(self.plan.drift_ppm_max()).expect("a drift that came from a signed number");
-        sum.clamp(-most, most)
+        together(drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| *ppm), self.plan.drift_ppm_max())
     }
 
     /// All links from and to these members: to the other members, and to clients where asked.
@@ -544,6 +541,12 @@ pub(crate) async fn start<T: Theatre>(
     notebook.starting(member);
     notebook.up(member, theatre.now());
     theatre.start(member).await
+}
+
+/// Drifts of one clock at one time. Oracles reckon with the largest of a single fault, and no clock runs backwards.
+fn together(drifts: impl Iterator<Item = i64>, ppm_max: u64) -> i64 {
+    let most = i64::try_from(ppm_max).expect("a drift that came from a signed number");
+    drifts.sum::<i64>().clamp(-most, most)
 }
 
 /// Who is who when a fault begins.
@@ -667,6 +670,13 @@ mod tests {
 
     fn ids(list: &[u64]) -> Vec<MemberId> {
         list.iter().copied().map(MemberId).collect()
+    }
+
+    #[test]
+    fn drifts_at_one_time_are_no_larger_than_the_largest() {
+        assert_eq!(together([300, -100].into_iter(), 500), 200);
+        assert_eq!(together([400, 300].into_iter(), 500), 500);
+        assert_eq!(together([-600_000, -600_000].into_iter(), 600_000), -600_000);
     }
 
     #[test]

@@ -102,3 +102,66 @@ fn name(what: &Observation) -> Option<&'static str> {
 fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::{applied, leads, quiet, saw};
+    use crate::record::{FaultRecord, OutageRecord};
+    use std::time::Duration;
+
+    fn run(later: u64, terms: u64) -> RunLog {
+        let mut log = quiet();
+        saw(&mut log, 100 + later, 1, 0, leads(1 + terms));
+        saw(&mut log, 200 + later, 1, 0, applied(7 + terms, 1, 0));
+        saw(&mut log, 300 + later, 2, 0, leads(2 + terms));
+        log
+    }
+
+    #[test]
+    fn times_terms_and_ordinary_progress_are_no_news() {
+        let first = features(&run(0, 0));
+        assert!(!first.is_empty());
+        assert_eq!(first, features(&run(50, 3)));
+        let mut more = run(0, 0);
+        saw(&mut more, 400, 3, 0, applied(9, 1, 0));
+        assert_eq!(first, features(&more));
+    }
+
+    #[test]
+    fn faults_outages_and_what_came_before_are() {
+        let first = features(&run(0, 0));
+        let at = Duration::from_millis;
+        let fault = |kind: &str, targets: &[u64]| FaultRecord {
+            id: 0,
+            kind: kind.to_owned(),
+            targets: targets.iter().copied().map(MemberId).collect(),
+            from: at(50),
+            to: None,
+            text: String::new(),
+            cut: Vec::new(),
+        };
+        let with = |faults: Vec<FaultRecord>| {
+            let mut log = run(0, 0);
+            log.faults = faults;
+            features(&log)
+        };
+        let kill = with(vec![fault("kill", &[1])]);
+        assert!(!kill.is_subset(&first));
+        assert_ne!(kill, with(vec![fault("pause", &[1])]));
+        assert_ne!(kill, with(vec![fault("kill", &[3])]), "whom it hit is told");
+        assert!(!with(vec![fault("kill", &[1]), fault("pause", &[1])]).is_subset(&kill), "two at once");
+        let mut down = run(0, 0);
+        let outage = |member| OutageRecord {
+            member: MemberId(member),
+            kind: "kill".to_owned(),
+            from: at(50),
+            to: None,
+        };
+        down.outages = vec![outage(2), outage(3)];
+        assert!(!features(&down).is_subset(&first), "few members ran");
+        let mut again = run(0, 0);
+        saw(&mut again, 400, 2, 0, Observation::LogCompacted { index: seatrial_types::LogIndex(3) });
+        assert!(!features(&again).is_subset(&first));
+    }
+}

@@ -339,8 +339,17 @@ fn replay(args: &ReplayArgs) -> ExitCode {
         if again.trace_hash == summary.trace_hash {
             println!("played twice: both have the trace {}", summary.trace_hash);
         } else {
-            let what =
+            let mut what =
                 format!("the second run has the trace {}, not {}", again.trace_hash, summary.trace_hash);
+            if args.world == WorldChoice::Sim {
+                // Twice more, with all that happens taken down: hashes alone tell nobody where it begins.
+                match seatrial_sims::Simulation::default().check_determinism(&plan) {
+                    Err(divergence) => what += &format!("\n{divergence}"),
+                    Ok(_) => {
+                        what += "\nhint: two more runs were equal, so it happens now and then only; try again"
+                    }
+                }
+            }
             return fail(exit::HARNESS, what);
         }
     }

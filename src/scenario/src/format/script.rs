@@ -29,7 +29,7 @@ pub struct Script {
 }
 
 /// A fault of which nothing is said but its name: what need not be written.
-pub(super) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
+pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
     let target = match kind {
         NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => {
             Target::All

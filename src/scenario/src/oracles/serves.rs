@@ -226,6 +226,11 @@ mod tests {
         log.faults[0].cut.extend([(id(1), id(2)), (id(2), id(3))]);
         assert_eq!(check(&log), Finding::Ok, "no majority");
         let mut log = bridge(false);
+        let mut split = crate::format::script::usual_fault(crate::format::spec::NemesisKind::Partition, 3);
+        split.clients_split = true;
+        log.plan.faults = vec![split];
+        assert_eq!(check(&log), Finding::Ok, "clients may reach no majority");
+        let mut log = bridge(false);
         log.plan.scenario.expect.serves_within = None;
         assert_eq!(check(&log), Finding::Ok, "no bound");
         let mut log = bridge(false);
