@@ -72,7 +72,7 @@ fn judge(seed: u64, copying: Copying) -> Verdict {
     let outcome = run_seed(seed, Options::default(), move |sim| scenario(sim, copying));
     let history = outcome.result.expect("the run ends");
     assert!(history.len() > 40, "seed {seed}: clients did next to nothing");
-    check(&CasRegister, &history, Budget::default())
+    check(&CasRegister::default(), &history, Budget::default())
 }
 
 /// The first seed that shows a violation, and what it says.
