@@ -14,6 +14,7 @@
 pub mod batch;
 mod chance;
 mod clients;
+pub mod damage;
 pub mod fault;
 pub mod files;
 pub mod format;
