@@ -30,6 +30,8 @@ pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool)
         .iter()
         .map(|event| ((event.kv.mod_revision.0, &event.kv.key), (event.kind, &event.kv.value)))
         .collect();
+    // Without it nothing can be said of single writes.
+    let is_unread = last.ledger.is_empty() && last.revision >= last.ledger_from.max(2);
     for (place, operation) in log.history.operations.iter().enumerate() {
         let Some((revision, answer)) = operation.outcome.answered() else { continue };
         if !asked(operation, revision) {
@@ -45,7 +47,7 @@ pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool)
                 ),
             );
         }
-        if revision < last.ledger_from || !answer.changed() {
+        if is_unread || revision < last.ledger_from || !answer.changed() {
             continue;
         }
         for (key, value) in written(&operation.input, answer) {
@@ -69,7 +71,7 @@ pub(super) fn check_those(log: &RunLog, asked: impl Fn(&Operation, i64) -> bool)
             }
         }
     }
-    if last.ledger.is_empty() && last.revision >= last.ledger_from.max(2) {
+    if is_unread {
         return Finding::Unknown(unread(last));
     }
     Finding::Ok
@@ -152,6 +154,9 @@ mod tests {
         assert!(matches!(check(&log), Finding::Unknown(_)));
         log.last = Some(FinalState { revision: 2, ledger_from: 3, ..FinalState::default() });
         log.last.as_mut().unwrap().ledger_from = 0;
+        assert!(matches!(check(&log), Finding::Unknown(_)), "of the write nothing can be said");
+        put(&mut log, (3, 4), "a", "2", 3);
+        assert!(violated(&check(&log)).contains("the store ends at revision 2"));
         log.history.operations.clear();
         assert!(matches!(check(&log), Finding::Unknown(_)));
     }
