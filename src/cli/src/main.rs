@@ -5,6 +5,7 @@
 mod etcdctl;
 mod etcdutl;
 mod faces;
+mod fault_dir;
 mod identity;
 mod local;
 mod server;
@@ -12,6 +13,7 @@ mod snapshot;
 #[cfg(feature = "sim")]
 mod testbed;
 mod tls;
+mod unsynced;
 mod upkeep_flags;
 
 use clap::{Parser, Subcommand};
