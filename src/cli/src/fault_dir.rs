@@ -16,7 +16,7 @@ use seatrial_world_real::{Act, Guard};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,8 +41,9 @@ pub(crate) struct FaultDir {
 #[derive(Debug)]
 struct Noted {
     journal: Journal,
-    /// How far the journal was when a sync of this path began.
-    begun: BTreeMap<PathBuf, u64>,
+    /// How far the journal was when a sync began: of a file, by its number, and of a folder.
+    files: BTreeMap<u64, u64>,
+    folders: BTreeMap<PathBuf, u64>,
 }
 
 impl FaultDir {
@@ -51,7 +52,9 @@ impl FaultDir {
     pub(crate) fn new(folder: PathBuf) -> io::Result<Self> {
         fs::read_dir(&folder)?;
         let journal = match Journal::open(&folder.join(UNSYNCED)) {
-            Ok(journal) => Some(Mutex::new(Noted { journal, begun: BTreeMap::new() })),
+            Ok(journal) => {
+                Some(Mutex::new(Noted { journal, files: BTreeMap::new(), folders: BTreeMap::new() }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
@@ -96,28 +99,18 @@ impl FaultDir {
     }
 
     fn note(&self, change: impl FnOnce() -> io::Result<Change>) -> io::Result<()> {
-        let Some(noted) = &self.journal else { return Ok(()) };
-        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let change = change()?;
-        noted.journal.write(&change)
+        self.noted(|noted| noted.journal.write(&change()?))
     }
 
-    fn begin(&self, path: &Path) {
-        let Some(noted) = &self.journal else { return };
-        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = noted.journal.bytes();
-        // Of two syncs at once the earlier one covers less.
-        noted.begun.entry(path.to_owned()).or_insert(now);
+    /// Something with the noted syncs, where there is a journal.
+    fn noted(&self, act: impl FnOnce(&mut Noted) -> io::Result<()>) -> io::Result<()> {
+        let Some(noted) = &self.journal else { return Ok(()) };
+        act(&mut noted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn synced(&self, path: &Path, durable: impl FnOnce(PathBuf, u64) -> Change) -> io::Result<()> {
-        let Some(noted) = &self.journal else { return Ok(()) };
-        let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(before) = noted.begun.remove(path) else { return Ok(()) };
-        if self.is_there(LYING) {
-            return Ok(());
-        }
-        noted.journal.write(&durable(path.to_owned(), before))
+    /// What became durable by a sync, unless it lied.
+    fn durable(&self, noted: &mut Noted, change: Change) -> io::Result<()> {
+        if self.is_there(LYING) { Ok(()) } else { noted.journal.write(&change) }
     }
 
     /// A second name for what is about to lose its own.
@@ -141,6 +134,11 @@ fn full() -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, "the testbed says that the disk is full")
 }
 
+/// By which number the file system knows a file, whatever its name is.
+fn number(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
 /// What a file holds in a range, as far as it goes, and its length.
 fn before(file: &File, from: u64, to: u64) -> io::Result<(Vec<u8>, u64)> {
     let length = file.metadata()?.len();
@@ -152,14 +150,14 @@ fn before(file: &File, from: u64, to: u64) -> io::Result<(Vec<u8>, u64)> {
 impl Guard for FaultDir {
     fn before(&self, act: Act<'_>) -> io::Result<()> {
         match act {
-            Act::Write { path, file, offset, bytes } => {
+            Act::Write { file, offset, bytes, .. } => {
                 self.room(file, offset + bytes)?;
                 self.note(|| {
                     let (old, length) = before(file, offset, offset + bytes)?;
-                    Ok(Change::Bytes { path: path.to_owned(), offset, bytes, old, length })
+                    Ok(Change::Bytes { file: number(file)?, offset, bytes, old, length })
                 })
             }
-            Act::SetLen { path, file, bytes } | Act::Allocate { path, file, bytes } => {
+            Act::SetLen { file, bytes, .. } | Act::Allocate { file, bytes, .. } => {
                 self.room(file, bytes)?;
                 let to = if matches!(act, Act::Allocate { .. }) {
                     file.metadata()?.len().max(bytes)
@@ -168,7 +166,7 @@ impl Guard for FaultDir {
                 };
                 self.note(|| {
                     let (old, length) = before(file, to, u64::MAX)?;
-                    Ok(Change::Length { path: path.to_owned(), from: to, old, length })
+                    Ok(Change::Length { file: number(file)?, from: to, old, length })
                 })
             }
             Act::Create { path } => {
@@ -183,21 +181,33 @@ impl Guard for FaultDir {
             Act::Remove { path } => {
                 self.note(|| Ok(Change::Removed { path: path.to_owned(), kept: self.keep(path)? }))
             }
-            Act::Sync { path } => {
+            Act::Sync { path, file } => {
                 self.drag();
                 self.fail(path)?;
-                self.begin(path);
-                Ok(())
+                self.noted(|noted| {
+                    let now = noted.journal.bytes();
+                    // Of two syncs at once the earlier one covers less.
+                    noted.files.entry(number(file)?).or_insert(now);
+                    Ok(())
+                })
             }
-            Act::Synced { path } => self.synced(path, |path, before| Change::Durable { path, before }),
+            Act::Synced { file, .. } => self.noted(|noted| {
+                let file = number(file)?;
+                let Some(before) = noted.files.remove(&file) else { return Ok(()) };
+                self.durable(noted, Change::Durable { file, before })
+            }),
             Act::SyncDir { path } => {
                 self.drag();
-                self.begin(path);
-                Ok(())
+                self.noted(|noted| {
+                    let now = noted.journal.bytes();
+                    noted.folders.entry(path.to_owned()).or_insert(now);
+                    Ok(())
+                })
             }
-            Act::DirSynced { path } => {
-                self.synced(path, |folder, before| Change::NamesDurable { folder, before })
-            }
+            Act::DirSynced { path } => self.noted(|noted| {
+                let Some(before) = noted.folders.remove(path) else { return Ok(()) };
+                self.durable(noted, Change::NamesDurable { folder: path.to_owned(), before })
+            }),
         }
     }
 }

@@ -7,13 +7,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A change of a disk, with what takes it back.
+/// A change of a disk, with what takes it back. Files are known by their numbers: names come and go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Change {
     /// So many bytes are written; what they replace, and the file's length before.
-    Bytes { path: PathBuf, offset: u64, bytes: u64, old: Vec<u8>, length: u64 },
+    Bytes { file: u64, offset: u64, bytes: u64, old: Vec<u8>, length: u64 },
     /// The length changes; what is cut off behind `from`, and the length before.
-    Length { path: PathBuf, from: u64, old: Vec<u8>, length: u64 },
+    Length { file: u64, from: u64, old: Vec<u8>, length: u64 },
     /// A file is made.
     Made { path: PathBuf },
     /// A file gets another name; what had it is kept.
@@ -21,7 +21,7 @@ pub(crate) enum Change {
     /// A file goes; it is kept.
     Removed { path: PathBuf, kept: Option<PathBuf> },
     /// What was written to this file before that place of the journal is durable.
-    Durable { path: PathBuf, before: u64 },
+    Durable { file: u64, before: u64 },
     /// The names in this folder, as they were at that place, are durable.
     NamesDurable { folder: PathBuf, before: u64 },
 }
@@ -66,7 +66,7 @@ mod undo {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fs::{self, OpenOptions};
     use std::io;
-    use std::os::unix::fs::FileExt;
+    use std::os::unix::fs::{DirEntryExt, FileExt};
     use std::path::{Path, PathBuf};
 
     /// A power loss keeps or loses whole sectors.
@@ -88,25 +88,18 @@ mod undo {
     /// Which changes no sync has made durable.
     fn open_changes(changes: &[(u64, Change)]) -> BTreeSet<usize> {
         let mut open = BTreeSet::new();
-        // By the name a file has at the time.
-        let mut of_file: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+        let mut of_file: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
         for (at, (_, change)) in changes.iter().enumerate() {
             match change {
-                Change::Bytes { path, .. } | Change::Length { path, .. } => {
+                Change::Bytes { file, .. } | Change::Length { file, .. } => {
                     open.insert(at);
-                    of_file.entry(path.clone()).or_default().push(at);
+                    of_file.entry(*file).or_default().push(at);
                 }
-                Change::Made { .. } | Change::Removed { .. } => {
+                Change::Made { .. } | Change::Removed { .. } | Change::Renamed { .. } => {
                     open.insert(at);
                 }
-                Change::Renamed { from, to, .. } => {
-                    open.insert(at);
-                    if let Some(changes) = of_file.remove(from) {
-                        of_file.insert(to.clone(), changes);
-                    }
-                }
-                Change::Durable { path, before } => {
-                    let Some(of_file) = of_file.get_mut(path) else { continue };
+                Change::Durable { file, before } => {
+                    let Some(of_file) = of_file.get_mut(file) else { continue };
                     of_file.retain(|other| {
                         let is_durable = changes[*other].0 < *before;
                         if is_durable {
@@ -129,12 +122,18 @@ mod undo {
         open
     }
 
-    /// Takes back what a loss of power takes from the files of a process that has ended, and empties the journal. Names go from
+    /// Takes back what a loss of power takes from the files of a process that has ended, below the folder `data`, and empties the
+    /// journal. Names go from
     /// some moment on, bytes by sectors, each by chance; with `all`, everything goes. Answers how many changes were open.
     ///
     /// # Errors
     /// Where the journal or a file cannot be read or written.
-    pub(crate) fn lose_power(journal: &Path, all: bool, draw: &dyn Fn() -> u64) -> io::Result<usize> {
+    pub(crate) fn lose_power(
+        journal: &Path,
+        data: &Path,
+        all: bool,
+        draw: &dyn Fn() -> u64,
+    ) -> io::Result<usize> {
         let changes = read(journal)?;
         let open = open_changes(&changes);
         let is_name = |at: &usize| {
@@ -145,24 +144,31 @@ mod undo {
         let kept = if all { 0 } else { draw() as usize % (names.len() + 1) };
         let lost_names: BTreeSet<usize> = names[kept..].iter().copied().collect();
         let mut coins = Coins { all, draw, sectors: BTreeMap::new(), lengths: BTreeMap::new() };
+        let mut files = BTreeMap::new();
+        // What has lost its name is still there under the one that was kept, beside the journal.
+        for folder in journal.parent().into_iter().chain([data]).filter(|folder| folder.is_dir()) {
+            find(folder, &mut files)?;
+        }
+        // Bytes first, while all of them are still there.
         for at in open.iter().rev() {
             match &changes[*at].1 {
-                Change::Bytes { path, offset, bytes, old, length } => {
-                    let path = name_now(path, *at, &changes, &lost_names);
-                    take_back(&path, *offset, *bytes, old, *length, &mut coins)?;
+                Change::Bytes { file, offset, bytes, old, length } => {
+                    let Some(path) = files.get(file) else { continue };
+                    take_back(path, *offset, *bytes, old, *length, &mut coins)?;
                 }
-                Change::Length { path, from, old, length } => {
-                    let path = name_now(path, *at, &changes, &lost_names);
-                    if coins.loses_length(&path)
-                        && let Ok(file) = OpenOptions::new().write(true).open(&path)
-                    {
+                Change::Length { file, from, old, length } => {
+                    let Some(path) = files.get(file) else { continue };
+                    if coins.loses_length(path) {
+                        let file = OpenOptions::new().write(true).open(path)?;
                         file.set_len(*length)?;
                         file.write_all_at(old, *from)?;
                     }
                 }
-                change if lost_names.contains(at) => rename_back(change)?,
                 _ => {}
             }
+        }
+        for at in lost_names.iter().rev() {
+            rename_back(&changes[*at].1)?;
         }
         // The names that were kept for this are not needed any more.
         for (_, change) in &changes {
@@ -195,18 +201,17 @@ mod undo {
         }
     }
 
-    /// The name that a file has now which had this one when the change was noted: later names count unless they are lost.
-    fn name_now(path: &Path, at: usize, changes: &[(u64, Change)], lost: &BTreeSet<usize>) -> PathBuf {
-        let mut name = path.to_owned();
-        for (later, (_, change)) in changes.iter().enumerate().skip(at + 1) {
-            if let Change::Renamed { from, to, .. } = change
-                && *from == name
-                && !lost.contains(&later)
-            {
-                name.clone_from(to);
+    /// Where the files below a folder are now, by their numbers.
+    fn find(folder: &Path, files: &mut BTreeMap<u64, PathBuf>) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                find(&entry.path(), files)?;
+            } else {
+                files.insert(entry.ino(), entry.path());
             }
         }
-        name
+        Ok(())
     }
 
     fn take_back(
@@ -217,8 +222,7 @@ mod undo {
         length: u64,
         coins: &mut Coins<'_>,
     ) -> io::Result<()> {
-        // A file whose making was lost is gone.
-        let Ok(file) = OpenOptions::new().write(true).open(path) else { return Ok(()) };
+        let file = OpenOptions::new().write(true).open(path)?;
         let mut at = offset;
         while at < offset + bytes {
             let end = (at / SECTOR * SECTOR + SECTOR).min(offset + bytes);
@@ -281,7 +285,7 @@ mod undo {
             }
 
             fn lose(&self, all: bool, draw: &dyn Fn() -> u64) -> usize {
-                lose_power(&self.faults.path().join(UNSYNCED), all, draw).unwrap()
+                lose_power(&self.faults.path().join(UNSYNCED), self.data.path(), all, draw).unwrap()
             }
 
             fn read(&self, name: &str) -> Option<Vec<u8>> {
@@ -305,6 +309,7 @@ mod undo {
             assert_eq!(stand.read("b"), None);
             file.write_at(0, b"x").unwrap();
             assert_eq!(stand.lose(true, &|| 0), 1, "the journal was emptied, and goes on");
+            assert_eq!(stand.read("a").unwrap(), b"one");
         }
 
         #[tokio::test]

@@ -185,9 +185,9 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.ask(Act::Sync { path: &self.path })?;
+        self.ask(Act::Sync { path: &self.path, file: &self.inner })?;
         self.at(self.inner.sync_data())?;
-        self.ask(Act::Synced { path: &self.path })
+        self.ask(Act::Synced { path: &self.path, file: &self.inner })
     }
 
     fn lock(&self) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// What a disk is about to do, or has done.
+/// What a disk is about to do, or has done. The path of an open file is that by which it was opened; it may have another by now.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "plain")]
 pub enum Act<'a> {
@@ -17,9 +17,9 @@ pub enum Act<'a> {
     /// Room is to be reserved.
     Allocate { path: &'a Path, file: &'a File, bytes: u64 },
     /// What was written is to be made durable.
-    Sync { path: &'a Path },
+    Sync { path: &'a Path, file: &'a File },
     /// It is durable.
-    Synced { path: &'a Path },
+    Synced { path: &'a Path, file: &'a File },
     /// A file is to be made.
     Create { path: &'a Path },
     /// A file is to get another name.

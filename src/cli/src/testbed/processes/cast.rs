@@ -16,7 +16,7 @@ use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
 use seatrial_sims::{GrpcClient, Operation};
-use seatrial_types::MemberId;
+use seatrial_types::{MemberId, Term};
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 use std::collections::BTreeMap;
@@ -24,6 +24,7 @@ use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -41,8 +42,6 @@ pub(super) struct Seat {
     pub(super) initial: String,
     /// It joins a cluster that runs.
     pub(super) joins: bool,
-    /// All others are lost: it goes on alone when it starts next.
-    pub(super) alone: bool,
     /// The folder that its disk asks, where disks are broken.
     pub(super) faults: Option<PathBuf>,
 }
@@ -109,6 +108,8 @@ pub(super) struct Cast {
     addresses: Arc<BTreeMap<MemberId, String>>,
     by_address: Arc<BTreeMap<String, MemberId>>,
     draw: Draw,
+    /// Elections seen so far, where terms cannot be had.
+    elections: Arc<AtomicU64>,
 }
 
 pub(super) fn cannot(what: impl Into<String>, why: impl ToString) -> TheatreError {
@@ -193,6 +194,7 @@ impl Cast {
             by_address: Arc::new(addresses.iter().map(|(member, url)| (bare(url), *member)).collect()),
             addresses: Arc::new(addresses),
             draw,
+            elections: Arc::default(),
         };
         cast.open_doors(doors).await?;
         Ok(cast)
@@ -242,6 +244,10 @@ impl Cast {
         self.program.is_foreign()
     }
 
+    pub(super) fn next_election(&self) -> Term {
+        Term(self.elections.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
     pub(super) fn world(&self) -> &RealWorld {
         &self.world
     }
@@ -263,7 +269,6 @@ impl Cast {
             .spawn()
             .map_err(|error| cannot(format!("start member {member}"), error))?;
         actor.process = Some(Process(child));
-        actor.seat.alone = false;
         Ok(())
     }
 
@@ -369,7 +374,10 @@ impl Theatre for Cast {
     async fn power_loss(&self, member: MemberId) -> Result<(), TheatreError> {
         self.with(member, |actor| {
             actor.process = None;
-            let lost = actor.faults.as_ref().map_or(Ok(()), |faults| faults.lose_power(&*self.draw));
+            let lost = actor
+                .faults
+                .as_ref()
+                .map_or(Ok(()), |faults| faults.lose_power(&actor.seat.folder, &*self.draw));
             lost.map_err(|error| cannot(format!("take the power of member {member}"), error))
         })?
     }
@@ -442,10 +450,6 @@ impl Theatre for Cast {
             (actor.seat.joins, actor.seat.initial) = (true, all);
             (actor.id, actor.is_spare) = (Some(id), false);
         })
-    }
-
-    fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
-        self.with(member, |actor| actor.seat.alone = true)
     }
 
     fn is_running(&self, member: MemberId) -> bool {

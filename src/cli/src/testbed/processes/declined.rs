@@ -44,8 +44,10 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
         | NemesisKind::FullDisk
         | NemesisKind::WalDamage
         | NemesisKind::ValueDamage => None,
-        NemesisKind::LostMajority if program.is_foreign() => cannot("needs members of our own", OURS),
-        NemesisKind::LostMajority => None,
+        NemesisKind::LostMajority => cannot(
+            "cannot be judged with processes: what is left of its log only the member itself can tell",
+            SIM,
+        ),
     }
 }
 
@@ -86,12 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_can_be_had_with_our_own_members_but_clocks() {
+    fn every_fault_can_be_had_with_our_own_members_but_two() {
         let ours = Program::ours().unwrap();
         for kind in NemesisKind::ALL.iter().filter(|kind| **kind != NemesisKind::LostMajority) {
             let why = why_not(&nemesis(kind.name()), &ours);
             assert_eq!(why.is_some(), *kind == NemesisKind::Clock, "{kind}: {why:?}");
         }
+        let lost = scenario("[[nemesis]]\nname = \"lost-majority\"\n[[workload]]\nname = \"membership\"\n");
+        assert!(why_not(&lost, &ours).unwrap().starts_with("the fault lost-majority cannot be judged"));
     }
 
     #[test]

@@ -86,11 +86,11 @@ impl Faults {
     }
 
     /// Takes from the files of a process that has ended what was not synced.
-    pub(super) fn lose_power(&self, draw: &dyn Fn() -> u64) -> io::Result<()> {
+    pub(super) fn lose_power(&self, data: &Path, draw: &dyn Fn() -> u64) -> io::Result<()> {
         let journal = self.folder.join(UNSYNCED);
         if journal.exists() {
             // Now and then all of it, as when the power fails in the midst of the write-back.
-            lose_power(&journal, draw() % 4 == 0, draw)?;
+            lose_power(&journal, data, draw() % 4 == 0, draw)?;
         }
         Ok(())
     }
@@ -102,22 +102,24 @@ pub(super) fn damage_log(
     damage: DiskDamage,
     draw: &dyn Fn() -> u64,
 ) -> io::Result<Option<String>> {
+    let log = data.join("wal");
     let mut segments = Vec::new();
-    let Ok(files) = fs::read_dir(data.join("wal")) else { return Ok(None) };
+    let Ok(files) = fs::read_dir(&log) else { return Ok(None) };
     for file in files {
-        let path = file?.path();
-        if path.extension().is_some_and(|ending| ending == "wal") {
-            segments.push((path.display().to_string(), fs::read(&path)?));
+        let name = file?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".wal") {
+            let bytes = fs::read(log.join(&name))?;
+            segments.push((name, bytes));
         }
     }
     segments.sort();
     let Some(spot) = damage::spot(&segments, damage) else { return Ok(None) };
-    let (path, bytes) = &mut segments[spot.segment];
+    let (name, bytes) = &mut segments[spot.segment];
     for _ in 0..spot.bits {
         let at = spot.bytes.start + draw() % (spot.bytes.end - spot.bytes.start);
         bytes[at as usize] ^= 1 << (draw() % 8);
     }
-    fs::write(path, &*bytes)?;
+    fs::write(log.join(name), &*bytes)?;
     Ok(Some(spot.text))
 }
 
@@ -161,7 +163,7 @@ mod tests {
         bytes.resize(4096, 0);
         fs::write(&file, &bytes).unwrap();
         let text = turned(DiskDamage::WalMiddle { place_permille: 500 }).unwrap();
-        assert!(text.starts_with("3 bits turned at byte 436 of"), "{text}");
+        assert_eq!(text, "3 bits turned at byte 436 of 1.wal");
         let now = fs::read(&file).unwrap();
         let differ: Vec<usize> = (0..4096).filter(|at| now[*at] != bytes[*at]).collect();
         assert_eq!(differ, [439]);

@@ -73,14 +73,6 @@ impl Seen {
             return;
         }
         let Ok(Response::Status(status)) = endpoint.call(Request::Status, PATIENCE).await else { return };
-        let says = |status: &StatusResponse| (status.leader, status.raft_term);
-        if cast.is_foreign() && leads(&status) {
-            // Strangers may tell a term that is newer than the leader they tell: only what is said twice is taken.
-            let again = endpoint.call(Request::Status, PATIENCE).await;
-            if !matches!(again, Ok(Response::Status(again)) if says(&again) == says(&status)) {
-                return;
-            }
-        }
         // It may have been started anew meanwhile; then the next look tells.
         let is_same = cast.with(member, |actor| actor.process().is_some_and(|process| process.pid() == pid));
         if is_same == Ok(true) {
@@ -96,7 +88,10 @@ impl Seen {
         }
         if leads(status) && self.led != Some(status.raft_term) {
             self.led = Some(status.raft_term);
-            let role = Observation::Role { term: status.raft_term, role: Role::Leader, leader: member };
+            // Etcd tells the term of the last entry it applied, which may be the one before the leader's: its elections are
+            // numbered here, as they are seen.
+            let term = if cast.is_foreign() { cast.next_election() } else { status.raft_term };
+            let role = Observation::Role { term, role: Role::Leader, leader: member };
             cast.notebook.observe(cast.now(), member, role);
         }
     }
@@ -112,9 +107,11 @@ fn end(cast: &Cast, member: MemberId, has_served: bool, in_good_order: bool, tai
     if let Some(panic) = workings::panic_in(tail) {
         cast.notebook.panicked(Some(member), panic);
     }
-    let what = if in_good_order {
-        Observation::Removed
-    } else if tail.contains("found data inconsistency with peers") {
+    if in_good_order {
+        // It was removed from the cluster. Under which id, only it could have told.
+        return;
+    }
+    let what = if tail.contains("found data inconsistency with peers") {
         Observation::Inconsistent { text: words }
     } else if has_served {
         Observation::Failed { why: words }

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn no_port_is_given_twice_nor_one_where_somebody_listens() {
-        let counter = Cell::new(std::process::id().into());
+        let counter = Cell::new(u64::from(std::process::id()));
         let mut ports = Ports::new(|| {
             // Every number twice.
             counter.set(counter.get() + 1);

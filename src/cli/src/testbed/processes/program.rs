@@ -127,9 +127,6 @@ impl Program {
         if let Some(faults) = &seat.faults {
             flags.push((&["--fault-dir"], faults.display().to_string()));
         }
-        if seat.alone {
-            flags.push((&["--force-new-cluster"], "true".to_owned()));
-        }
         flags
     }
 }

@@ -130,8 +130,9 @@ mod tests {
         };
         let rule = LinkRule { cut: true, ..LinkRule::default() };
         links.set(Place::Member(MemberId(1)), Place::Client(1), rule);
-        let hanging = road(1).connect(&address);
-        assert!(seatrial_world::timeout(&road(1), Duration::from_millis(200), hanging).await.is_err());
+        let cut_off = road(1);
+        let hanging = cut_off.connect(&address);
+        assert!(seatrial_world::timeout(&cut_off, Duration::from_millis(200), hanging).await.is_err());
         let mut stream = road(2).connect(&address).await.unwrap();
         stream.write_all(b"hi").await.unwrap();
         let (mut accepted, _) = tokio::time::timeout(LONG, listener.accept()).await.unwrap().unwrap();
