@@ -282,9 +282,12 @@ mod tests {
         let (mut a, mut b, _task) = pair(&links);
         expect(&mut b, "hello ").await;
         links.set(A, B, LinkRule { cut: true, ..LinkRule::default() });
+        // Whatever arrives is read.
+        let reading = tokio::spawn(async move { tokio::io::copy(&mut b, &mut tokio::io::sink()).await });
         let many = vec![7; 4 << 20];
         let sending = tokio::time::timeout(Duration::from_millis(500), a.write_all(&many)).await;
         assert!(sending.is_err(), "it took all of it");
+        reading.abort();
     }
 
     #[tokio::test]
