@@ -1,6 +1,5 @@
-//! A client on a simulated machine of its own: real gRPC over simulated connections.
+//! A client on a machine of its own, in any world: real gRPC over whatever connections that world makes.
 
-use crate::member::{CLIENT_PORT, host};
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
 use seatrial_scenario::theatre::{CallError, LeaderKey, Leaders, LockHeld, LockWish, Watch};
@@ -8,28 +7,31 @@ use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response, Revision};
 use seatrial_wire::{ChannelOptions, GrpcEndpoint, GrpcWatch, Leadership};
-use seatrial_world_sim::SimWorld;
+use seatrial_world::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A client. Keeps one connection to each member it has asked.
-pub struct SimClient {
-    world: SimWorld,
-    machines: Arc<[MemberId]>,
-    endpoints: BTreeMap<MemberId, GrpcEndpoint<SimWorld>>,
+pub struct GrpcClient<W: World> {
+    world: W,
+    /// Where each member serves clients, as `http://host:port`.
+    addresses: Arc<BTreeMap<MemberId, String>>,
+    endpoints: BTreeMap<MemberId, GrpcEndpoint<W>>,
     /// Name and password, for members that ask.
     user: Option<(String, String)>,
     token: Option<String>,
 }
 
-impl SimClient {
-    pub(crate) fn new(world: SimWorld, machines: Arc<[MemberId]>) -> Self {
-        Self { world, machines, endpoints: BTreeMap::new(), user: None, token: None }
+impl<W: World> GrpcClient<W> {
+    /// A client that has asked nobody yet. Who is not in `addresses` must never be asked.
+    #[must_use]
+    pub fn new(world: W, addresses: Arc<BTreeMap<MemberId, String>>) -> Self {
+        Self { world, addresses, endpoints: BTreeMap::new(), user: None, token: None }
     }
 
-    fn endpoint(&mut self, member: MemberId) -> &GrpcEndpoint<SimWorld> {
-        let (world, token) = (&self.world, &self.token);
+    fn endpoint(&mut self, member: MemberId) -> &GrpcEndpoint<W> {
+        let (world, token, addresses) = (&self.world, &self.token, &self.addresses);
         self.endpoints.entry(member).or_insert_with(|| {
             // Short pauses: a client that rests for long after an outage sees little of what follows it.
             let options = ChannelOptions {
@@ -38,15 +40,15 @@ impl SimClient {
                 token: token.clone(),
                 ..ChannelOptions::default()
             };
-            let address = format!("http://{}:{CLIENT_PORT}", host(member));
-            GrpcEndpoint::new(world.clone(), &address, options).expect("a well-formed address")
+            let address = addresses.get(&member).expect("only members of the plan are asked");
+            GrpcEndpoint::new(world.clone(), address, options).expect("a well-formed address")
         })
     }
 
     /// As an application uses it: all members, and whichever answers.
-    fn store(&mut self, timeout: Duration) -> Client<SimWorld, GrpcEndpoint<SimWorld>> {
-        let machines = Arc::clone(&self.machines);
-        let endpoints = machines.iter().map(|machine| self.endpoint(*machine).clone()).collect();
+    fn store(&mut self, timeout: Duration) -> Client<W, GrpcEndpoint<W>> {
+        let addresses = Arc::clone(&self.addresses);
+        let endpoints = addresses.keys().map(|machine| self.endpoint(*machine).clone()).collect();
         let options = ClientOptions { request_timeout: timeout, ..ClientOptions::default() };
         Client::new(self.world.clone(), endpoints, options)
     }
@@ -70,8 +72,8 @@ fn failed(error: ClientError) -> CallError {
     CallError { error: error.error, ambiguous: error.ambiguous }
 }
 
-impl seatrial_scenario::theatre::Client for SimClient {
-    type Watch = SimWatch;
+impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
+    type Watch = ClientWatch;
 
     async fn call(
         &mut self,
@@ -95,13 +97,13 @@ impl seatrial_scenario::theatre::Client for SimClient {
         member: MemberId,
         create: WatchCreate,
         timeout: Duration,
-    ) -> Result<SimWatch, CallError> {
+    ) -> Result<ClientWatch, CallError> {
         let mut stream = self.endpoint(member).watch();
         stream.send(WatchRequest::Create(create));
         // The first answer says that the watch stands; without one in time there is none.
         let first = seatrial_world::timeout(&self.world, timeout, stream.next()).await;
         match first {
-            Ok(Ok(said)) => Ok(SimWatch { stream, first: Some(said) }),
+            Ok(Ok(said)) => Ok(ClientWatch { stream, first: Some(said) }),
             Ok(Err(error)) => Err(CallError { error: error.error, ambiguous: false }),
             Err(_) => {
                 let error = Error::Other(Code::DeadlineExceeded, "the watch was not answered".to_owned());
@@ -224,12 +226,12 @@ fn asks_who(error: &Error) -> bool {
 }
 
 /// A client's open watch.
-pub struct SimWatch {
+pub struct ClientWatch {
     stream: GrpcWatch,
     first: Option<WatchResponse>,
 }
 
-impl Watch for SimWatch {
+impl Watch for ClientWatch {
     async fn next(&mut self) -> Option<WatchResponse> {
         if let Some(first) = self.first.take() {
             return Some(first);

@@ -13,6 +13,7 @@ mod stage;
 mod theatre;
 mod values;
 
-pub use actor::{SimClient, SimWatch};
+pub use actor::{ClientWatch, GrpcClient};
 pub use stage::Simulation;
 pub use theatre::SimTheatre;
+pub use values::{Operation, operate_on};

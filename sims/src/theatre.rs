@@ -1,8 +1,9 @@
 //! The simulated cluster as the runner sees it.
 
-use crate::actor::SimClient;
-use crate::member::{self, Roster, host};
+use crate::actor::GrpcClient;
+use crate::member::{self, CLIENT_PORT, Roster, host};
 use crate::values::Operation;
+use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Theatre, TheatreError};
@@ -10,15 +11,12 @@ use seatrial_scenario::{Knobs, Plan};
 use seatrial_types::MemberId;
 use seatrial_world::World;
 use seatrial_world_sim::{
-    Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, Times,
+    Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, SimWorld, Times,
 };
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-/// Bytes at the front of a log's segment that hold its header; damage is done behind them.
-const SEGMENT_HEADER_BYTES: u64 = 512;
 
 /// A cluster in a simulation. Cheap to clone.
 #[derive(Clone)]
@@ -29,8 +27,8 @@ pub struct SimTheatre {
     notebook: Notebook,
     clients: Arc<BTreeMap<u32, NodeId>>,
     disks: Arc<Mutex<BTreeMap<MemberId, DiskFault>>>,
-    /// All that a member may live on.
-    machines: Arc<[MemberId]>,
+    /// Where clients are heard on each machine that a member may live on.
+    addresses: Arc<BTreeMap<MemberId, String>>,
 }
 
 impl SimTheatre {
@@ -50,7 +48,7 @@ impl SimTheatre {
             notebook,
             clients: Arc::new(clients),
             disks: Arc::default(),
-            machines: plan.machines().collect(),
+            addresses: Arc::new(plan.machines().map(|machine| (machine, client_url(machine))).collect()),
         }
     }
 
@@ -86,12 +84,16 @@ impl SimTheatre {
     }
 }
 
+fn client_url(machine: MemberId) -> String {
+    format!("http://{}:{CLIENT_PORT}", host(machine))
+}
+
 fn base_rule(knobs: &Knobs) -> SimRule {
     SimRule::default().latency(knobs.net_latency).jitter(knobs.net_latency / 2)
 }
 
 impl Theatre for SimTheatre {
-    type Client = SimClient;
+    type Client = GrpcClient<SimWorld>;
 
     fn now(&self) -> Duration {
         self.sim.now()
@@ -110,10 +112,10 @@ impl Theatre for SimTheatre {
         world.spawn(task);
     }
 
-    fn client(&self, machine: u32) -> SimClient {
+    fn client(&self, machine: u32) -> GrpcClient<SimWorld> {
         let world =
             self.clients.get(&machine).map_or_else(|| self.sim.world(), |node| self.sim.world_of(*node));
-        SimClient::new(world, Arc::clone(&self.machines))
+        GrpcClient::new(world, Arc::clone(&self.addresses))
     }
 
     async fn start(&self, member: MemberId) -> Result<(), TheatreError> {
@@ -229,41 +231,9 @@ impl Theatre for SimTheatre {
             .filter_map(|path| disk.peek(&path).map(|bytes| (path, bytes)))
             .collect();
         segments.sort();
-        // Segments are made longer than what they hold: zeros lie behind the last record.
-        let filled = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
-        match damage {
-            DiskDamage::Value | DiskDamage::ValueRepaired => unreachable!("done above"),
-            DiskDamage::WalTail => {
-                let Some((path, bytes)) = segments.last() else { return Ok(None) };
-                // Records end at multiples of eight; what lies behind the last one was never durable, so a
-                // crash may leave anything there.
-                let end = filled(bytes).next_multiple_of(8);
-                let room = (bytes.len() as u64).saturating_sub(end);
-                if room < 8 {
-                    return Ok(None);
-                }
-                disk.rot(path, end..end + room.min(48), 60);
-                Ok(Some(format!("garbage behind the last record, at byte {end} of {path}")))
-            }
-            DiskDamage::WalMiddle { place_permille } => {
-                let spans: Vec<(&String, u64)> = segments
-                    .iter()
-                    .map(|(path, bytes)| (path, filled(bytes).saturating_sub(SEGMENT_HEADER_BYTES)))
-                    .collect();
-                let total: u64 = spans.iter().map(|(_, bytes)| bytes).sum();
-                // The last record may not be hit: nobody could tell that from a torn end.
-                let mut at = total.saturating_sub(256) * u64::from(place_permille) / 1000;
-                for (path, bytes) in spans {
-                    if at < bytes {
-                        let from = SEGMENT_HEADER_BYTES + at;
-                        disk.rot(path, from..from + 16, 3);
-                        return Ok(Some(format!("3 bits turned at byte {from} of {path}")));
-                    }
-                    at -= bytes;
-                }
-                Ok(None)
-            }
-        }
+        let Some(spot) = damage::spot(&segments, damage) else { return Ok(None) };
+        disk.rot(&segments[spot.segment].0, spot.bytes, spot.bits);
+        Ok(Some(spot.text))
     }
 
     fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError> {
@@ -281,7 +251,7 @@ impl Theatre for SimTheatre {
     }
 
     fn machine_at(&self, url: &str) -> Option<MemberId> {
-        self.machines.iter().copied().find(|machine| member::peer_url(*machine) == url)
+        self.addresses.keys().copied().find(|machine| member::peer_url(*machine) == url)
     }
 
     fn occupant(&self, machine: MemberId) -> Option<MemberId> {

@@ -5,13 +5,13 @@ use seatrial_node::RedbOptions;
 use seatrial_scenario::observation::Observation;
 use seatrial_store::{Backend, Commit, RedbBackend, Table, View};
 use seatrial_types::{MemberId, Revision};
-use seatrial_world::World;
+use seatrial_world::{Disk, World};
 use seatrial_world_sim::SimWorld;
 use std::ops::Bound;
 
 /// What is done to a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Operation {
+pub enum Operation {
     /// A value becomes another.
     Damage,
     /// And is again what it was.
@@ -32,7 +32,11 @@ pub(crate) fn operate(
     member: MemberId,
 ) -> Option<Observation> {
     let operation = roster.operation(member)?;
-    let disk = world.disk(folder).ok()?;
+    operate_on(world.disk(folder).ok()?, redb, operation)
+}
+
+/// Does it to the store on a disk, which no process has open. What was done, where anything was.
+pub fn operate_on<D: Disk>(disk: D, redb: &RedbOptions, operation: Operation) -> Option<Observation> {
     // A store that cannot be opened is the member's to report.
     let (mut backend, mut committer) = RedbBackend::open(disk, redb.clone()).ok()?;
     let rows = backend.scan(Table::Kv, Bound::Unbounded, Bound::Unbounded, usize::MAX).ok()?;

@@ -7,6 +7,7 @@ mod documented;
 mod etcdctl;
 mod etcdutl;
 mod faces;
+mod fault_dir;
 mod identity;
 mod local;
 mod server;
@@ -14,6 +15,7 @@ mod snapshot;
 #[cfg(feature = "sim")]
 mod testbed;
 mod tls;
+mod unsynced;
 mod upkeep_flags;
 
 use clap::{Parser, Subcommand};

@@ -1,5 +1,6 @@
 //! `seatrial server`: one member, with etcd's flags.
 
+use crate::fault_dir::FaultDir;
 use crate::{exit, identity};
 use clap::Args;
 use seatrial_etcd::{AuthOptions, TokenOptions};
@@ -127,6 +128,9 @@ pub(crate) struct ServerArgs {
         default_value_t = false, default_missing_value = "true", hide_default_value = true,
         action = clap::ArgAction::Set)]
     force_new_cluster: bool,
+    /// For the testbed: a folder whose files let this member's disk fail.
+    #[arg(long, hide = true)]
+    fault_dir: Option<std::path::PathBuf>,
     #[command(flatten)]
     upkeep: crate::upkeep_flags::UpkeepArgs,
     #[command(flatten)]
@@ -363,7 +367,15 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             "--force-new-cluster: there is no member's data in {data_dir:?}\nhint: --data-dir must be the folder of the member that is to go on alone"
         )));
     }
-    let world = RealWorld::new();
+    let world = match &args.fault_dir {
+        None => RealWorld::new(),
+        Some(folder) => {
+            let faults = FaultDir::new(folder.clone())
+                .map_err(|error| usage(format!("--fault-dir {}: {error}", folder.display())))?;
+            tracing::warn!(folder = %folder.display(), "the disk fails on demand: this is a test");
+            RealWorld::guarded(Arc::new(faults))
+        }
+    };
     let told = identity::Told {
         name: &args.name,
         data_dir: &data_dir,

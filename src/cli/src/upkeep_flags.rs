@@ -59,6 +59,9 @@ pub(crate) struct UpkeepArgs {
         require_equals = true, default_value_t = false, default_missing_value = "true",
         hide_default_value = true, action = ArgAction::Set)]
     experimental_enable_lease_checkpoint_persist: bool,
+    /// For the testbed: how often, where every five minutes are too seldom.
+    #[arg(long, hide = true)]
+    lease_checkpoint_interval: Option<String>,
     /// The same switches as Name=true,…: InitialCorruptCheck, CompactHashCheck, LeaseCheckpoint.
     #[arg(long, env = "ETCD_FEATURE_GATES", value_delimiter = ',')]
     feature_gates: Vec<String>,
@@ -121,6 +124,10 @@ impl UpkeepArgs {
         };
         let check = time("corrupt-check-time", &self.corrupt_check_time)?;
         let hash = time("compact-hash-check-time", &self.compact_hash_check_time)?;
+        let checkpoint = match &self.lease_checkpoint_interval {
+            None => LEASE_CHECKPOINT,
+            Some(text) => time("lease-checkpoint-interval", text)?,
+        };
         if compact && hash.is_zero() {
             return Err("--compact-hash-check-time must be greater than 0s".to_owned());
         }
@@ -128,7 +135,7 @@ impl UpkeepArgs {
         Ok(Upkeep {
             initial_corrupt_check: initial,
             corrupt_check_interval: intervals.into_iter().flatten().min(),
-            lease_checkpoint_interval: lease.then_some(LEASE_CHECKPOINT),
+            lease_checkpoint_interval: lease.then_some(checkpoint),
         })
     }
 }
@@ -166,6 +173,9 @@ mod tests {
         assert_eq!(lease.lease_checkpoint_interval, Some(LEASE_CHECKPOINT));
         let lease = read(&["--experimental-enable-lease-checkpoint"]).unwrap();
         assert_eq!(lease.lease_checkpoint_interval, Some(LEASE_CHECKPOINT));
+        let often =
+            read(&["--experimental-enable-lease-checkpoint", "--lease-checkpoint-interval=2s"]).unwrap();
+        assert_eq!(often.lease_checkpoint_interval, Some(Duration::from_secs(2)));
         assert_eq!(read(&["--feature-gates=StopGRPCServiceOnDefrag=true"]).unwrap(), Upkeep::default());
     }
 

@@ -5,9 +5,12 @@
 mod common;
 
 use common::{Loop, Machine, level, put, put_request};
-use seatrial_node::{AutoCompaction, Input, MemberOptions, Observation, RequestId};
+use seatrial_node::{
+    AutoCompaction, Input, MemberOptions, Observation, Output, PeerBody, PeerMessage, RequestId,
+};
+use seatrial_raft::{Body, Message};
 use seatrial_types::request::{MemberUpdateRequest, PutRequest, RangeRequest, TxnOp, TxnRequest};
-use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response, Revision};
+use seatrial_types::{Error, KeyRange, LogIndex, MemberId, Request, Response, Revision, Term};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -451,4 +454,24 @@ fn so_many_revisions_are_kept_in_revision_mode() {
     let begun = world.now;
     world.run_until("the next look", |world| world.now > begun + Duration::from_secs(301));
     assert_eq!(world.member(only).store().compacted(), Revision(41));
+}
+
+#[test]
+fn a_status_never_tells_a_deposed_leader_with_the_term_of_the_next() {
+    let mut world = Loop::new(3, 11);
+    let old = world.await_leader();
+    let other = world.ids().into_iter().find(|id| *id != old).unwrap();
+    let mut member = world.member(old).clone();
+    let term = Term(member.raft().term().0 + 1);
+    let message = Message { from: other, to: old, term, body: Body::HeartbeatAnswer { round: 0 } };
+    // It is asked before it has done anything about what it heard.
+    member.step(world.now, Input::Peer(PeerMessage { from: other, to: old, body: PeerBody::Raft(message) }));
+    let id = RequestId(u64::MAX);
+    member.step(world.now, Input::Request { id, request: Request::Status });
+    let told = member.flush().into_iter().find_map(|output| match output {
+        Output::Answer { id: asked, result } if asked == id => Some(result),
+        _ => None,
+    });
+    let Some(Ok(Response::Status(status))) = told else { panic!("{told:?}") };
+    assert_eq!((status.raft_term, status.leader), (term, MemberId::NONE));
 }

@@ -380,14 +380,17 @@ impl<T: Theatre> Actor<T> {
         let timeout = self.plan.spec.timeout;
         match self.client.call(member, Request::HashKv { revision }, timeout).await {
             Ok(Response::HashKv(answer)) => {
+                // Before version 3.6 etcd did not say which revision that is: the one asked for, or its newest.
+                let told = [answer.hash_revision, revision, answer.header.revision];
+                let hashed = told.into_iter().find(|revision| revision.0 > 0)?;
                 let hash = MemberHash {
                     member,
-                    revision: answer.hash_revision.0,
+                    revision: hashed.0,
                     compacted: answer.compact_revision.0,
                     hash: answer.hash,
                 };
                 self.notebook.hashed(self.theatre.now(), hash);
-                Some(answer.hash_revision)
+                Some(hashed)
             }
             // It may be down, lag behind that revision, or have compacted it.
             _ => None,

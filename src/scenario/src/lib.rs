@@ -15,6 +15,7 @@ pub mod batch;
 pub mod campaign;
 mod chance;
 mod clients;
+pub mod damage;
 pub mod fault;
 pub mod files;
 pub mod format;

@@ -269,6 +269,9 @@ impl<T: Theatre> Runner<'_, T> {
                 missing.push(format!("all of it until {:?} too late", now - bound));
             }
             if healed.is_some() || now >= bound {
+                if hashes.is_empty() {
+                    hashes = self.hashes_of_all(up).await;
+                }
                 return Ok(Healing { began, up: up.to_vec(), healed, missing, hashes, ..Healing::default() });
             }
             self.theatre.sleep_until((now + LOOK).min(bound)).await;
@@ -404,6 +407,20 @@ impl<T: Theatre> Runner<'_, T> {
         hashes
     }
 
+    /// What members hold at the newest revision that all of them have: where one of them lacks what the others have, this tells
+    /// whether it is only behind. Members that do not answer are left out.
+    async fn hashes_of_all(&mut self, up: &[MemberId]) -> Vec<MemberHash> {
+        let mut newest = BTreeMap::new();
+        for member in up.iter().copied() {
+            if let Some(Response::Status(status)) = self.call(member, Request::Status).await {
+                newest.insert(member, status.header.revision.0);
+            }
+        }
+        let Some(common) = newest.values().copied().min() else { return Vec::new() };
+        let members: Vec<MemberId> = newest.into_keys().collect();
+        self.hashes(&members, common, &mut Vec::new()).await
+    }
+
     /// Waits until every lease must have run out, then looks which are left.
     async fn wait_for_leases(&mut self, mut healing: Healing) -> Healing {
         let leases = self.notebook.lease_ids();
@@ -500,9 +517,9 @@ impl<T: Theatre> Runner<'_, T> {
         last
     }
 
-    /// Watches everything from the oldest revision kept up to the last one. Whether it got there.
+    /// Watches everything from the oldest revision kept up to the last one. Whether it got there. A long history takes its
+    /// time; silence ends it.
     async fn read_ledger(&mut self, member: MemberId, last: &mut FinalState) -> bool {
-        let deadline = self.theatre.now() + LAST_LOOK;
         let mut from = 1;
         'open: loop {
             let create = WatchCreate {
@@ -517,7 +534,7 @@ impl<T: Theatre> Runner<'_, T> {
                     last.ledger_from = from;
                     return true;
                 }
-                let nap = self.theatre.sleep_until(deadline);
+                let nap = self.theatre.sleep_until(self.theatre.now() + LAST_LOOK);
                 let said = match select(pin!(stream.next()), pin!(nap)).await {
                     Either::Left((Some(said), _)) => said,
                     _ => return false,

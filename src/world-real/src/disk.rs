@@ -1,5 +1,6 @@
 //! Files of the system below one folder.
 
+use crate::guard::{Act, Guard};
 use rustix::fs::FallocateFlags;
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -12,13 +13,23 @@ use std::sync::Arc;
 #[derive(Clone, Debug)]
 pub struct RealDisk {
     root: Arc<Path>,
+    guard: Option<Arc<dyn Guard>>,
+}
+
+/// Nothing to ask where nobody guards a disk.
+fn ask(guard: &Option<Arc<dyn Guard>>, act: Act<'_>) -> io::Result<()> {
+    guard.as_ref().map_or(Ok(()), |guard| guard.before(act))
 }
 
 impl RealDisk {
-    pub(crate) fn open_root(root: &str) -> io::Result<Self> {
+    pub(crate) fn open_root(root: &str, guard: Option<Arc<dyn Guard>>) -> io::Result<Self> {
         let path = Path::new(root);
         create_dir_durably(path).map_err(|error| at(path, &error))?;
-        Ok(Self { root: path.into() })
+        Ok(Self { root: path.into(), guard })
+    }
+
+    fn ask(&self, path: &Path, act: Act<'_>) -> io::Result<()> {
+        ask(&self.guard, act).map_err(|error| at(path, &error))
     }
 
     fn path(&self, path: &str) -> io::Result<PathBuf> {
@@ -70,8 +81,11 @@ impl Disk for RealDisk {
             OpenMode::Create => options.create(true).truncate(false),
             OpenMode::CreateNew => options.create_new(true),
         };
+        if self.guard.is_some() && mode != OpenMode::Existing && !path.exists() {
+            self.ask(&path, Act::Create { path: &path })?;
+        }
         let inner = options.open(&path).map_err(|error| at(&path, &error))?;
-        Ok(RealFile { inner, path })
+        Ok(RealFile { inner, path, guard: self.guard.clone() })
     }
 
     fn create_dir(&self, path: &str) -> io::Result<()> {
@@ -96,17 +110,21 @@ impl Disk for RealDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let (from, to) = (self.path(from)?, self.path(to)?);
+        self.ask(&from, Act::Rename { from: &from, to: &to })?;
         fs::rename(&from, &to).map_err(|error| at(&from, &error))
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
         let path = self.path(path)?;
+        self.ask(&path, Act::Remove { path: &path })?;
         fs::remove_file(&path).map_err(|error| at(&path, &error))
     }
 
     fn sync_dir(&self, path: &str) -> io::Result<()> {
         let path = self.path(path)?;
-        File::open(&path).and_then(|folder| folder.sync_all()).map_err(|error| at(&path, &error))
+        self.ask(&path, Act::SyncDir { path: &path })?;
+        File::open(&path).and_then(|folder| folder.sync_all()).map_err(|error| at(&path, &error))?;
+        self.ask(&path, Act::DirSynced { path: &path })
     }
 }
 
@@ -115,11 +133,16 @@ impl Disk for RealDisk {
 pub struct RealFile {
     inner: File,
     path: PathBuf,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 impl RealFile {
     fn at<T>(&self, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| at(&self.path, &error))
+    }
+
+    fn ask(&self, act: Act<'_>) -> io::Result<()> {
+        self.at(ask(&self.guard, act))
     }
 }
 
@@ -129,6 +152,7 @@ impl DiskFile for RealFile {
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.ask(Act::Write { path: &self.path, file: &self.inner, offset, bytes: bytes.len() as u64 })?;
         self.at(self.inner.write_all_at(bytes, offset))
     }
 
@@ -141,6 +165,7 @@ impl DiskFile for RealFile {
     }
 
     fn set_len(&self, bytes: u64) -> io::Result<()> {
+        self.ask(Act::SetLen { path: &self.path, file: &self.inner, bytes })?;
         self.at(self.inner.set_len(bytes))
     }
 
@@ -148,6 +173,7 @@ impl DiskFile for RealFile {
         if bytes == 0 {
             return Ok(());
         }
+        self.ask(Act::Allocate { path: &self.path, file: &self.inner, bytes })?;
         match rustix::fs::fallocate(&self.inner, FallocateFlags::empty(), 0, bytes) {
             // Some file systems cannot reserve. Growing alone keeps the meaning, without the promise of space.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) if self.len()? < bytes => {
@@ -159,7 +185,9 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.at(self.inner.sync_data())
+        self.ask(Act::Sync { path: &self.path, file: &self.inner })?;
+        self.at(self.inner.sync_data())?;
+        self.ask(Act::Synced { path: &self.path, file: &self.inner })
     }
 
     fn lock(&self) -> io::Result<()> {

@@ -10,10 +10,12 @@
 )]
 
 mod disk;
+mod guard;
 mod net;
 mod pool;
 
 pub use disk::{RealDisk, RealFile};
+pub use guard::{Act, Guard};
 pub use net::{RealListener, RealStream};
 
 use pool::Pool;
@@ -40,6 +42,7 @@ struct Inner {
     /// A generator seeded by the system is as good as the system's own and spares a call each time.
     chance: Mutex<ChaCha12Rng>,
     pool: Pool,
+    guard: Option<Arc<dyn Guard>>,
 }
 
 impl RealWorld {
@@ -52,14 +55,27 @@ impl RealWorld {
         Self::on(Handle::current())
     }
 
+    /// As [`RealWorld::new`], with disks that are guarded.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn guarded(guard: Arc<dyn Guard>) -> Self {
+        Self::with(Handle::current(), Some(guard))
+    }
+
     /// As [`RealWorld::new`], on this runtime.
     ///
     /// # Panics
     /// Where the system has no entropy.
     #[must_use]
     pub fn on(runtime: Handle) -> Self {
+        Self::with(runtime, None)
+    }
+
+    fn with(runtime: Handle, guard: Option<Arc<dyn Guard>>) -> Self {
         let chance = Mutex::new(ChaCha12Rng::from_os_rng());
-        let inner = Inner { runtime, started: Instant::now(), chance, pool: Pool::new() };
+        let inner = Inner { runtime, started: Instant::now(), chance, pool: Pool::new(), guard };
         Self { inner: Arc::new(inner) }
     }
 }
@@ -119,7 +135,7 @@ impl World for RealWorld {
     }
 
     fn disk(&self, root: &str) -> io::Result<RealDisk> {
-        RealDisk::open_root(root)
+        RealDisk::open_root(root, self.inner.guard.clone())
     }
 
     fn work<T, F>(&self, _kind: DiskWork, work: F) -> impl Future<Output = T> + Send

@@ -6,6 +6,7 @@ mod fuzz;
 mod merge;
 mod processes;
 mod small;
+mod worlds;
 
 use crate::exit;
 use clap::{Args, Subcommand, ValueEnum};
@@ -72,6 +73,9 @@ pub(crate) struct RunArgs {
     /// In which world.
     #[arg(long, value_enum, default_value = "sim")]
     world: WorldChoice,
+    /// With --world real: members run this server, which takes etcd's flags, instead of ours.
+    #[arg(long, value_name = "PATH")]
+    server_bin: Option<PathBuf>,
     /// Exit 0 exactly if every scenario ends as its file expects (a negative one must be violated).
     #[arg(long)]
     as_expected: bool,
@@ -93,6 +97,9 @@ pub(crate) struct ReplayArgs {
     /// In which world.
     #[arg(long, value_enum, default_value = "sim")]
     world: WorldChoice,
+    /// With --world real: members run this server, which takes etcd's flags, instead of ours.
+    #[arg(long, value_name = "PATH")]
+    server_bin: Option<PathBuf>,
     /// Play it twice and compare; on a difference, name the first event that differs.
     #[arg(long)]
     twice: bool,
@@ -186,7 +193,10 @@ fn options_of_one(out: &Path) -> BatchOptions {
 fn stage(world: WorldChoice, out: &Path) -> Box<dyn Stage> {
     match world {
         WorldChoice::Sim => Box::new(seatrial_sims::Simulation::default()),
-        WorldChoice::Real => Box::new(processes::Processes { folder: out.to_owned() }),
+        WorldChoice::Real => {
+            let program = processes::Program::ours().expect("this program runs, so it is somewhere");
+            Box::new(processes::Processes { folder: out.to_owned(), program })
+        }
     }
 }
 
@@ -253,7 +263,15 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
         (None, None) if args.world == WorldChoice::Real => Some(1..2),
         (None, seeds) => seeds,
     };
-    let stage = stage(args.world, &args.out);
+    let (stage, program) = match worlds::ask_for(args.world, args.server_bin.as_deref(), &args.out) {
+        Ok(asked) => asked,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    let scenarios = match program.map(|program| worlds::leave_out(&program, &args.paths, scenarios.clone())) {
+        None => scenarios,
+        Some(Ok(kept)) => kept,
+        Some(Err(error)) => return fail(exit::USAGE, error),
+    };
     // Real processes share the machine's two ends; one run at a time keeps their times meaningful.
     let jobs = if args.world == WorldChoice::Real { 1 } else { jobs(args.jobs) };
     let options = BatchOptions {
@@ -323,7 +341,13 @@ fn replay(args: &ReplayArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(text) => return fail(exit::USAGE, text),
     };
-    let stage = stage(args.world, &args.out);
+    let (stage, program) = match worlds::ask_for(args.world, args.server_bin.as_deref(), &args.out) {
+        Ok(asked) => asked,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    if let Some(why) = program.and_then(|program| processes::why_not(&plan.scenario, &program)) {
+        return fail(exit::USAGE, format!("{}: {why}", args.path.display()));
+    }
     let (summary, log, judgement) = run_one(stage.as_ref(), &plan);
     println!("{}", table::run_line(&summary));
     println!("{}", summary.sentence);

@@ -448,7 +448,9 @@ impl<B: Backend> Member<B> {
     fn status(&self) -> StatusResponse {
         let size = self.store.size();
         let mut errors = Vec::new();
-        if self.soft.leader == MemberId::NONE {
+        // Raft's own word, as the term is: a leader that was deposed a moment ago must not be told with the next leader's term.
+        let leader = self.raft.leader();
+        if leader == MemberId::NONE {
             errors.push(Error::NoLeader.to_string());
         }
         for (member, kind) in &self.alarms {
@@ -462,7 +464,7 @@ impl<B: Backend> Member<B> {
             version: API_VERSION.to_owned(),
             db_size: size.total_bytes as i64,
             db_size_in_use: size.in_use_bytes as i64,
-            leader: self.soft.leader,
+            leader,
             raft_index: self.raft.commit(),
             raft_term: self.raft.term(),
             raft_applied_index: self.store.applied(),

@@ -1,0 +1,110 @@
+//! What cannot be had with processes, said before anything starts.
+
+use super::program::{CORRUPT_CHECK, Program};
+use seatrial_scenario::format::spec::{NemesisKind, Scenario, WorkloadKind};
+
+/// Why a scenario cannot be played with this program, with a hint; `None` where it can.
+pub(crate) fn why_not(scenario: &Scenario, program: &Program) -> Option<String> {
+    let nemeses = scenario.nemeses.iter().find_map(|nemesis| fault(nemesis.kind, program));
+    let workloads = || scenario.workloads.iter().find_map(|workload| clients(workload.kind, program));
+    nemeses.or_else(workloads).or_else(|| knobs(scenario, program))
+}
+
+const SIM: &str = "hint: play it in the simulation, without --world real";
+const OURS: &str = "hint: leave --server-bin out, or play it in the simulation, without --world real";
+
+fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
+    let cannot = |why: &str, hint: &str| Some(format!("the fault {kind} {why}\n{hint}"));
+    match kind {
+        NemesisKind::Partition
+        | NemesisKind::Flapping
+        | NemesisKind::Kill
+        | NemesisKind::RollingRestart
+        | NemesisKind::Pause
+        | NemesisKind::Loss
+        | NemesisKind::Latency => None,
+        NemesisKind::Clock => {
+            cannot("cannot be had with processes: all of them share the machine's clock", SIM)
+        }
+        NemesisKind::PowerLoss
+        | NemesisKind::LyingSync
+        | NemesisKind::SlowDisk
+        | NemesisKind::SyncError
+        | NemesisKind::FullDisk
+        | NemesisKind::WalDamage
+        | NemesisKind::ValueDamage
+            if program.is_foreign() =>
+        {
+            cannot("needs members of our own: only they have a disk that fails on demand", OURS)
+        }
+        NemesisKind::PowerLoss
+        | NemesisKind::LyingSync
+        | NemesisKind::SlowDisk
+        | NemesisKind::SyncError
+        | NemesisKind::FullDisk
+        | NemesisKind::WalDamage
+        | NemesisKind::ValueDamage => None,
+        NemesisKind::LostMajority => cannot(
+            "cannot be judged with processes: what is left of its log only the member itself can tell",
+            SIM,
+        ),
+    }
+}
+
+fn clients(kind: WorkloadKind, program: &Program) -> Option<String> {
+    (kind == WorkloadKind::Membership && program.is_foreign())
+        .then(|| format!("the workload {kind} needs members of our own: only their ids are known\n{OURS}"))
+}
+
+fn knobs(scenario: &Scenario, program: &Program) -> Option<String> {
+    let cannot = |knob: &str, why: &str| Some(format!("the knob {knob} {why}\n{OURS}"));
+    let choices = &scenario.knobs;
+    if choices.lease_checkpoint.iter().any(|interval| !interval.is_zero()) && program.is_foreign() {
+        return cannot("lease_checkpoint", "needs members of our own: etcd writes them every five minutes");
+    }
+    let checks = choices.corrupt_check.iter().any(|interval| !interval.is_zero());
+    if checks && !CORRUPT_CHECK.iter().any(|flag| program.knows(flag)) {
+        return cannot("corrupt_check", "needs a flag that this server does not know");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario(rest: &str) -> Scenario {
+        let text =
+            format!("title = \"x\"\nwhy = \"x\"\ntime = \"5s\"\n{rest}\n[[workload]]\nname = \"kv\"\n");
+        seatrial_scenario::format::parse("x.toml", &text).unwrap()
+    }
+
+    fn nemesis(name: &str) -> Scenario {
+        scenario(&format!("[[nemesis]]\nname = \"{name}\"\n"))
+    }
+
+    fn stranger() -> Program {
+        Program::stranger("--name --data-dir --initial-cluster")
+    }
+
+    #[test]
+    fn every_fault_can_be_had_with_our_own_members_but_two() {
+        let ours = Program::ours().unwrap();
+        for kind in NemesisKind::ALL.iter().filter(|kind| **kind != NemesisKind::LostMajority) {
+            let why = why_not(&nemesis(kind.name()), &ours);
+            assert_eq!(why.is_some(), *kind == NemesisKind::Clock, "{kind}: {why:?}");
+        }
+        let lost = scenario("[[nemesis]]\nname = \"lost-majority\"\n[[workload]]\nname = \"membership\"\n");
+        assert!(why_not(&lost, &ours).unwrap().starts_with("the fault lost-majority cannot be judged"));
+    }
+
+    #[test]
+    fn what_a_stranger_cannot_do_is_named_with_a_hint() {
+        let why = why_not(&nemesis("full-disk"), &stranger()).unwrap();
+        assert!(why.starts_with("the fault full-disk needs members of our own"), "{why}");
+        assert!(why.contains("\nhint: leave --server-bin out"), "{why}");
+        assert_eq!(why_not(&nemesis("partition"), &stranger()), None);
+        let why = why_not(&scenario("[knobs]\ncorrupt_check = \"1s\""), &stranger()).unwrap();
+        assert!(why.starts_with("the knob corrupt_check needs a flag"), "{why}");
+    }
+}
