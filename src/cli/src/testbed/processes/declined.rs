@@ -1,11 +1,15 @@
 //! What cannot be had with processes, said before anything starts.
 
 use super::program::{CORRUPT_CHECK, Program};
-use seatrial_scenario::format::spec::{NemesisKind, Scenario, WorkloadKind};
+use seatrial_scenario::format::spec::{During, NemesisKind, Scenario, WorkloadKind};
 
 /// Why a scenario cannot be played with this program, with a hint; `None` where it can.
 pub(crate) fn why_not(scenario: &Scenario, program: &Program) -> Option<String> {
-    let nemeses = scenario.nemeses.iter().find_map(|nemesis| fault(nemesis.kind, program));
+    let script =
+        scenario.script.iter().flat_map(|script| &script.faults).map(|fault| (fault.kind, fault.during));
+    let drawn = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.during));
+    let nemeses =
+        drawn.chain(script).find_map(|(kind, during)| fault(kind, program).or_else(|| moment(kind, during)));
     let workloads = || scenario.workloads.iter().find_map(|workload| clients(workload.kind, program));
     nemeses.or_else(workloads).or_else(|| knobs(scenario, program))
 }
@@ -49,6 +53,14 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
             SIM,
         ),
     }
+}
+
+/// Of what goes on in members, only who leads is seen from outside.
+fn moment(kind: NemesisKind, during: Option<During>) -> Option<String> {
+    let during = during.filter(|during| *during != During::LeaderChange)?;
+    Some(format!(
+        "the fault {kind} waits for the state {during}, which only the simulation sees of its members\n{SIM}"
+    ))
 }
 
 fn clients(kind: WorkloadKind, program: &Program) -> Option<String> {
@@ -104,6 +116,13 @@ mod tests {
         assert!(why.starts_with("the fault full-disk needs members of our own"), "{why}");
         assert!(why.contains("\nhint: leave --server-bin out"), "{why}");
         assert_eq!(why_not(&nemesis("partition"), &stranger()), None);
+        let waits = scenario("[[nemesis]]\nname = \"kill\"\nduring = \"compaction\"\n");
+        let why = why_not(&waits, &stranger()).unwrap();
+        assert!(why.contains("waits for the state compaction"), "{why}");
+        let leads = scenario("[[nemesis]]\nname = \"kill\"\nduring = \"leader-change\"\n");
+        assert_eq!(why_not(&leads, &stranger()), None);
+        let fault = "[script]\nseed = 1\n[[fault]]\nname = \"clock\"\nat = \"1s\"\nends = \"2s\"\n";
+        assert!(why_not(&scenario(fault), &Program::ours().unwrap()).unwrap().starts_with("the fault clock"));
         let why = why_not(&scenario("[knobs]\ncorrupt_check = \"1s\""), &stranger()).unwrap();
         assert!(why.starts_with("the knob corrupt_check needs a flag"), "{why}");
     }
