@@ -191,12 +191,12 @@ mod undo {
 
     impl Coins<'_> {
         fn loses_sector(&mut self, path: &Path, sector: u64) -> bool {
-            let toss = || self.all || (self.draw)() % 2 == 0;
+            let toss = || self.all || (self.draw)().is_multiple_of(2);
             *self.sectors.entry((path.to_owned(), sector)).or_insert_with(toss)
         }
 
         fn loses_length(&mut self, path: &Path) -> bool {
-            let toss = || self.all || (self.draw)() % 2 == 0;
+            let toss = || self.all || (self.draw)().is_multiple_of(2);
             *self.lengths.entry(path.to_owned()).or_insert_with(toss)
         }
     }

@@ -55,6 +55,8 @@ pub(super) struct Actor {
     is_spare: bool,
     /// How many have lived here.
     tenants: u32,
+    /// The one that lives here has served under its id.
+    has_joined: bool,
     pub(super) log: PathBuf,
     faults: Option<Faults>,
     process: Option<Process>,
@@ -84,6 +86,14 @@ impl Drop for Process {
 }
 
 impl Actor {
+    /// Another one lives here, on an empty disk.
+    fn move_in(&mut self) {
+        self.tenants += 1;
+        let folder = format!("{}-{}", self.seat.name, self.tenants);
+        self.seat.folder.set_file_name(folder);
+        self.has_joined = false;
+    }
+
     pub(super) fn process(&mut self) -> Option<&mut Process> {
         self.process.as_mut()
     }
@@ -167,6 +177,7 @@ impl Cast {
                 id: None,
                 is_spare: member.0 > plan.scenario.members,
                 tenants: 1,
+                has_joined: false,
                 faults: None,
                 process: None,
                 log_from: 0,
@@ -272,12 +283,28 @@ impl Cast {
         Ok(())
     }
 
-    /// Starts a member once more whose last process, of this pid, has ended; not where somebody else did something to it since.
-    pub(super) fn start_again(&self, member: MemberId, pid: u32) {
+    /// Whether a member that was added has not served yet under the id that it was given; `told` is what it says of itself.
+    pub(super) fn is_waited_for(&self, member: MemberId, told: Option<MemberId>) -> bool {
+        let looked = self.with(member, |actor| {
+            actor.has_joined |= told.is_some() && told == actor.id;
+            actor.seat.joins && !actor.has_joined
+        });
+        looked.unwrap_or(false)
+    }
+
+    /// Starts a member once more whose last process, of this pid, has ended, on an empty disk where asked; not where somebody
+    /// else did something to it since.
+    pub(super) fn start_again(&self, member: MemberId, pid: u32, afresh: bool) {
         let started = self.with(member, |actor| {
             let has_ended =
                 actor.process().is_some_and(|process| process.pid() == pid && process.ended().is_some());
-            if has_ended { self.spawn_process(member, actor) } else { Ok(()) }
+            if !has_ended {
+                return Ok(());
+            }
+            if afresh {
+                actor.move_in();
+            }
+            self.spawn_process(member, actor)
         });
         if let Err(error) = started.and_then(|started| started) {
             self.notebook.harness_error(error.to_string());
@@ -444,9 +471,7 @@ impl Theatre for Cast {
         // One that joins asks all the others; who is not there, or not any more, does not answer.
         let all = names(locked(&self.actors).values());
         self.with(machine, |actor| {
-            actor.tenants += 1;
-            let folder = format!("{}-{}", actor.seat.name, actor.tenants);
-            actor.seat.folder.set_file_name(folder);
+            actor.move_in();
             (actor.seat.joins, actor.seat.initial) = (true, all);
             (actor.id, actor.is_spare) = (Some(id), false);
         })

@@ -90,7 +90,7 @@ impl Faults {
         let journal = self.folder.join(UNSYNCED);
         if journal.exists() {
             // Now and then all of it, as when the power fails in the midst of the write-back.
-            lose_power(&journal, data, draw() % 4 == 0, draw)?;
+            lose_power(&journal, data, draw().is_multiple_of(4), draw)?;
         }
         Ok(())
     }

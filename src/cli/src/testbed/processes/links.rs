@@ -17,7 +17,9 @@ const PACKET_BYTES: usize = 1448;
 
 /// All links of a run; those that nobody has bent are healthy. Cheap to clone.
 #[derive(Clone, Default)]
-pub(super) struct Links(Arc<Mutex<BTreeMap<(Place, Place), Arc<Link>>>>);
+pub(super) struct Links(Arc<Mutex<Table>>);
+
+type Table = BTreeMap<(Place, Place), Arc<Link>>;
 
 impl Links {
     pub(super) fn link(&self, from: Place, to: Place) -> Arc<Link> {

@@ -63,10 +63,14 @@ impl Seen {
         }
         let has_served = self.process.is_some_and(|(_, served)| served);
         if let Some((status, tail)) = ended {
-            if !has_served && UNKNOWN.iter().any(|words| tail.contains(words)) && self.tries < TRIES {
+            let is_unknown = !has_served && UNKNOWN.iter().any(|words| tail.contains(words));
+            // One that joins knows itself by its address. Who it asked may lag, and know one that lived there before: then it took
+            // that one's id, and ended when it heard that it was removed.
+            let is_mistaken = status.success() && cast.is_waited_for(member, None);
+            if (is_unknown || is_mistaken) && self.tries < TRIES {
                 self.tries += 1;
                 tokio::time::sleep(LOOK * 3).await;
-                cast.start_again(member, pid);
+                cast.start_again(member, pid, is_mistaken);
             } else if !std::mem::replace(&mut self.has_ended, true) {
                 end(cast, member, has_served, status.success(), &tail);
             }
@@ -81,8 +85,11 @@ impl Seen {
     }
 
     fn answered(&mut self, cast: &Cast, member: MemberId, pid: u32, status: &StatusResponse) {
+        if !cast.is_waited_for(member, Some(status.header.member_id)) {
+            self.tries = 0;
+        }
         if self.process == Some((pid, false)) {
-            (self.process, self.tries) = (Some((pid, true)), 0);
+            self.process = Some((pid, true));
             let (term, applied) = (status.raft_term, status.raft_applied_index);
             cast.notebook.observe(cast.now(), member, Observation::Started { term, applied });
         }
