@@ -101,7 +101,7 @@ fn who_is_interrupted_goes_on_and_runs_no_seed_twice() {
     let file = folder.path().join("calm.toml");
     std::fs::write(&file, CALM).unwrap();
     let out = folder.path().join("out");
-    let args = ["fuzz", shown(&file), "--seeds", "1..120", "--out", shown(&out), "--jobs", "1"];
+    let args = ["fuzz", shown(&file), "--seeds", "1..240", "--out", shown(&out), "--jobs", "1"];
     let begin =
         || Command::new(SEATRIAL).args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let runs = || {
@@ -114,7 +114,7 @@ fn who_is_interrupted_goes_on_and_runs_no_seed_twice() {
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let code = first.wait().unwrap().code();
     let after_one = runs();
-    assert!(after_one > 0 && after_one < 120, "{after_one} runs, exit {code:?}");
+    assert!(after_one > 0 && after_one < 240, "{after_one} runs, exit {code:?}");
     assert_eq!(code, Some(0), "it was content with what it had seen");
     // Killed: what was stored last is there.
     let mut second = begin();
@@ -130,12 +130,12 @@ fn who_is_interrupted_goes_on_and_runs_no_seed_twice() {
     assert_eq!(third.status.code(), Some(0), "{told}");
     assert!(told.contains("going on after"), "{told}");
     let whole = campaign(&out);
-    assert_eq!(whole["done"], 120);
+    assert_eq!(whole["done"], 240);
     // A run that was on its way when it was killed is run again; it had not been counted.
-    assert_eq!(whole["scenarios"]["calm"]["runs"], 120, "{told}");
+    assert_eq!(whole["scenarios"]["calm"]["runs"], 240, "{told}");
     // Once done, it is done.
     let again = text(&seatrial(&args));
-    assert!(again.contains("120 of 120 runs passed"), "{again}");
+    assert!(again.contains("240 of 240 runs passed"), "{again}");
 }
 
 #[test]
@@ -204,7 +204,9 @@ fn what_cannot_be_merged_or_gone_on_with_is_refused_with_a_hint() {
         (vec!["fuzz", calm, "--shard", "3/2"], "there is no machine 3 of 2"),
         (vec!["fuzz", calm, "--time", "5"], "the duration \"5\" has no unit"),
         (vec!["fuzz", calm, "--vary", "100"], "100"),
+        (vec!["fuzz", calm, "--seeds", "18446744073709551615"], "is beyond the last seed"),
         (vec!["fuzz", "/nowhere"], "/nowhere"),
+        (vec!["report", "merge", out, "--out", out], "is one of the shards\nhint:"),
         (vec!["report", "merge", out, out], "both are shard 1/1\nhint:"),
         (vec!["report", "merge", "/nowhere"], "no campaign in this folder\nhint:"),
         (vec!["report", "merge", damaged], "campaign.json"),

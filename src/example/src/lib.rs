@@ -5,6 +5,8 @@
 //! real sockets and in the simulation alike. Two of the three ways to copy have a bug which tests on one machine do not
 //! show; `tests/simulated.rs` finds both within a few seeds. docs/own-service.md tells the story.
 //!
+//! Knows nothing of our store, nor of what runs it: the seam alone.
+//!
 //! Read first: [`serve`], [`Copying`].
 
 use seatrial_world::{Disk, DiskFile, DiskWork, Listener, OpenMode, World};

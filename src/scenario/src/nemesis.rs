@@ -144,7 +144,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         involved: Option<MemberId>,
         ends: Duration,
     ) -> Result<(), TheatreError> {
-        let leader = self.notebook.leader();
+        let (began, leader) = (self.theatre.now(), self.notebook.leader());
         let who = Who { leader, involved };
         let mut active = Active { targets: whom(fault.target, &fault.order, who), ..Active::default() };
         let mut turns = false;
@@ -320,7 +320,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             id: fault.id,
             kind: fault.kind.name().to_owned(),
             targets,
-            from: self.theatre.now(),
+            from: began,
             to: None,
             text,
             cut,

@@ -30,6 +30,15 @@ impl Signature {
     }
 }
 
+/// How long the word is that begins here, where it is a checksum in hexadecimal: six digits or more, of which some are
+/// decimal.
+fn checksum(first: char, rest: std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
+    let word: Vec<char> =
+        std::iter::once(first).chain(rest.take_while(|c| c.is_alphanumeric() || *c == '_')).collect();
+    let is_hex = word.iter().all(char::is_ascii_hexdigit) && word.iter().any(char::is_ascii_digit);
+    (is_hex && word.len() >= 6).then_some(word.len())
+}
+
 /// Lists of numbers count as one, whatever their length: how many members, keys or revisions are named differs from
 /// seed to seed.
 fn shape(sentence: &str) -> String {
@@ -59,6 +68,11 @@ fn shape(sentence: &str) -> String {
                 letters.next();
             }
             out.push('#');
+        } else if !is_word(before)
+            && let Some(length) = checksum(letter, letters.clone())
+        {
+            letters.by_ref().take(length - 1).for_each(drop);
+            out.push('#');
         } else if letter.is_ascii_digit() {
             // The number in `m2`, `k07`: the digits only.
             while letters.peek().is_some_and(char::is_ascii_digit) {
@@ -70,7 +84,8 @@ fn shape(sentence: &str) -> String {
         }
         before = letter;
     }
-    for (long, short) in [("#, #", "#"), ("# and #", "#"), ("#µs", "#"), ("#..#", "#"), ("…, …", "…")]
+    for (long, short) in
+        [("# #", "#"), ("#, #", "#"), ("# and #", "#"), ("#µs", "#"), ("#..#", "#"), ("…, …", "…")]
     {
         while out.contains(long) {
             out = out.replace(long, short);
@@ -90,6 +105,16 @@ mod tests {
         assert_eq!(shape(one), "member # was elected in term # (at # s), and so was member #: keys k#, …");
         assert_eq!(Signature::of("election-safety", one), Signature::of("election-safety", two));
         assert_eq!(shape("after 300ms, 0x1f3a and 12µs."), "after #, # and #.".replace("#, # and #", "#"));
+    }
+
+    #[test]
+    fn checksums_are_numbers_whatever_they_begin_with() {
+        let hash =
+            |one: &str, two: &str| shape(&format!("member 1 has the hash {one} and member 2 the hash {two}"));
+        assert_eq!(hash("f3a91b02", "b9acf325"), hash("0f215d3a", "12345678"));
+        assert_eq!(hash("f3a91b02", "b9acf325"), "member # has the hash # and member # the hash #");
+        assert_eq!(shape("faced decade a1 x"), "faced decade a# x", "words are none");
+        assert_eq!(shape("that members 1 2 were asked"), shape("that members 1 2 3 were asked"));
     }
 
     #[test]

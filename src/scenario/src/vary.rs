@@ -12,8 +12,8 @@ const CHANGES_MAX: u64 = 4;
 const FAULTS_MAX: usize = 60;
 
 /// The plan with a few of its choices made otherwise, and with another seed for its world. The same plan and seed give
-/// the same again. What comes out stays within what its scenario asks for: faults are of its kinds and options, knobs
-/// out of its lists, and everything ends with the storm.
+/// the same again. Faults stay of the scenario's kinds and options, and begin within the storm; knobs come out of its
+/// lists. Faults may come sooner than a nemesis would begin, and closer together.
 #[must_use]
 pub fn vary(plan: &Plan, seed: u64) -> Plan {
     let mut chance = Chance::stream(seed, "vary");
@@ -60,6 +60,7 @@ fn change(plan: &mut Plan, chance: &mut Chance) {
             let lasts = fault.ends - fault.at;
             let by = chance.between(Duration::ZERO, Duration::from_secs(1));
             fault.at = if chance.one_in(2) { fault.at.saturating_sub(by) } else { fault.at + by };
+            fault.at = fault.at.min(storm - Duration::from_millis(1));
             fault.ends = fault.at + lasts;
         }
         _ if free.is_empty() => {}
@@ -67,7 +68,7 @@ fn change(plan: &mut Plan, chance: &mut Chance) {
             // Once more, elsewhere.
             let mut again = plan.faults[chance.pick(&free)].clone();
             let lasts = again.ends - again.at;
-            again.at = chance.between(Duration::ZERO, storm);
+            again.at = chance.between(Duration::ZERO, storm - Duration::from_millis(1));
             again.ends = again.at + lasts;
             let room = plan.faults.len() < FAULTS_MAX;
             plan.faults.extend(room.then_some(again));
@@ -75,7 +76,7 @@ fn change(plan: &mut Plan, chance: &mut Chance) {
         6 => {
             let fault = &mut plan.faults[chance.pick(&free)];
             let lasts = fault.ends - fault.at;
-            let lasts = if chance.one_in(2) { lasts / 3 } else { lasts * 2 };
+            let lasts = if chance.one_in(2) { lasts / 3 } else { (lasts * 2).min(storm) };
             fault.ends = fault.at + lasts.max(Duration::from_millis(1));
         }
         _ => {
@@ -163,6 +164,10 @@ mod tests {
             assert!(
                 next.faults.iter().all(|fault| fault.at < fault.ends),
                 "seed {seed}: a fault without time"
+            );
+            assert!(
+                next.faults.iter().all(|fault| fault.at < next.scenario.time),
+                "seed {seed}: behind the storm"
             );
             assert!((0..).zip(&next.faults).all(|(id, fault)| fault.id == id), "seed {seed}");
             let last = next.clients.iter().flat_map(|client| &client.steps).map(|step| step.at).max();

@@ -88,11 +88,13 @@ fn find(args: &BisectArgs, plan: &Path) -> Result<String, (u8, String)> {
     let named =
         |name: &str| git(&root, &["rev-parse", "--verify", &format!("{name}^{{commit}}")]).map_err(usage);
     let (good, bad) = (named(&args.good)?, named(&args.bad)?);
-    // Oldest first; the good one is not among them.
-    let between = git(&root, &["rev-list", "--reverse", "--ancestry-path", &format!("{good}..{bad}")]);
+    // Oldest first; the good one is not among them. Of merges only the line they were merged into: a branch may pass and
+    // fail again and again, and halving would believe what it saw last.
+    let between = git(&root, &["rev-list", "--reverse", "--first-parent", &format!("{good}..{bad}")]);
     let commits: Vec<String> =
         between.map_err(usage)?.lines().map(str::to_owned).filter(|line| !line.is_empty()).collect();
-    if commits.is_empty() {
+    let is_older = git(&root, &["merge-base", "--is-ancestor", &good, &bad]).is_ok();
+    if commits.is_empty() || !is_older {
         let text = format!("{} does not come after {}\nhint: --good is the older one", args.bad, args.good);
         return Err(usage(text));
     }
@@ -149,6 +151,9 @@ fn subject(root: &Path, commit: &str) -> String {
 
 fn ask(args: &BisectArgs, tree: &Path, plan: &Path, commit: &str) -> Result<Said, String> {
     git(tree, &["checkout", "--quiet", "--force", "--detach", commit])?;
+    // What an earlier commit has made must not speak for this one.
+    let program = tree.join(&args.program);
+    let _ = std::fs::remove_file(&program);
     let mut words = args.build.split_whitespace();
     if let Some(program) = words.next() {
         let built = Command::new(program)
@@ -163,7 +168,11 @@ fn ask(args: &BisectArgs, tree: &Path, plan: &Path, commit: &str) -> Result<Said
         }
     }
     let out = tree.join("target/bisect");
-    let replayed = Command::new(tree.join(&args.program))
+    if !program.exists() {
+        eprintln!("the build makes no {} (--program says what it makes)", args.program.display());
+        return Ok(Said::Nothing);
+    }
+    let replayed = Command::new(&program)
         .arg("replay")
         .arg(plan)
         .arg("--out")
@@ -172,7 +181,6 @@ fn ask(args: &BisectArgs, tree: &Path, plan: &Path, commit: &str) -> Result<Said
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    // A build that makes no program says as little as one that fails.
     Ok(match replayed.ok().and_then(|status| status.code()) {
         Some(0) => Said::Passes,
         Some(1) => Said::Fails,

@@ -98,6 +98,14 @@ fn begin(args: &FuzzArgs) -> Result<(Vec<seatrial_scenario::format::spec::Scenar
         let hint = "hint: all machines need the same beginning, say --from 1 or --seeds 1..1000";
         return Err(format!("--shard {shard} shares seeds, but each machine would draw its own\n{hint}"));
     }
+    if args.fresh {
+        for part in ["failures", "small", "corpus"] {
+            let folder = args.out.join(part);
+            if folder.exists() {
+                std::fs::remove_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            }
+        }
+    }
     let stored =
         if args.fresh { None } else { load_campaign(&args.out).map_err(|error| error.to_string())? };
     let (from, to) = match (&args.seeds, args.from, &stored) {
@@ -263,7 +271,10 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
         Err(text) => return fail(exit::USAGE, text),
     };
     let mut corpus = Vec::new();
-    if let Some(folder) = &args.corpus {
+    let vary_percent = args.vary.unwrap_or(if args.seeds.is_some() { 0 } else { 50 });
+    // Also without --corpus: whoever goes on with a campaign goes on with what it had found worth varying.
+    let kin = args.corpus.clone().or_else(|| (vary_percent > 0).then(|| args.out.join("corpus")));
+    if let Some(folder) = &kin {
         match load_corpus(folder) {
             Ok((plans, skipped)) => {
                 for text in skipped {
@@ -271,8 +282,10 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
                 }
                 // What another set of scenarios brought would play outside of this one.
                 corpus = plans;
-                corpus.retain(|plan| scenarios.iter().any(|scenario| scenario.name == plan.scenario.name));
-                eprintln!("{} plans from the corpus {}", corpus.len(), folder.display());
+                corpus.retain(|plan| scenarios.contains(&plan.scenario));
+                if !corpus.is_empty() || args.corpus.is_some() {
+                    eprintln!("{} plans from the corpus {}", corpus.len(), folder.display());
+                }
             }
             Err(error) => return fail(exit::USAGE, error),
         }
@@ -297,12 +310,7 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
     if let Err(error) = store_campaign(&args.out, &campaign) {
         return fail(exit::USAGE, format!("{error}\nhint: --out names a folder that can be written"));
     }
-    let limits = Limits {
-        jobs: jobs(args.jobs),
-        vary_percent: args.vary.unwrap_or(if args.seeds.is_some() { 0 } else { 50 }),
-        time: args.time,
-        failures_max: args.failures,
-    };
+    let limits = Limits { jobs: jobs(args.jobs), vary_percent, time: args.time, failures_max: args.failures };
     let is_over = || over.load(Ordering::SeqCst);
     let hooks = Hooks {
         now: &|| earlier + begun.elapsed(),
@@ -318,7 +326,7 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
             keep(args, stage.as_ref(), signature, plan, log, judgement, &is_over, &teller)
         },
         is_new: &|plan| {
-            if let Some(folder) = &args.corpus {
+            if let Some(folder) = &kin {
                 teller.keep(store_in_corpus(folder, plan));
             }
         },
@@ -401,7 +409,9 @@ pub(super) fn told(campaign: &Campaign, out: &Path) -> String {
         }
         if let Some(folder) = small.as_ref().map(|small| &small.folder).or(folder.as_ref()) {
             let folder = out.join(folder);
-            text += &format!("  report: {}\n", folder.join("report.html").display());
+            if *verdict != VerdictKind::HarnessError {
+                text += &format!("  report: {}\n", folder.join("report.html").display());
+            }
             text += &format!("  replay: seatrial replay {}\n", folder.join("plan.json").display());
         }
     }
@@ -410,6 +420,9 @@ pub(super) fn told(campaign: &Campaign, out: &Path) -> String {
         if !missed.is_empty() {
             text += &format!("{name}: {} runs and never reached: {}\n", tally.runs, missed.join(", "));
         }
+    }
+    for (name, _) in campaign.scenarios.iter().filter(|(_, tally)| tally.is_blind()) {
+        text += &format!("{name}: it was written to be violated, and never was\n");
     }
     let passed: u64 = campaign.scenarios.values().map(|tally| tally.passed).sum();
     text += &format!(

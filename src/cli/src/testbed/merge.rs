@@ -6,6 +6,7 @@ use crate::exit;
 use clap::{Args, Subcommand};
 use seatrial_scenario::campaign::{Campaign, merge};
 use seatrial_scenario::files::load_campaign;
+use seatrial_scenario::format::spec::VerdictKind;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,9 +60,12 @@ pub(super) fn run(command: &ReportCommand) -> ExitCode {
         Ok(merged) => merged,
         Err(error) => return fail(exit::USAGE, error),
     };
-    if let Err(error) = bring(&mut whole, &args.out) {
-        return fail(exit::HARNESS, error);
+    let same = |folder: &PathBuf| folder.canonicalize().ok() == args.out.canonicalize().ok();
+    if args.out.exists() && args.shards.iter().any(same) {
+        let hint = "hint: --out names another folder, for what was kept is copied there";
+        return fail(exit::USAGE, format!("{} is one of the shards\n{hint}", args.out.display()));
     }
+    bring(&mut whole, &args.out);
     let (junit, sarif) = (args.junit.as_deref(), args.sarif.as_deref());
     if let Err(error) = write_files(&whole, &notes, &args.out, junit, sarif) {
         return fail(exit::HARNESS, error);
@@ -74,20 +78,29 @@ pub(super) fn run(command: &ReportCommand) -> ExitCode {
         }
         print!("{}", told(&whole, &args.out));
     }
+    if !notes.is_empty() && whole.verdict() == VerdictKind::Pass {
+        // A part of it is not known.
+        return ExitCode::from(3);
+    }
     exit_code(&whole)
 }
 
 /// Copies what was kept of the failures: the page must still lead there when the shards' folders are gone.
-fn bring(whole: &mut Campaign, out: &Path) -> Result<(), String> {
+fn bring(whole: &mut Campaign, out: &Path) {
     for (id, failure) in &mut whole.failures {
-        if let Some(folder) = &mut failure.folder {
-            *folder = copied(folder, out, &format!("failures/{id}"))?;
-        }
-        if let Some(small) = &mut failure.small {
-            small.folder = copied(&small.folder, out, &format!("small/{id}"))?;
+        let mut lost = Vec::new();
+        failure.folder = failure.folder.take().and_then(|folder| {
+            copied(&folder, out, &format!("failures/{id}")).map_err(|error| lost.push(error)).ok()
+        });
+        failure.small = failure.small.take().and_then(|mut small| {
+            small.folder =
+                copied(&small.folder, out, &format!("small/{id}")).map_err(|error| lost.push(error)).ok()?;
+            Some(small)
+        });
+        if !lost.is_empty() {
+            failure.trouble = Some(format!("not kept: {}", lost.join("; ")));
         }
     }
-    Ok(())
 }
 
 fn copied(from: &str, out: &Path, below: &str) -> Result<String, String> {

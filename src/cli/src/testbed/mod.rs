@@ -56,7 +56,7 @@ pub(crate) struct RunArgs {
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     /// Just this seed.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, conflicts_with = "seeds", value_parser = clap::value_parser!(u64).range(..u64::MAX))]
     seed: Option<u64>,
     /// Seeds A to B, B included [default: 1..20, and of a script its own].
     #[arg(long, value_name = "A..B", value_parser = parse_seeds)]
@@ -145,7 +145,10 @@ fn parse_seeds(text: &str) -> Result<Range<u64>, String> {
             .map_err(|_| format!("{part:?} is not a seed (a whole number from 0)\n{hint}"))
     };
     match text.split_once("..") {
-        None => number(text).map(|seed| seed..seed + 1),
+        None => match number(text)? {
+            u64::MAX => Err(format!("{} is beyond the last seed\n{hint}", u64::MAX)),
+            seed => Ok(seed..seed + 1),
+        },
         Some((from, to)) => {
             let (from, to) = (number(from)?, number(to.trim_start_matches('='))?);
             if from > to || to == u64::MAX {
@@ -260,7 +263,11 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
     let seeds = match (args.seed, args.seeds) {
         (Some(seed), _) => Some(seed..seed + 1),
         // Real runs take as long as they say; twenty of each would take an hour.
-        (None, None) if args.world == WorldChoice::Real => Some(1..2),
+        (None, None)
+            if args.world == WorldChoice::Real && scenarios.iter().any(|one| one.script.is_none()) =>
+        {
+            Some(1..2)
+        }
         (None, seeds) => seeds,
     };
     let (stage, program) = match worlds::ask_for(args.world, args.server_bin.as_deref(), &args.out) {

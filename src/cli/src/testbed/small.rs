@@ -42,19 +42,24 @@ pub(super) struct Small {
     /// Its folder.
     pub(super) folder: PathBuf,
     pub(super) sentence: String,
+    /// The scenario file to keep, or why there is none.
+    file: Result<PathBuf, String>,
 }
 
 impl Small {
     pub(super) fn lines(&self) -> String {
-        let Self { before, after, shrunk, took, folder, sentence } = self;
+        let Self { before, after, shrunk, took, folder, sentence, file } = self;
+        let keep = match file {
+            Ok(path) => format!("keep: {}", path.display()),
+            Err(why) => format!("no scenario file to keep: {why}"),
+        };
         let end = if shrunk.is_done { "" } else { "; there was no time for more" };
         format!(
-            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\nkeep: {}\nreplay: seatrial replay {}\n",
+            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\n{keep}\nreplay: seatrial replay {}\n",
             shrunk.runs,
             took.as_secs_f64(),
             story(&shrunk.plan),
             folder.join("report.html").display(),
-            folder.join(format!("{}.toml", shrunk.plan.scenario.name)).display(),
             folder.join("plan.json").display(),
         )
     }
@@ -87,10 +92,11 @@ pub(super) fn make_small(
     let sentence = sentence.ok_or("the small run does not fail when it is played once more")?;
     let log = log.ok_or("the small run broke the harness")?;
     let folder = write_folder(stage, out, &log, &judgement, options)?;
-    let script = script(stage, &shrunk.plan, oracle, &sentence, &options.commit)?;
-    let file = folder.join(format!("{}.toml", shrunk.plan.scenario.name));
-    write_whole(&file, &script)?;
-    Ok(Small { before: Bulk::of(plan), after: Bulk::of(&shrunk.plan), shrunk, took, folder, sentence })
+    let path = folder.join(format!("{}.toml", shrunk.plan.scenario.name));
+    let file = script(stage, &shrunk.plan, oracle, &sentence, &options.commit)
+        .and_then(|script| write_whole(&path, &script))
+        .map(|()| path);
+    Ok(Small { before: Bulk::of(plan), after: Bulk::of(&shrunk.plan), shrunk, took, folder, sentence, file })
 }
 
 /// The small plan as a file to keep. It has been run, and fails as the plan does.
@@ -108,7 +114,8 @@ fn script(
     let file = format!("{}.toml", plan.scenario.name);
     let scenario =
         parse(&file, &text).map_err(|error| format!("the small run's own file is refused: {error}"))?;
-    let again = run_one(stage, &Plan::draw(&scenario, plan.seed)).0;
+    let seed = scenario.script.as_ref().map_or(plan.seed, |script| script.seed);
+    let again = run_one(stage, &Plan::draw(&scenario, seed)).0;
     if again.violated.iter().any(|violated| violated == oracle) {
         Ok(text)
     } else {

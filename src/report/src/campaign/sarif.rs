@@ -22,7 +22,6 @@ pub fn render_sarif(page: &CampaignPage, version: &str, places: &BTreeMap<String
             "id": oracle,
             "name": oracle,
             "shortDescription": { "text": format!("the property {oracle} holds") },
-            "helpUri": "docs/oracles.md",
         })
     };
     let results: Vec<Value> = failures.iter().map(|failure| result(failure, &rules, places)).collect();
@@ -41,6 +40,14 @@ pub fn render_sarif(page: &CampaignPage, version: &str, places: &BTreeMap<String
     serde_json::to_string_pretty(&file).expect("plain data with string keys") + "\n"
 }
 
+/// A path as a URI takes it.
+fn uri(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    path.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
 fn result(
     failure: &CampaignFailure,
     rules: &BTreeMap<&str, usize>,
@@ -52,7 +59,7 @@ fn result(
         text += &format!("\nReplay: {}", failure.replay);
     }
     let unnamed = format!("{}.toml", failure.scenario);
-    let place = places.get(&failure.scenario).unwrap_or(&unnamed);
+    let place = uri(places.get(&failure.scenario).unwrap_or(&unnamed));
     json!({
         "ruleId": failure.oracle,
         "ruleIndex": rules[failure.oracle.as_str()],
@@ -74,7 +81,7 @@ mod tests {
 
     #[test]
     fn each_way_to_fail_is_a_result_with_a_rule_a_place_and_a_fingerprint() {
-        let places = BTreeMap::from([("leases".to_owned(), "scenarios/fast/leases.toml".to_owned())]);
+        let places = BTreeMap::from([("leases".to_owned(), "my scenarios/fast/leases.toml".to_owned())]);
         let file: Value = serde_json::from_str(&render_sarif(&sample(), "1.2.3", &places)).unwrap();
         assert_eq!(file["version"], "2.1.0");
         let run = &file["runs"][0];
@@ -92,7 +99,10 @@ mod tests {
         assert_eq!(first["partialFingerprints"]["seatrialSignature/v1"], "lease-0a1b2c");
         let uri =
             |result: &Value| result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"].clone();
-        assert_eq!((uri(first), uri(second)), (json!("scenarios/fast/leases.toml"), json!("storm.toml")));
+        assert_eq!(
+            (uri(first), uri(second)),
+            (json!("my%20scenarios/fast/leases.toml"), json!("storm.toml"))
+        );
         assert!(
             first["message"]["text"]
                 .as_str()

@@ -1,6 +1,6 @@
 //! One run is entered into the campaign's books.
 
-use super::{Campaign, Failure, Growth};
+use super::{Campaign, Failure, Growth, Kept};
 use crate::batch::RunSummary;
 use crate::format::spec::VerdictKind;
 use crate::signature::Signature;
@@ -21,6 +21,8 @@ pub(super) struct Ended<'a> {
     pub(super) varied: bool,
     /// Since the campaign began.
     pub(super) seconds: f64,
+    /// It was kept as the first that failed so.
+    pub(super) kept: Option<Kept>,
 }
 
 /// What is new about a run.
@@ -41,7 +43,22 @@ impl Campaign {
         }
     }
 
-    pub(super) fn enter(&mut self, run: &Ended<'_>) -> News {
+    /// How a run failed, where it counts as a failure. A negative scenario shows that a property can be violated; in how
+    /// many ways is not what it is for.
+    pub(super) fn signature_of(&self, run: &RunSummary) -> Option<Signature> {
+        let is_negative = self.scenarios.get(&run.scenario).is_some_and(|tally| tally.is_negative);
+        let oracle = match (run.verdict, &run.oracle) {
+            (VerdictKind::Pass, _) => return None,
+            (VerdictKind::HarnessError, _) => "testbed".to_owned(),
+            _ if is_negative => return None,
+            (VerdictKind::Inconclusive, Some(oracle)) => format!("unknown-{oracle}"),
+            (_, Some(oracle)) => oracle.clone(),
+            (_, None) => "unknown".to_owned(),
+        };
+        Some(Signature::of(&oracle, &run.sentence))
+    }
+
+    pub(super) fn enter(&mut self, run: Ended<'_>) -> News {
         let mut news = News::default();
         let RunSummary { scenario, seed, verdict, .. } = run.summary;
         let tally = self.scenarios.entry(scenario.clone()).or_default();
@@ -54,9 +71,6 @@ impl Campaign {
         } += 1;
         tally.simulated_seconds += run.summary.simulated_seconds;
         tally.cpu_seconds += run.summary.cpu_seconds;
-        // A negative scenario shows that a property can be violated; in how many ways is not what it is for.
-        let is_failure =
-            *verdict == VerdictKind::HarnessError || *verdict != VerdictKind::Pass && !tally.is_negative;
         for goal in &run.summary.reached {
             *tally.reached.entry(*goal).or_default() += 1;
             self.first_reached.entry(*goal).or_insert_with(|| (scenario.clone(), *seed));
@@ -69,35 +83,38 @@ impl Campaign {
             news.features += u64::from(*times == 0);
             *times += 1;
         }
-        let runs = self.runs() + 1;
-        if is_failure {
-            news.failure = self.fail(run, runs);
+        let (varied, seconds, runs) = (run.varied, run.seconds, self.runs() + 1);
+        if let Some(signature) = self.signature_of(run.summary) {
+            news.failure = self.fail(run, signature, runs);
         }
-        let part = if run.varied { &mut self.varied } else { &mut self.fresh };
+        let part = if varied { &mut self.varied } else { &mut self.fresh };
         part.runs += 1;
         part.features += news.features;
         part.failures += u64::from(news.failure.is_some());
-        self.grow(run.seconds);
+        self.grow(seconds);
         news
     }
 
     /// The signature, where no run failed so before.
-    fn fail(&mut self, run: &Ended<'_>, runs: u64) -> Option<Signature> {
-        let RunSummary { scenario, seed, verdict, oracle, sentence, .. } = run.summary;
-        let oracle = match (verdict, oracle) {
-            (VerdictKind::HarnessError, _) => "testbed".to_owned(),
-            (VerdictKind::Inconclusive, Some(oracle)) => format!("unknown-{oracle}"),
-            (_, Some(oracle)) => oracle.clone(),
-            (_, None) => "unknown".to_owned(),
-        };
-        let signature = Signature::of(&oracle, sentence);
+    fn fail(&mut self, run: Ended<'_>, signature: Signature, runs: u64) -> Option<Signature> {
+        let RunSummary { scenario, seed, verdict, sentence, .. } = run.summary;
         if let Some(failure) = self.failures.get_mut(&signature.id()) {
             failure.times += 1;
+            let mut other = (scenario.clone(), *seed);
+            if let Some(kept) = run.kept {
+                // Others that failed so were done before this one was kept; it stays the one that is shown.
+                std::mem::swap(&mut failure.scenario, &mut other.0);
+                std::mem::swap(&mut failure.seed, &mut other.1);
+                failure.sentence.clone_from(sentence);
+                failure.varied = run.varied;
+                Kept { folder: failure.folder, small: failure.small, trouble: failure.trouble } = kept;
+            }
             if failure.others.len() < OTHERS_MAX {
-                failure.others.push((scenario.clone(), *seed));
+                failure.others.push(other);
             }
             return None;
         }
+        let kept = run.kept.unwrap_or_default();
         let failure = Failure {
             signature: signature.clone(),
             verdict: *verdict,
@@ -109,9 +126,9 @@ impl Campaign {
             others: Vec::new(),
             after_runs: runs,
             after_seconds: run.seconds,
-            folder: None,
-            small: None,
-            trouble: None,
+            folder: kept.folder,
+            small: kept.small,
+            trouble: kept.trouble,
         };
         self.failures.insert(signature.id(), failure);
         Some(signature)
@@ -182,12 +199,13 @@ mod tests {
     fn enter(campaign: &mut Campaign, summary: &RunSummary, features: &[u64]) -> News {
         let features = features.iter().copied().collect();
         let faults = vec!["kill".to_owned()];
-        campaign.enter(&Ended {
+        campaign.enter(Ended {
             summary,
             faults,
             features: &features,
             varied: seed_is_odd(summary),
             seconds: 1.0,
+            kept: None,
         })
     }
 
@@ -210,6 +228,31 @@ mod tests {
         assert_eq!(campaign.verdict(), VerdictKind::Violation);
         assert_eq!((campaign.fresh.failures, campaign.varied.failures), (2, 0));
         assert_eq!((campaign.fresh.runs, campaign.varied.runs), (2, 1));
+    }
+
+    #[test]
+    fn the_run_that_was_kept_is_shown_though_others_were_done_before() {
+        let mut campaign = begun();
+        let fails = |seed| summary("good", seed, VerdictKind::Violation, &format!("key k{seed} is gone"));
+        enter(&mut campaign, &fails(4), &[]);
+        let kept = Kept { folder: Some("there".to_owned()), ..Kept::default() };
+        let first = fails(2);
+        let (summary, features) = (&first, BTreeSet::new());
+        let ended = Ended {
+            summary,
+            faults: Vec::new(),
+            features: &features,
+            varied: false,
+            seconds: 2.0,
+            kept: Some(kept),
+        };
+        assert_eq!(campaign.enter(ended).failure, None);
+        let failure = campaign.failures.values().next().expect("one");
+        assert_eq!((failure.seed, failure.times, failure.sentence.as_str()), (2, 2, "key k2 is gone"));
+        assert_eq!(
+            (failure.folder.as_deref(), &failure.others),
+            (Some("there"), &vec![("good".to_owned(), 4)])
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::record::RunLog;
 use crate::signature::Signature;
 use crate::vary::vary;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ pub struct Limits {
 }
 
 /// What becomes of a failure that no run before had.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     /// The run's folder, below the campaign's.
     pub folder: Option<String>,
@@ -64,6 +65,10 @@ struct Shared {
     variations: u64,
     given: u64,
     corpus: Vec<Kin>,
+    /// Plans of earlier campaigns, which are played first.
+    again: VecDeque<Plan>,
+    /// Failures that a thread is about to keep.
+    kept: BTreeSet<String>,
 }
 
 /// A plan to vary.
@@ -75,6 +80,7 @@ struct Kin {
 enum Task {
     Fresh { place: u64, seed: u64, scenario: usize },
     Vary { of: Arc<Plan>, seed: u64 },
+    Again(Plan),
 }
 
 /// Runs the campaign on, until a limit is reached. The plans of `corpus` are played first, and varied like those that
@@ -89,13 +95,14 @@ pub fn fuzz(
     hooks: &Hooks<'_>,
 ) -> Campaign {
     let next = campaign.done;
-    let kin = |plan: Plan| Kin { plan: Arc::new(plan), features: BTreeSet::new() };
     let shared = Mutex::new(Shared {
         variations: campaign.varied.runs,
         given: campaign.runs(),
         next,
         campaign,
-        corpus: corpus.into_iter().map(kin).collect(),
+        corpus: Vec::new(),
+        again: corpus.into_iter().take(CORPUS_MAX).collect(),
+        kept: BTreeSet::new(),
     });
     let work = || {
         loop {
@@ -124,6 +131,13 @@ pub fn fuzz(
 
 impl Shared {
     fn take(&mut self, vary_percent: u32) -> Option<Task> {
+        if vary_percent > 0
+            && let Some(plan) = self.again.pop_front()
+        {
+            self.given += 1;
+            self.variations += 1;
+            return Some(Task::Again(plan));
+        }
         let wanted = (self.variations + 1) * 100 <= (self.given + 1) * u64::from(vary_percent);
         if wanted && let Some(of) = self.pick() {
             self.given += 1;
@@ -166,36 +180,39 @@ fn play(stage: &dyn Stage, scenarios: &[Scenario], task: Task, shared: &Mutex<Sh
     let (plan, place) = match task {
         Task::Fresh { place, seed, scenario } => (Plan::draw(&scenarios[scenario], seed), Some(place)),
         Task::Vary { of, seed } => (vary(&of, seed), None),
+        Task::Again(plan) => (plan, None),
     };
     let (summary, log, judgement) = run_one(stage, &plan);
     let features = log.as_ref().map(novelty::features).unwrap_or_default();
     let faults = log.iter().flat_map(|log| &log.faults).map(|fault| fault.kind.clone()).collect();
     let seconds = (hooks.now)().as_secs_f64();
-    let news = {
+    let (signature, is_new) = {
         let mut shared = shared.lock().expect("no holder panics");
-        let ended =
-            Ended { summary: &summary, faults, features: &features, varied: place.is_none(), seconds };
-        shared.campaign.enter(&ended)
+        let signature = shared.campaign.signature_of(&summary).filter(|signature| {
+            let id = signature.id();
+            !shared.campaign.failures.contains_key(&id) && shared.kept.insert(id)
+        });
+        let known = &shared.campaign.features;
+        let is_new = summary.verdict != VerdictKind::HarnessError
+            && features.iter().any(|feature| !known.contains_key(feature));
+        (signature, is_new)
     };
-    if let Some(signature) = &news.failure {
-        let kept = (hooks.failed)(signature, &plan, log.as_ref(), &judgement);
-        let mut shared = shared.lock().expect("no holder panics");
-        let failure = shared.campaign.failures.get_mut(&signature.id()).expect("entered above");
-        Kept { folder: failure.folder, small: failure.small, trouble: failure.trouble } = kept;
-    }
+    // Everything is kept before the books tell of the run: who is killed meanwhile runs it again, and keeps it then.
+    let kept = signature.map(|signature| (hooks.failed)(&signature, &plan, log.as_ref(), &judgement));
     drop(log);
-    let is_new = news.features > 0 && summary.verdict != VerdictKind::HarnessError;
     if is_new {
         (hooks.is_new)(&plan);
     }
     let mut shared = shared.lock().expect("no holder panics");
-    if is_new {
+    let varied = place.is_none();
+    let ended = Ended { summary: &summary, faults, features: &features, varied, seconds, kept };
+    let news = shared.campaign.enter(ended);
+    if is_new && news.features > 0 {
         if shared.corpus.len() >= CORPUS_MAX {
             shared.corpus.remove(0);
         }
         shared.corpus.push(Kin { plan: Arc::new(plan), features });
     }
-    // Last: an item that is not closed is run again after an interruption, and so is all that follows from it.
     if let Some(place) = place {
         shared.campaign.close(place);
     }

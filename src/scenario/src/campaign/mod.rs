@@ -34,12 +34,6 @@ pub struct Shard {
 impl Shard {
     /// All of it.
     pub const WHOLE: Self = Self { index: 1, of: 1 };
-
-    /// Whether the so many-th seed is one of its own.
-    #[must_use]
-    pub fn has(self, place: u64) -> bool {
-        place % u64::from(self.of) == u64::from(self.index) - 1
-    }
 }
 
 impl std::fmt::Display for Shard {
@@ -133,6 +127,12 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// It was written to be violated, and was not in so many runs: whoever should have seen it is blind.
+    #[must_use]
+    pub fn is_blind(&self) -> bool {
+        self.is_negative && self.violated == 0 && self.runs >= GOAL_SEEDS_MIN as u64
+    }
+
     /// What it asks for and no run reached, where there were runs enough.
     #[must_use]
     pub fn goals_missed(&self) -> Vec<GoalKind> {
@@ -285,7 +285,8 @@ impl Campaign {
         let scenarios = self.asked.scenarios.len() as u64;
         let (round, scenario) = (place / scenarios, place % scenarios);
         let shard = self.asked.shard;
-        let seed = self.asked.from + round * u64::from(shard.of) + u64::from(shard.index) - 1;
+        let offset = round.checked_mul(u64::from(shard.of))?.checked_add(u64::from(shard.index) - 1)?;
+        let seed = self.asked.from.checked_add(offset)?;
         let is_one = self.asked.to.is_none_or(|to| seed < to);
         is_one.then_some((seed, usize::try_from(scenario).expect("a place in a list")))
     }
@@ -293,8 +294,12 @@ impl Campaign {
     /// How many seeds times scenarios there are in all, where that is known.
     #[must_use]
     pub fn items(&self) -> Option<u64> {
-        let seeds = (0..self.asked.to? - self.asked.from).filter(|place| self.asked.shard.has(*place));
-        Some(seeds.count() as u64 * self.asked.scenarios.len() as u64)
+        let Shard { index, of } = self.asked.shard;
+        // Every `of`-th, from the `index`-th on.
+        let all = self.asked.to?.saturating_sub(self.asked.from);
+        let (of, index) = (u64::from(of), u64::from(index));
+        let seeds = all / of + u64::from(all % of >= index);
+        Some(seeds.saturating_mul(self.asked.scenarios.len() as u64))
     }
 
     /// Whether every seed has been run.
@@ -312,8 +317,9 @@ impl Campaign {
         } else if any(VerdictKind::HarnessError) {
             VerdictKind::HarnessError
         } else if any(VerdictKind::Inconclusive)
-            || self.runs() == 0
-            || self.scenarios.values().any(|tally| !tally.goals_missed().is_empty())
+            // Of more machines than seeds, some have nothing to do.
+            || self.runs() == 0 && !self.is_done()
+            || self.scenarios.values().any(|tally| !tally.goals_missed().is_empty() || tally.is_blind())
         {
             VerdictKind::Inconclusive
         } else {
@@ -347,6 +353,32 @@ mod tests {
         all.sort_unstable();
         let wanted: Vec<_> = (10..17).flat_map(|seed| [(seed, 0), (seed, 1)]).collect();
         assert_eq!(all, wanted);
+    }
+
+    #[test]
+    fn seeds_end_where_numbers_do_and_a_shard_may_have_none() {
+        let scenarios = [scenario("a")];
+        let last = Campaign::new(&scenarios, Asked::new(&scenarios, u64::MAX, None, Shard::WHOLE));
+        assert_eq!((last.item(0), last.item(1)), (Some((u64::MAX, 0)), None));
+        let many = Asked::new(&scenarios, 0, Some(u64::MAX), Shard { index: 1, of: 2 });
+        assert_eq!(Campaign::new(&scenarios, many).items(), Some(u64::MAX / 2 + 1));
+        let none = Asked::new(&scenarios, 1, Some(3), Shard { index: 3, of: 3 });
+        let none = Campaign::new(&scenarios, none);
+        assert_eq!((none.items(), none.is_done(), none.verdict()), (Some(0), true, VerdictKind::Pass));
+        let open = Campaign::new(&scenarios, Asked::new(&scenarios, 1, Some(3), Shard::WHOLE));
+        assert_eq!(open.verdict(), VerdictKind::Inconclusive, "nothing was run yet");
+    }
+
+    #[test]
+    fn a_negative_scenario_that_is_never_violated_is_no_pass() {
+        let scenarios = [scenario("a")];
+        let mut campaign = Campaign::new(&scenarios, Asked::new(&scenarios, 1, None, Shard::WHOLE));
+        campaign.fresh.runs = 10;
+        let tally = Tally { is_negative: true, runs: 10, passed: 10, ..Tally::default() };
+        campaign.scenarios.insert("a".to_owned(), tally);
+        assert_eq!(campaign.verdict(), VerdictKind::Inconclusive);
+        campaign.scenarios.get_mut("a").expect("just put there").violated = 1;
+        assert_eq!(campaign.verdict(), VerdictKind::Pass);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A campaign as its page shows it.
 
 use super::{Campaign, Failure, Growth, Tally};
-use crate::format::spec::GoalKind;
+use crate::format::spec::{GoalKind, VerdictKind};
 use crate::to_report::verdict;
 use seatrial_report::campaign::{CampaignFailure, CampaignPage, CampaignScenario, GoalRow, GrowthPoint};
 
@@ -64,7 +64,11 @@ fn row(id: &str, failure: &Failure, root: &str) -> CampaignFailure {
         after_runs: failure.after_runs,
         after_seconds: failure.after_seconds,
         replay: kept.map_or(String::new(), |folder| format!("seatrial replay {}", below(folder))),
-        link: failure.folder.as_ref().map(|folder| format!("{folder}/report.html")),
+        link: failure.folder.as_ref().map(|folder| match failure.verdict {
+            // There is nothing to report of a run that the testbed broke, but its plan is there.
+            VerdictKind::HarnessError => format!("{folder}/plan.json"),
+            _ => format!("{folder}/report.html"),
+        }),
         small: small.map(|small| small.bulk.clone()),
         small_link: small.map(|small| format!("{}/report.html", small.folder)),
         trouble: failure.trouble.clone(),

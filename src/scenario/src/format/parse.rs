@@ -184,7 +184,8 @@ impl<'a, 'i> Section<'a, 'i> {
             self.wrong_type(value, key, "a whole number", &range.start().to_string());
             return None;
         };
-        let number = i64::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i64::MAX);
+        // Beyond any range where it is beyond any number.
+        let number = i128::from_str_radix(integer.as_str(), integer.radix()).unwrap_or(i128::MAX);
         match u64::try_from(number) {
             Ok(number) if range.contains(&number) => Some(number),
             _ => {

@@ -15,9 +15,10 @@ pub fn print(plan: &Plan, comment: &str) -> String {
     let scenario = &plan.scenario;
     let mut out = String::new();
     for line in comment.lines() {
-        let _ = writeln!(out, "{}", format!("# {line}").trim_end());
+        let plain: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let _ = writeln!(out, "{}", format!("# {plain}").trim_end());
     }
-    let _ = writeln!(out, "title = {:?}\nwhy = {:?}", scenario.title, scenario.why);
+    let _ = writeln!(out, "title = {}\nwhy = {}", text(&scenario.title), text(&scenario.why));
     let _ = writeln!(out, "members = {}\ntime = {}", scenario.members, time(scenario.time));
     let _ = writeln!(out, "\n[script]\nseed = {}", plan.seed);
     if !plan.core.is_empty() {
@@ -66,6 +67,11 @@ pub fn print(plan: &Plan, comment: &str) -> String {
         let _ = writeln!(out, "\n[[goal]]\nname = \"{goal}\"");
     }
     out
+}
+
+/// As TOML quotes it.
+fn text(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
 }
 
 fn time(time: Duration) -> String {

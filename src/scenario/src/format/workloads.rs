@@ -78,6 +78,13 @@ pub(super) fn read_workload(
             );
         }
         think = section.unit("rate", value, "\"20/s\"", units::rate).unwrap_or(think);
+        if !(Duration::from_millis(1)..=seconds(600)).contains(&think) {
+            section.complain(
+                value.span(),
+                format!("\"rate\" is one every {think:?}, out of range"),
+                "it lies between \"0.1/m\" and \"1000/s\"".to_owned(),
+            );
+        }
     }
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let keys = section.integer("keys", 1..=100_000, 5) as u32;

@@ -77,7 +77,8 @@ pub(super) fn elections(log: &RunLog, story: &Story, met: &mut Met) {
 }
 
 pub(super) fn outages(log: &RunLog, story: &Story, met: &mut Met) {
-    let all = log.plan.members().count();
+    let first: BTreeSet<MemberId> = log.plan.members().collect();
+    let all = first.len();
     let mut down: BTreeMap<MemberId, u32> = BTreeMap::new();
     let mut outages: Vec<&OutageRecord> = log.outages.iter().collect();
     outages.sort_by_key(|outage| outage.from);
@@ -89,13 +90,14 @@ pub(super) fn outages(log: &RunLog, story: &Story, met: &mut Met) {
                 "kill" => met.at(GoalKind::LeaderKilled, outage.from),
                 "power-loss" => met.at(GoalKind::LeaderLostPower, outage.from),
                 "pause" => met.at(GoalKind::LeaderPaused, outage.from),
-                _ => met.at(GoalKind::LeaderStopped, outage.from),
+                _ => {}
             }
         }
         let at_once: BTreeSet<MemberId> = outages
             .iter()
             .filter(|other| within(other.from, other.to, outage.from))
             .map(|other| other.member)
+            .filter(|member| first.contains(member))
             .collect();
         if at_once.len() * 2 > all {
             met.at(GoalKind::MajorityDown, outage.from);
@@ -109,6 +111,12 @@ pub(super) fn outages(log: &RunLog, story: &Story, met: &mut Met) {
             if *times > 1 {
                 met.at(GoalKind::DiedTwice, outage.from);
             }
+        }
+    }
+    for seen in log.observed.iter().filter(|seen| matches!(seen.what, Observation::Failed { .. })) {
+        let just_before = seen.at.saturating_sub(Duration::from_nanos(1));
+        if story.leader(just_before) == Some(seen.member) {
+            met.at(GoalKind::LeaderStopped, seen.at);
         }
     }
     let deaths = |member: MemberId, from: Duration, to: Duration| {

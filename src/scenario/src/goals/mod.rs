@@ -306,6 +306,23 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_stops_by_itself_reigns_no_more() {
+        use GoalKind as Goal;
+        let mut log = quiet();
+        log.ended = Duration::from_secs(20);
+        saw(&mut log, 100, 1, 0, role(1, Role::Leader, 1));
+        saw(&mut log, 500, 1, 0, Observation::Failed { why: "no room".to_owned() });
+        saw(&mut log, 900, 1, 1, started(0));
+        saw(&mut log, 950, 1, 1, role(1, Role::Follower, 0));
+        saw(&mut log, 1600, 2, 0, role(2, Role::Leader, 2));
+        reaches(
+            &log,
+            &[(Goal::LeaderStopped, 500), (Goal::LeaderlessSecond, 1500)],
+            &[Goal::LeaderSteppedDown, Goal::TwoBelieveToLead],
+        );
+    }
+
+    #[test]
     fn snapshots_on_their_way_end_when_they_arrive() {
         use GoalKind as Goal;
         let to =

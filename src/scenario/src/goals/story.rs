@@ -54,6 +54,12 @@ impl Story {
                     reigns[reign].to = Some(at);
                 }
             }
+            // Who stops by itself, or starts again after whatever ended it, leads no more.
+            if matches!(seen.what, Observation::Failed { .. } | Observation::Started { .. })
+                && let Some(reign) = open.remove(&seen.member)
+            {
+                reigns[reign].to = Some(seen.at);
+            }
             let Observation::Role { term, role, .. } = seen.what else { continue };
             match (role, open.get(&seen.member).copied()) {
                 (Role::Leader, Some(reign)) if reigns[reign].term == term => {}

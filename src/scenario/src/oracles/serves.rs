@@ -129,7 +129,7 @@ fn not_served(log: &RunLog, calm: &Calm, bound: Duration) -> Option<Finding> {
         .iter()
         .filter(|op| op.input.can_write() && op.member.as_ref().is_some_and(|member| names.contains(member)))
         .map(|op| {
-            let is_acknowledged = op.outcome.answered().is_some_and(|(_, answer)| answer.changed());
+            let is_acknowledged = op.outcome.answered().is_some();
             let ret = op.ret.filter(|_| is_acknowledged).map(Duration::from_nanos);
             (Duration::from_nanos(op.call), ret)
         })

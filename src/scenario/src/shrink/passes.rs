@@ -135,6 +135,10 @@ fn members(search: &mut Search<'_>) -> bool {
     let round = |member: MemberId| MemberId((member.0 - 1) % FEWER + 1);
     plan.scenario.members = FEWER;
     plan.core.retain(|member| member.0 <= FEWER);
+    if plan.core.len() as u64 <= FEWER / 2 {
+        // Less than a majority can serve nobody.
+        plan.core.clear();
+    }
     for step in plan.clients.iter_mut().flat_map(|client| &mut client.steps) {
         step.member = round(step.member);
     }

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn nemesis(name: &str) -> Scenario {
-        scenario(&format!("[[nemesis]]\nname = \"{name}\"\n"))
+        scenario(&format!("[knobs]\ninitial_check = true\n[[nemesis]]\nname = \"{name}\"\n"))
     }
 
     fn stranger() -> Program {
@@ -106,7 +106,9 @@ mod tests {
             let why = why_not(&nemesis(kind.name()), &ours);
             assert_eq!(why.is_some(), *kind == NemesisKind::Clock, "{kind}: {why:?}");
         }
-        let lost = scenario("[[nemesis]]\nname = \"lost-majority\"\n[[workload]]\nname = \"membership\"\n");
+        let lost = scenario(
+            "[[nemesis]]\nname = \"lost-majority\"\ntimes = 1\n[[workload]]\nname = \"membership\"\n",
+        );
         assert!(why_not(&lost, &ours).unwrap().starts_with("the fault lost-majority cannot be judged"));
     }
 

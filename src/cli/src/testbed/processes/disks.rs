@@ -163,9 +163,9 @@ mod tests {
         bytes.resize(4096, 0);
         fs::write(&file, &bytes).unwrap();
         let text = turned(DiskDamage::WalMiddle { place_permille: 500 }).unwrap();
-        assert_eq!(text, "3 bits turned at byte 436 of 1.wal");
+        assert_eq!(text, "3 bits turned at byte 628 of 1.wal");
         let now = fs::read(&file).unwrap();
         let differ: Vec<usize> = (0..4096).filter(|at| now[*at] != bytes[*at]).collect();
-        assert_eq!(differ, [439]);
+        assert_eq!(differ, [631]);
     }
 }
