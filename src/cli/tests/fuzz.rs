@@ -1,5 +1,8 @@
 //! `seatrial fuzz`, `report merge` and `bisect` as a person types them, and as a CI system does.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
+#![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
+
 mod support;
 
 use serde_json::Value;

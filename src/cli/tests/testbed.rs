@@ -1,5 +1,8 @@
 //! The testbed's commands as a person types them: a failure is found, made small, and fails again.
 
+#![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
+#![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
+
 mod support;
 
 use std::path::{Path, PathBuf};

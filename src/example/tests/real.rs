@@ -1,5 +1,7 @@
 //! The same service on real sockets and files.
 
+#![allow(clippy::disallowed_methods, reason = "this test is about the machine itself")]
+
 use seatrial_example::{Config, Copying, ask, serve};
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;

@@ -18,7 +18,7 @@ async fn client(world: SimWorld, number: u64, history: History) {
     for round in 0..40 {
         world.sleep(MS * (world.rand() % 60) as u32).await;
         let value = (number * 1000 + round) as i64;
-        let write = world.rand() % 3 == 0;
+        let write = world.rand().is_multiple_of(3);
         let line = if write { format!("write {value}") } else { "read".to_owned() };
         let call = world.now().as_nanos() as u64;
         let answer = timeout(&world, 500 * MS, ask(&world, address, &line)).await;

@@ -139,9 +139,15 @@ fn begin(args: &FuzzArgs) -> Result<(Vec<seatrial_scenario::format::spec::Scenar
 
 /// A beginning that nobody chose. Small enough to be typed.
 fn rand_seed() -> u32 {
-    use std::hash::{BuildHasher, RandomState};
-    let drawn = RandomState::new().hash_one(std::process::id());
-    u32::try_from(drawn >> 33).expect("31 bits")
+    use std::io::Read;
+    let mut bytes = [0; 4];
+    // Where the system has no chance to give, the time differs from run to run too.
+    match std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)) {
+        Ok(()) => u32::from_be_bytes(bytes) >> 1,
+        Err(_) => std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(1, |since| since.subsec_nanos()),
+    }
 }
 
 /// Set once somebody wants an end (Ctrl-C, or SIGTERM of a CI system). A second time ends at once: what is stored is whole.

@@ -138,19 +138,22 @@ fn link(to: Option<&str>) -> Option<String> {
     (!to.contains(':') && !to.starts_with('/')).then(|| escape(to))
 }
 
+/// One of the lines of the growth.
+type Of = fn(&GrowthPoint) -> u64;
+
 fn growth(out: &mut String, points: &[GrowthPoint]) {
     let Some(last) = points.last() else { return };
     out.push_str("<section>\n<h2>What the runs brought</h2>\n<div class=\"card\">\n");
     // Runs on a logarithmic axis: the first hundred bring most, and the last thousand must still be seen.
     let across = |runs: u64| 60.0 + 800.0 * (runs.max(1) as f64).ln() / (last.runs.max(2) as f64).ln();
-    let series: [(&str, &str, fn(&GrowthPoint) -> u64); 3] = [
+    let series: [(&str, &str, Of); 3] = [
         ("features", "s0", |point| point.features),
         ("goals", "s1", |point| point.goals),
         ("failures", "s2", |point| point.failures),
     ];
-    let _ = write!(
+    let _ = writeln!(
         out,
-        "<svg class=\"plot growth\" viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"features, goals and failures over runs\">\n"
+        "<svg class=\"plot growth\" viewBox=\"0 0 960 230\" role=\"img\" aria-label=\"features, goals and failures over runs\">"
     );
     let mut tick = 1;
     while tick <= last.runs {

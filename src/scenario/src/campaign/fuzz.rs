@@ -42,6 +42,9 @@ pub struct Kept {
     pub trouble: Option<String>,
 }
 
+/// Keeps a failure: its signature, its plan, and what it left behind.
+pub type Keep<'a> = dyn Fn(&Signature, &Plan, Option<&RunLog>, &Judgement) -> Kept + Sync + 'a;
+
 /// What the driver asks its caller for.
 pub struct Hooks<'a> {
     /// Time since the campaign's beginning, with what it took before it was interrupted.
@@ -49,7 +52,7 @@ pub struct Hooks<'a> {
     /// Somebody wants it to end.
     pub is_over: &'a (dyn Fn() -> bool + Sync),
     /// A run failed as none before. `None` for the log where the testbed itself broke.
-    pub failed: &'a (dyn Fn(&Signature, &Plan, Option<&RunLog>, &Judgement) -> Kept + Sync),
+    pub failed: &'a Keep<'a>,
     /// This plan is worth varying.
     pub is_new: &'a (dyn Fn(&Plan) + Sync),
     /// After each run.
@@ -66,7 +69,7 @@ struct Shared {
     given: u64,
     corpus: Vec<Kin>,
     /// Plans of earlier campaigns, which are played first.
-    again: VecDeque<Plan>,
+    again: VecDeque<Arc<Plan>>,
     /// Failures that a thread is about to keep.
     kept: BTreeSet<String>,
 }
@@ -80,7 +83,7 @@ struct Kin {
 enum Task {
     Fresh { place: u64, seed: u64, scenario: usize },
     Vary { of: Arc<Plan>, seed: u64 },
-    Again(Plan),
+    Again(Arc<Plan>),
 }
 
 /// Runs the campaign on, until a limit is reached. The plans of `corpus` are played first, and varied like those that
@@ -101,7 +104,7 @@ pub fn fuzz(
         next,
         campaign,
         corpus: Vec::new(),
-        again: corpus.into_iter().take(CORPUS_MAX).collect(),
+        again: corpus.into_iter().take(CORPUS_MAX).map(Arc::new).collect(),
         kept: BTreeSet::new(),
     });
     let work = || {
@@ -180,7 +183,7 @@ fn play(stage: &dyn Stage, scenarios: &[Scenario], task: Task, shared: &Mutex<Sh
     let (plan, place) = match task {
         Task::Fresh { place, seed, scenario } => (Plan::draw(&scenarios[scenario], seed), Some(place)),
         Task::Vary { of, seed } => (vary(&of, seed), None),
-        Task::Again(plan) => (plan, None),
+        Task::Again(plan) => (Plan::clone(&plan), None),
     };
     let (summary, log, judgement) = run_one(stage, &plan);
     let features = log.as_ref().map(novelty::features).unwrap_or_default();

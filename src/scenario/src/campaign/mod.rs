@@ -9,7 +9,7 @@ mod fuzz;
 mod merge;
 mod to_page;
 
-pub use fuzz::{Hooks, Kept, Limits, fuzz};
+pub use fuzz::{Hooks, Keep, Kept, Limits, fuzz};
 pub use merge::{MergeError, merge};
 pub use to_page::to_page;
 
