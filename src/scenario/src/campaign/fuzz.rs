@@ -151,6 +151,8 @@ impl Shared {
             let seed = (1 << 62) + Chance::stream(asked.from, &name).below(1 << 62);
             return Some(Task::Vary { of, seed });
         }
+        // What an earlier part of the campaign did out of order is done, and counted as soon as all before it is.
+        self.next = self.next.max(self.campaign.done);
         while self.campaign.ahead.contains(&self.next) {
             self.next += 1;
         }
@@ -322,6 +324,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_out_of_order_before_a_kill_is_not_run_again() {
+        let (scenarios, mut begun) = campaign(Some(6));
+        begun.close(1);
+        begun.close(3);
+        let stage = hand(|_| false);
+        let (ended, _) = run(&stage, begun, &scenarios, ALONE, usize::MAX);
+        assert_eq!(stage.ran.into_inner().unwrap(), [1, 3, 5]);
+        assert!(ended.is_done());
+    }
+
+    #[test]
     fn a_failure_is_told_once_and_what_was_kept_of_it_is_remembered() {
         let (scenarios, begun) = campaign(Some(21));
         let stage = hand(|plan| plan.seed % 5 == 0);
@@ -360,5 +373,32 @@ mod tests {
         assert_eq!(ended.fresh.features + ended.varied.features, ended.features.len() as u64);
         assert!(ended.failures.values().all(|failure| failure.varied));
         assert_eq!(ended.failures.len(), 1);
+    }
+
+    #[test]
+    fn plans_of_an_earlier_campaign_are_played_first_where_anything_is_varied() {
+        let (scenarios, begun) = campaign(None);
+        let corpus: Vec<Plan> = [700, 701].map(|seed| Plan::draw(&scenarios[0], seed)).into();
+        let play = |vary_percent| {
+            let stage = hand(|_| false);
+            let hooks = Hooks {
+                now: &|| Duration::ZERO,
+                is_over: &|| stage.ran.lock().unwrap().len() >= 4,
+                failed: &|_, _, _, _| Kept::default(),
+                is_new: &|_| {},
+                progress: &|_| {},
+            };
+            let limits = Limits { vary_percent, ..ALONE };
+            let ended = fuzz(&stage, &scenarios, begun.clone(), corpus.clone(), limits, &hooks);
+            (stage.ran.into_inner().unwrap(), ended)
+        };
+        let (ran, ended) = play(50);
+        assert_eq!(ran[..2], [700, 701]);
+        assert_eq!(
+            (ended.varied.runs, ended.done),
+            (2, 2),
+            "they count as variations, and no seed is left out"
+        );
+        assert_eq!(play(0).0, [1, 2, 3, 4], "just the seeds that were asked for");
     }
 }

@@ -2,7 +2,9 @@
 
 use super::parse;
 use super::script::{told, usual_fault};
-use super::spec::{Expect, KnobChoices, Scenario, Target, VerdictKind, WorkloadKind, WorkloadSpec};
+use super::spec::{
+    Expect, KnobChoices, NemesisKind, Scenario, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+};
 use crate::oracles;
 use crate::plan::{Knobs, Plan, PlannedFault};
 use std::fmt::Write as _;
@@ -209,10 +211,13 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
         let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         format!("[{}]", numbers.join(", "))
     };
-    line(out, "drift_ppm", list(&fault.drift_ppm), fault.drift_ppm.iter().all(|one| *one == 0));
-    line(out, "step_ms", list(&fault.wall_step_ms), fault.wall_step_ms.iter().all(|one| *one == 0));
+    // Drawn for every fault, but only one kind asks for them.
+    let bends = fault.kind == NemesisKind::Clock;
+    line(out, "drift_ppm", list(&fault.drift_ppm), !bends || fault.drift_ppm.iter().all(|one| *one == 0));
+    line(out, "step_ms", list(&fault.wall_step_ms), !bends || fault.wall_step_ms.iter().all(|one| *one == 0));
     line(out, "place", format!("\"{}\"", fault.place), fault.place == usual.place);
-    line(out, "place_permille", fault.place_permille, fault.place_permille == 0);
+    let damages = fault.kind == NemesisKind::WalDamage;
+    line(out, "place_permille", fault.place_permille, !damages || fault.place_permille == 0);
     line(out, "files", format!("\"{}\"", fault.files), fault.files == usual.files);
 }
 
@@ -250,6 +255,15 @@ mod tests {
         plan.scenario.script = None;
         for workload in &mut plan.scenario.workloads {
             workload.mix.clear();
+        }
+        for fault in &mut plan.faults {
+            if fault.kind != NemesisKind::Clock {
+                fault.drift_ppm.fill(0);
+                fault.wall_step_ms.fill(0);
+            }
+            if fault.kind != NemesisKind::WalDamage {
+                fault.place_permille = 0;
+            }
         }
         for client in plan.clients.iter_mut().filter(|client| client.spec.kind != WorkloadKind::Kv) {
             client.spec.mix.clear();

@@ -70,9 +70,15 @@ impl Bulk {
 impl fmt::Display for Bulk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { members, faults, clients, operations, time } = self;
+        let count = |number: usize, what: &str| {
+            if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+        };
         write!(
             f,
-            "{members} members, {faults} faults, {clients} clients with {operations} operations, {:.1} s",
+            "{members} members, {}, {} with {}, {:.1} s",
+            count(*faults, "fault"),
+            count(*clients, "client"),
+            count(*operations, "operation"),
             time.as_secs_f64()
         )
     }
