@@ -335,6 +335,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_done_already_is_given_to_nobody_while_others_are_on_their_way() {
+        let (_, mut campaign) = campaign(Some(6));
+        campaign.close(1);
+        let (corpus, again, kept) = (Vec::new(), VecDeque::new(), BTreeSet::new());
+        let mut shared = Shared { campaign, next: 0, variations: 0, given: 0, corpus, again, kept };
+        let mut place = || match shared.take(0) {
+            Some(Task::Fresh { place, .. }) => Some(place),
+            _ => None,
+        };
+        assert_eq!([place(), place(), place()], [Some(0), Some(2), Some(3)]);
+    }
+
+    #[test]
     fn a_failure_is_told_once_and_what_was_kept_of_it_is_remembered() {
         let (scenarios, begun) = campaign(Some(21));
         let stage = hand(|plan| plan.seed % 5 == 0);
