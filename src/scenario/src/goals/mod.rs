@@ -251,6 +251,7 @@ mod tests {
         saw(&mut log, 110, 1, 0, role(1, Role::Candidate, 0));
         saw(&mut log, 120, 2, 0, role(1, Role::Candidate, 0));
         saw(&mut log, 130, 1, 0, role(1, Role::Leader, 1));
+        saw(&mut log, 135, 1, 0, role(1, Role::Leader, 1));
         saw(&mut log, 140, 2, 0, role(1, Role::Follower, 1));
         reaches(
             &log,
@@ -278,7 +279,7 @@ mod tests {
             &[(Goal::LeaderAgain, 5500), (Goal::ThirdLeader, 5500), (Goal::TermTen, 5500)],
             &[Goal::FifthLeader],
         );
-        assert_eq!(log.observed.len(), 10);
+        assert_eq!(log.observed.len(), 11);
     }
 
     #[test]
