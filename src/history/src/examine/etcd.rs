@@ -6,10 +6,10 @@ use super::{Examined, Line, Told};
 use crate::blob::Blob;
 use crate::budget::Budget;
 use crate::eval::{At, evaluate};
-use crate::op::{Action, History, Input, Outcome, seconds};
+use crate::op::{History, Input, Outcome, seconds};
 use crate::replay::within;
 use crate::revisions::{Final, explain};
-use crate::search::{Spend, check_exact};
+use crate::search::{Spend, check_exact, spans};
 use crate::verdict::{Verdict, Violation};
 
 pub(super) fn examine(history: &History, spend: Spend<'_>) -> Examined {
@@ -71,11 +71,11 @@ fn tell(history: &History, violation: Violation, spend: Spend<'_>) -> Told {
     let culprit = (0..history.operations.len()).find(answered_then).or(found.operations.last().copied());
     let Some(culprit) = culprit else { return Told::bare(None, found.sentence) };
     let line = |place: usize| line(history, place, culprit);
-    let touched = keys(&history.operations[culprit].input);
+    let touched = spans(&history.operations[culprit].input);
     let (call, ret) = (history.operations[culprit].call, end);
     let is_open = |&place: &usize| {
         let operation = &history.operations[place];
-        let shares = keys(&operation.input).iter().any(|one| touched.iter().any(|other| meet(one, other)));
+        let shares = spans(&operation.input).iter().any(|one| touched.iter().any(|other| meet(one, other)));
         let certain = !matches!(operation.outcome, Outcome::Failed { .. });
         place != culprit
             && certain
@@ -111,26 +111,6 @@ fn line(history: &History, place: usize, culprit: usize) -> Line {
             None => format!("{}, never answered", seconds(operation.call)),
         },
         is_culprit: place == culprit,
-    }
-}
-
-/// Keys and ranges that an operation touches.
-fn keys(input: &Input) -> Vec<(&Blob, Option<&Blob>)> {
-    fn of(action: &Action) -> (&Blob, Option<&Blob>) {
-        match action {
-            Action::Get(get) => (&get.key, get.end.as_ref()),
-            Action::Put(put) => (&put.key, None),
-            Action::Delete(delete) => (&delete.key, delete.end.as_ref()),
-        }
-    }
-    match input {
-        Input::Get(get) => vec![(&get.key, get.end.as_ref())],
-        Input::Put(put) => vec![(&put.key, None)],
-        Input::Delete(delete) => vec![(&delete.key, delete.end.as_ref())],
-        Input::Txn(txn) => {
-            let compared = txn.compare.iter().map(|compare| (&compare.key, None));
-            compared.chain(txn.then.iter().chain(&txn.otherwise).map(of)).collect()
-        }
     }
 }
 
@@ -172,7 +152,7 @@ fn states(history: &History, culprit: usize, end: u64, spend: Spend<'_>) -> Vec<
 }
 
 fn shown(view: &At<'_>, input: &Input) -> String {
-    let mut found: Vec<String> = keys(input)
+    let mut found: Vec<String> = spans(input)
         .into_iter()
         .flat_map(|(key, end)| match end {
             None => view.replay.get(key, view.revision).cloned().into_iter().collect::<Vec<_>>(),

@@ -33,6 +33,8 @@ pub use store::{EtcdModel, StoreOp, ValueKv, check_exact, check_values};
 pub use story::{Spend, Story, explain};
 pub use tell::Tell;
 
+pub(crate) use store::spans;
+
 use crate::budget::Budget;
 use crate::op::seconds;
 use crate::verdict::{Rule, Verdict, Violation};

@@ -132,7 +132,8 @@ impl ValueKv {
     }
 }
 
-fn spans(input: &Input) -> Vec<(&Blob, Option<&Blob>)> {
+/// Keys and ranges that an operation touches.
+pub(crate) fn spans(input: &Input) -> Vec<(&Blob, Option<&Blob>)> {
     fn of_action(action: &Action) -> (&Blob, Option<&Blob>) {
         match action {
             Action::Get(get) => (&get.key, get.end.as_ref()),
