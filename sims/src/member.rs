@@ -1,11 +1,12 @@
 //! One member's process: what runs on a simulated machine whenever it is started.
 
 use crate::values;
-use seatrial_node::{Cluster, MemberOptions, NodeOptions, Observation, Observer, RedbOptions};
+use seatrial_node::{Cluster, MemberOptions, NodeOptions, Observation, Observer, PeerVersions, RedbOptions};
 use seatrial_raft::Role;
 use seatrial_scenario::Knobs;
 use seatrial_scenario::observation;
 use seatrial_scenario::record::Notebook;
+use seatrial_scenario::theatre::Build;
 use seatrial_types::MemberId;
 use seatrial_wire::ServeOptions;
 use seatrial_world::World;
@@ -39,6 +40,8 @@ struct Seats {
     operations: BTreeMap<MemberId, values::Operation>,
     /// Who goes on alone when it starts next.
     alone: BTreeSet<MemberId>,
+    /// Machines on which the build before runs.
+    before: BTreeSet<MemberId>,
 }
 
 /// A member's place on a machine.
@@ -84,6 +87,15 @@ impl Roster {
     /// This member goes on alone when it starts next.
     pub(crate) fn go_alone(&self, machine: MemberId) {
         self.seats().alone.insert(machine);
+    }
+
+    /// Which build runs on a machine from its next start on.
+    pub(crate) fn build(&self, machine: MemberId, build: Build) {
+        let mut seats = self.seats();
+        match build {
+            Build::Before => seats.before.insert(machine),
+            Build::Now => seats.before.remove(&machine),
+        };
     }
 
     /// Plans what is done to a member's store before it starts next.
@@ -207,6 +219,9 @@ pub(crate) async fn run(
     };
     let mut options = options(seat.id, member, &cluster, &knobs);
     options.known_peers = known_peers;
+    if roster.seats().before.contains(&member) {
+        options.peer_versions.max = PeerVersions::ALL.min;
+    }
     options.rescue.force_new_cluster = roster.seats().alone.remove(&member);
     options.data_dir.clone_from(&seat.folder);
     let watcher =
@@ -298,6 +313,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
         known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec![format!("0.0.0.0:{PEER_PORT}")],
+        peer_versions: PeerVersions::ALL,
         peer_layer: None,
         wal: seatrial_node::wal_options(cluster.id, id, knobs.segment_bytes),
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },

@@ -6,7 +6,7 @@ use crate::values::Operation;
 use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::record::Notebook;
-use seatrial_scenario::theatre::{Theatre, TheatreError};
+use seatrial_scenario::theatre::{Build, Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
 use seatrial_types::MemberId;
 use seatrial_world::World;
@@ -76,9 +76,10 @@ impl SimTheatre {
     /// Gives a disk its ordinary latency, and the fault's on top.
     fn set_latency(&self, node: NodeId, fault: DiskFault) {
         let usual = self.knobs.sync_latency;
+        let varies = if self.knobs.still { Duration::ZERO } else { usual / 2 };
         let sync = LatencyRange {
-            min: usual / 2 + fault.sync_latency,
-            max: usual * 3 / 2 + fault.sync_latency + fault.sync_jitter,
+            min: usual - varies + fault.sync_latency,
+            max: usual + varies + fault.sync_latency + fault.sync_jitter,
         };
         self.sim.disk(node).set_latency(DiskLatency { sync, ..DiskLatency::default() });
     }
@@ -89,7 +90,8 @@ fn client_url(machine: MemberId) -> String {
 }
 
 fn base_rule(knobs: &Knobs) -> SimRule {
-    SimRule::default().latency(knobs.net_latency).jitter(knobs.net_latency / 2)
+    let jitter = if knobs.still { Duration::ZERO } else { knobs.net_latency / 2 };
+    SimRule::default().latency(knobs.net_latency).jitter(jitter)
 }
 
 impl Theatre for SimTheatre {
@@ -243,6 +245,11 @@ impl Theatre for SimTheatre {
         if fault.wall_step_ms != 0 {
             clock.step_wall(fault.wall_step_ms);
         }
+        Ok(())
+    }
+
+    fn build(&self, member: MemberId, build: Build) -> Result<(), TheatreError> {
+        self.roster.build(member, build);
         Ok(())
     }
 

@@ -57,6 +57,7 @@ async fn process(world: SimWorld, number: usize, ends: Ends) {
         known_peers,
         data_dir: "data".to_owned(),
         peer_listen: vec!["0.0.0.0:2380".to_owned()],
+        peer_versions: seatrial_node::PeerVersions::ALL,
         peer_layer: None,
         redb: RedbOptions { cache_bytes: 1 << 20, ..RedbOptions::default() },
         rescue: seatrial_node::Rescue::default(),

@@ -80,6 +80,7 @@ async fn process(world: SimWorld, number: usize, sheet: Sheet) {
         known_peers: BTreeMap::new(),
         data_dir: "data".to_owned(),
         peer_listen: vec!["0.0.0.0:2380".to_owned()],
+        peer_versions: seatrial_node::PeerVersions::ALL,
         peer_layer: None,
         redb: redb(),
         rescue: Rescue::default(),

@@ -4,7 +4,9 @@ use crate::fault_dir::FaultDir;
 use crate::{exit, identity};
 use clap::Args;
 use seatrial_etcd::{AuthOptions, TokenOptions};
-use seatrial_node::{AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer, Rescue};
+use seatrial_node::{
+    AutoCompaction, Blind, MemberOptions, NodeOptions, Observation, Observer, PeerVersions, Rescue,
+};
 use seatrial_types::MemberId;
 use seatrial_wire::{ServeOptions, Tls, TlsFiles, is_https};
 use seatrial_world::{Listener, Secure, World};
@@ -119,6 +121,10 @@ pub(crate) struct ServerArgs {
     /// debug, info, warn or error.
     #[arg(long, env = "ETCD_LOG_LEVEL", default_value = "info")]
     log_level: String,
+    /// The newest version of the protocol between members that may be spoken, for a cluster that is to go back to a build
+    /// that knows no newer one [default: the newest that this build knows].
+    #[arg(long, env = "SEATRIAL_MAX_PEER_VERSION", value_parser = peer_versions)]
+    max_peer_version: Option<PeerVersions>,
     /// Start a lone member although its log has lost acknowledged entries.
     #[arg(long)]
     accept_data_loss: bool,
@@ -135,6 +141,11 @@ pub(crate) struct ServerArgs {
     upkeep: crate::upkeep_flags::UpkeepArgs,
     #[command(flatten)]
     faces: crate::faces::FacesArgs,
+}
+
+fn peer_versions(text: &str) -> Result<PeerVersions, String> {
+    let max = text.parse().map_err(|_| "a version of the peer protocol is a number".to_owned())?;
+    PeerVersions::up_to(max)
 }
 
 /// Etcd's own parser takes `-name` as well as `--name`.
@@ -416,6 +427,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         known_peers,
         data_dir: data_dir.clone(),
         peer_listen,
+        peer_versions: args.max_peer_version.unwrap_or(PeerVersions::ALL),
         peer_layer,
         wal,
         // A process that is killed need not read its whole file before it serves again. The second sync per commit is none

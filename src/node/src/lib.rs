@@ -8,6 +8,7 @@
 
 mod cluster;
 mod disk;
+mod frames;
 mod handle;
 mod identity;
 mod image;
@@ -37,7 +38,7 @@ pub use meters::{Histogram, Meters, PeerBytes};
 pub use observation::{Blind, Observation, Observer};
 pub use offline::{defragment, hash_kv, lock_folder};
 pub use peer::fuzz_peer;
-pub use peer::{ForwardId, PEER_VERSION, PeerBody, PeerMessage};
+pub use peer::{ForwardId, PeerBody, PeerMessage, PeerVersions};
 pub use proposal::{Action, Proposal, RequestId};
 pub use restore::{RestoreError, restore};
 pub use runner::{NodeOptions, Running, StartError, address_of, ask_cluster, start};

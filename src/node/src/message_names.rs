@@ -2,6 +2,7 @@
 //!
 //! Bytes are looked at as they were carried: a long message comes in parts, and only the first part says what it is.
 
+use crate::frames::{LENGTH_BYTES, WORDS_MARK};
 use crate::peer::MAGIC;
 use seatrial_types::Term;
 
@@ -16,6 +17,9 @@ pub struct MessageName {
 
 /// Bytes of a frame before its body: length and checksum.
 const HEAD_BYTES: usize = 8;
+
+/// A welcome is one byte, and maybe the version that is spoken; everything else is longer.
+const WELCOME_BYTES_MAX: usize = 3;
 
 /// Raft's messages in the order of `seatrial_raft::Body`. A test holds the two together.
 const RAFT: [&str; 16] = [
@@ -55,8 +59,16 @@ pub fn name_messages(mut bytes: &[u8]) -> Vec<MessageName> {
             break;
         }
         let is_first = names.is_empty();
-        let Some(name) = name(whole.unwrap_or(rest)).filter(|_| whole.is_some() || !is_first) else { break };
-        names.push(name);
+        let body = whole.unwrap_or(rest);
+        // Neither a welcome nor a message of version 3 begins like that and is so long.
+        let mut found = match body.split_first() {
+            Some((&WORDS_MARK, words)) if body.len() > WELCOME_BYTES_MAX => name_words(words),
+            _ => Vec::from_iter(name(body)),
+        };
+        if found.is_empty() || (whole.is_none() && is_first) {
+            break;
+        }
+        names.append(&mut found);
         bytes = rest.get(length..).unwrap_or_default();
     }
     names
@@ -67,10 +79,42 @@ fn head(bytes: &[u8]) -> Option<(usize, u32)> {
     Some((usize::try_from(number(0)?).ok()?, number(4)?))
 }
 
+/// What the words of a frame of version 4 are, those that begin in these bytes.
+fn name_words(mut bytes: &[u8]) -> Vec<MessageName> {
+    let mut names = Vec::new();
+    while let Some((length, rest)) = bytes.split_at_checked(LENGTH_BYTES) {
+        let length = u32::from_le_bytes(length.try_into().expect("four bytes"));
+        let Some(name) = name_word(rest) else { break };
+        names.push(name);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        bytes = rest.get(length..).unwrap_or_default();
+    }
+    names
+}
+
+fn name_word(word: &[u8]) -> Option<MessageName> {
+    let (of_raft, rest) = postcard::take_from_bytes::<u64>(word).ok()?;
+    if of_raft == 0 {
+        let (term, rest) = postcard::take_from_bytes::<u64>(rest).ok()?;
+        return raft(term, postcard::take_from_bytes::<u64>(rest).ok()?.0);
+    }
+    other(postcard::take_from_bytes::<u64>(rest).ok()?.0)
+}
+
+fn raft(term: u64, what: u64) -> Option<MessageName> {
+    let kind = RAFT.get(usize::try_from(what).ok()?)?;
+    Some(MessageName { kind, term: Some(Term(term)) })
+}
+
+fn other(what: u64) -> Option<MessageName> {
+    let kind = OTHERS.get(usize::try_from(what.checked_sub(1)?).ok()?)?;
+    Some(MessageName { kind, term: None })
+}
+
 /// The first fields of a body, which say all that is wanted: decoding entries only to drop them would cost the
 /// onlooker more than the members.
 fn name(body: &[u8]) -> Option<MessageName> {
-    if body.len() == 1 {
+    if body.len() <= WELCOME_BYTES_MAX {
         return Some(MessageName { kind: "welcome", term: None });
     }
     let mut rest = body;
@@ -81,12 +125,10 @@ fn name(body: &[u8]) -> Option<MessageName> {
     };
     let (_from, _to, what) = (next()?, next()?, next()?);
     if what > 0 {
-        let kind = OTHERS.get(usize::try_from(what - 1).ok()?)?;
-        return Some(MessageName { kind, term: None });
+        return other(what);
     }
     let (_from, _to, term, what) = (next()?, next()?, next()?, next()?);
-    let kind = RAFT.get(usize::try_from(what).ok()?)?;
-    Some(MessageName { kind, term: Some(Term(term)) })
+    raft(term, what)
 }
 
 #[cfg(test)]
@@ -105,6 +147,17 @@ mod tests {
 
     fn said(body: PeerBody) -> Vec<u8> {
         frame_of(&PeerMessage { from: MemberId(1), to: MemberId(u64::MAX), body })
+    }
+
+    /// The same frames as version 4 has them: all in one.
+    fn as_words(mut bytes: &[u8]) -> Vec<u8> {
+        let mut writer = crate::frames::FrameWriter::new(4);
+        while let Some((length, _)) = head(bytes) {
+            let message: PeerMessage = postcard::from_bytes(&bytes[HEAD_BYTES..HEAD_BYTES + length]).unwrap();
+            writer.push(&message);
+            bytes = &bytes[HEAD_BYTES + length..];
+        }
+        writer.frames().to_vec()
     }
 
     fn raft(body: Body) -> Vec<u8> {
@@ -126,18 +179,23 @@ mod tests {
         let mut bytes = raft(append);
         bytes.extend(raft(Body::HeartbeatAnswer { round: 9 }));
         assert_eq!(kinds(&bytes), ["append", "heartbeat answer"]);
+        assert_eq!(kinds(&as_words(&bytes)), ["append", "heartbeat answer"]);
+        assert_eq!(name_messages(&as_words(&bytes))[1].term, Some(Term(7)));
         assert_eq!(name_messages(&bytes)[0].term, Some(Term(7)));
         assert_eq!(kinds(&raft(Body::PreVote { last_index: LogIndex(1), last_term: Term(1) })), ["pre-vote"]);
         assert_eq!(kinds(&raft(Body::TimeoutNow)), ["timeout now"]);
         let last = Body::ReadIndexAnswer { id: seatrial_raft::ReadId(1), index: LogIndex(1) };
         assert_eq!(kinds(&raft(last)), ["read index answer"]);
         let forward = PeerBody::Forward { id: ForwardId(7), request: Request::Status };
+        assert_eq!(kinds(&as_words(&said(forward.clone()))), ["forward"]);
         assert_eq!(kinds(&said(forward)), ["forward"]);
         let mut hello = MAGIC.to_vec();
         hello.extend(frame_of(&"whatever"));
         assert_eq!(kinds(&hello), ["hello"]);
         assert_eq!(kinds(&frame_of(&crate::peer::Welcome::Ok)), ["welcome"]);
+        assert_eq!(kinds(&frame_of(&(crate::peer::Welcome::Ok, 400u16))), ["welcome"]);
         let hash = PeerBody::Hash { round: LogIndex(1), hash: 1 };
+        assert_eq!(kinds(&as_words(&said(hash.clone()))), ["hash"]);
         assert_eq!(kinds(&said(hash)), ["hash"]);
     }
 
@@ -152,6 +210,12 @@ mod tests {
         let mut two = bytes.clone();
         two.extend(&bytes[..bytes.len() - 1]);
         assert_eq!(kinds(&two), ["vote", "vote"], "behind a whole one, a head is a head");
+        let words = as_words(&[bytes.clone(), bytes.clone()].concat());
+        assert_eq!(kinds(&words), ["vote", "vote"]);
+        let cut = words[..words.len() - 1].to_vec();
+        assert_eq!(kinds(&cut), Vec::<&str>::new(), "nothing proves what it is");
+        assert_eq!(kinds(&[words.clone(), cut].concat()), ["vote"; 4]);
+        assert_eq!(kinds(&words[1..]), Vec::<&str>::new());
         assert_eq!(kinds(b""), Vec::<&str>::new());
     }
 }

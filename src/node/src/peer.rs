@@ -9,13 +9,59 @@ use crate::cluster::Cluster;
 use crate::proposal::RequestId;
 use bytes::Bytes;
 use seatrial_raft::Message;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::HashKvResponse;
 use seatrial_types::{ClusterId, Error, LogIndex, MemberId, Request, Response, Revision};
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-/// The protocol between members. A member refuses a peer whose version it does not know.
-pub const PEER_VERSION: u16 = 3;
+/// The versions of the protocol between members that a member speaks. Two members speak the newest that both know, and
+/// refuse each other where there is none: so a cluster is upgraded one member after the other, and goes back the same
+/// way.
+///
+/// What the versions are:
+/// - 3: one message to a frame, with sender and receiver in each.
+/// - 4: a frame holds all that was written at once; sender and receiver are those of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PeerVersions {
+    /// The oldest.
+    pub min: u16,
+    /// The newest.
+    pub max: u16,
+}
+
+impl PeerVersions {
+    /// All that this build knows.
+    pub const ALL: Self = Self { min: 3, max: 4 };
+
+    /// All that this build knows up to `max`.
+    ///
+    /// # Errors
+    /// One sentence, where it knows none of those, or is asked for one that it does not know.
+    pub fn up_to(max: u16) -> Result<Self, String> {
+        let Self { min, max: newest } = Self::ALL;
+        if !(min..=newest).contains(&max) {
+            return Err(format!(
+                "this build speaks versions {min} to {newest} of the peer protocol, not {max}"
+            ));
+        }
+        Ok(Self { min, max })
+    }
+
+    /// The newest that both know.
+    fn common(self, other: Self) -> Option<u16> {
+        let newest = self.max.min(other.max);
+        (newest >= self.min && newest >= other.min).then_some(newest)
+    }
+}
+
+impl fmt::Display for PeerVersions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { min, max } = self;
+        if min == max { write!(f, "version {max}") } else { write!(f, "versions {min} to {max}") }
+    }
+}
 
 /// Largest frame accepted: a request of the largest size inside a batch, with room to spare.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 << 20;
@@ -87,7 +133,8 @@ pub enum PeerBody {
 /// The first words of a dialler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hello {
-    /// [`PEER_VERSION`].
+    /// The oldest version it speaks. Where the newest stands behind these words (see [`greet`]), this is no older than
+    /// what a build understands that knows of one version only.
     pub version: u16,
     /// Its cluster.
     pub cluster: ClusterId,
@@ -166,6 +213,18 @@ where
     T: for<'de> Deserialize<'de>,
     S: AsyncRead + Unpin,
 {
+    read_body(stream, buffer).await?;
+    Ok(postcard::from_bytes(buffer)?)
+}
+
+/// Reads the body of one frame into `buffer`.
+///
+/// # Errors
+/// Whatever is wrong with the stream or the frame.
+pub(crate) async fn read_body<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    buffer: &mut Vec<u8>,
+) -> Result<(), PeerError> {
     let mut head = [0; 8];
     stream.read_exact(&mut head).await?;
     let length = u32::from_le_bytes(head[..4].try_into().expect("four bytes")) as usize;
@@ -184,25 +243,43 @@ where
     if found != want {
         return Err(PeerError::Checksum { want, found });
     }
-    Ok(postcard::from_bytes(buffer)?)
+    Ok(())
 }
 
-/// Says who we are and waits for the welcome.
+/// Two words of which builds of one version know the first only, and skip what stands behind it. `None` where a peer of
+/// that kind has said nothing more.
+fn with_more<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<(T, Option<u16>), PeerError> {
+    let (first, rest) = postcard::take_from_bytes(body)?;
+    Ok((first, if rest.is_empty() { None } else { Some(postcard::from_bytes(rest)?) }))
+}
+
+/// Says who we are and waits for the welcome; answers with the version that is spoken.
 ///
 /// # Errors
 /// [`PeerError::Refused`] with the peer's reason, and what can be wrong with a stream.
 pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     hello: &Hello,
-) -> Result<(), PeerError> {
+    newest: u16,
+) -> Result<u16, PeerError> {
     let mut bytes = MAGIC.to_vec();
-    encode_frame(hello, &mut bytes);
+    encode_frame(&(hello, newest), &mut bytes);
     stream.write_all(&bytes).await?;
     stream.flush().await?;
-    match read_frame::<Welcome, _>(stream, &mut Vec::new()).await? {
-        Welcome::Ok => Ok(()),
-        Welcome::Refused(why) => Err(PeerError::Refused(why)),
-        Welcome::Removed => Err(PeerError::Removed),
+    let mut answer = Vec::new();
+    read_body(stream, &mut answer).await?;
+    match with_more::<Welcome>(&answer)? {
+        (Welcome::Ok, spoken) => {
+            let spoken = spoken.unwrap_or(hello.version);
+            if !(hello.version..=newest).contains(&spoken) {
+                return Err(PeerError::Refused(format!(
+                    "it means to speak version {spoken} of the peer protocol"
+                )));
+            }
+            Ok(spoken)
+        }
+        (Welcome::Refused(why), _) => Err(PeerError::Refused(why)),
+        (Welcome::Removed, _) => Err(PeerError::Removed),
     }
 }
 
@@ -259,7 +336,7 @@ pub(crate) async fn hash_question<S: AsyncRead + AsyncWrite + Unpin>(
     read_frame(stream, &mut Vec::new()).await
 }
 
-/// Hears who dials, behind an [`Opening::Peer`], and lets it in or not.
+/// Hears who dials, behind an [`Opening::Peer`], and lets it in or not; answers with the version that is spoken.
 ///
 /// # Errors
 /// [`PeerError::Refused`] with the reason given to the peer, and what can be wrong with a stream.
@@ -267,11 +344,22 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     cluster: ClusterId,
     me: MemberId,
+    versions: PeerVersions,
     is_removed: impl FnOnce(MemberId) -> bool,
-) -> Result<Hello, PeerError> {
-    let hello: Hello = read_frame(stream, &mut Vec::new()).await?;
-    let stranger = if hello.version != PEER_VERSION {
-        Some(format!("this member speaks version {PEER_VERSION} of the peer protocol, not {}", hello.version))
+) -> Result<(Hello, u16), PeerError> {
+    let mut asked = Vec::new();
+    read_body(stream, &mut asked).await?;
+    let (hello, newest) = with_more::<Hello>(&asked)?;
+    let theirs = PeerVersions { min: hello.version, max: newest.unwrap_or(hello.version) };
+    let mut spoken = versions.common(theirs);
+    if is_planted(Planted::U01) {
+        spoken = spoken.map(|_| versions.max);
+    }
+    if is_planted(Planted::U02) && theirs != versions {
+        spoken = None;
+    }
+    let stranger = if spoken.is_none() {
+        Some(format!("this member speaks {versions} of the peer protocol, not {theirs}"))
     } else if hello.cluster != cluster {
         Some(format!("this member belongs to cluster {:x}, not {:x}", cluster.0, hello.cluster.0))
     } else {
@@ -285,13 +373,19 @@ pub(crate) async fn welcome<S: AsyncRead + AsyncWrite + Unpin>(
     let answer =
         if removed { Welcome::Removed } else { refusal.clone().map_or(Welcome::Ok, Welcome::Refused) };
     let mut bytes = Vec::new();
-    encode_frame(&answer, &mut bytes);
+    match spoken {
+        Some(spoken) if matches!(answer, Welcome::Ok) => encode_frame(&(&answer, spoken), &mut bytes),
+        _ => encode_frame(&answer, &mut bytes),
+    }
     stream.write_all(&bytes).await?;
     stream.flush().await?;
     if removed {
         return Err(PeerError::Removed);
     }
-    refusal.map_or(Ok(hello), |why| Err(PeerError::Refused(why)))
+    match (refusal, spoken) {
+        (None, Some(spoken)) => Ok((hello, spoken)),
+        (why, _) => Err(PeerError::Refused(why.unwrap_or_default())),
+    }
 }
 
 /// What a frame costs beyond its payload, for the queues' accounting.
@@ -321,6 +415,7 @@ pub(crate) fn weight(message: &PeerMessage) -> usize {
 /// For the fuzz targets: everything that is read from a peer's stream, with the sum of the first frame put right.
 #[doc(hidden)]
 pub fn fuzz_peer(bytes: &[u8]) {
+    use crate::frames::{FrameReader, FrameWriter};
     use std::future::Future;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
@@ -344,13 +439,29 @@ pub fn fuzz_peer(bytes: &[u8]) {
             .expect("what was written can be read");
         assert_eq!(again, message, "a message changed on its way through bytes");
     }
+    for version in PeerVersions::ALL.min..=PeerVersions::ALL.max {
+        let (from, to) = (MemberId(1), MemberId(2));
+        let mut reader = FrameReader { version, from, to, buffer: Vec::new() };
+        let mut heard = Vec::new();
+        if let Some(Ok(())) = now(reader.read(&mut &*framed, &mut heard))
+            && !heard.is_empty()
+        {
+            let mut writer = FrameWriter::new(version);
+            heard.iter().for_each(|message| writer.push(message));
+            let mut again = Vec::new();
+            now(reader.read(&mut writer.frames(), &mut again))
+                .expect("bytes in memory are never waited for")
+                .expect("what was written can be read");
+            assert_eq!(again, heard, "messages changed on their way through bytes");
+        }
+    }
     let _ = now(read_frame::<Hello, _>(&mut &*framed, &mut buffer));
     let _ = now(read_frame::<Welcome, _>(&mut &*framed, &mut buffer));
     let _ = now(read_frame::<Cluster, _>(&mut &*framed, &mut buffer));
     // How a connection begins.
     let mut stream = std::io::Cursor::new([&MAGIC[..], &framed].concat());
     if let Some(Ok(Opening::Peer)) = now(opening(&mut stream)) {
-        let _ = now(welcome(&mut stream, ClusterId(1), MemberId(1), |_| false));
+        let _ = now(welcome(&mut stream, ClusterId(1), MemberId(1), PeerVersions::ALL, |_| false));
     }
 }
 
@@ -387,11 +498,12 @@ mod tests {
     fn a_removed_member_is_told_so_also_where_it_meant_another() {
         let ask = |from, to, cluster| {
             let (from, to, cluster) = (MemberId(from), MemberId(to), ClusterId(cluster));
-            let hello = Hello { version: PEER_VERSION, cluster, from, to, urls: Vec::new() };
+            let hello = Hello { version: 3, cluster, from, to, urls: Vec::new() };
             let mut bytes = Vec::new();
             encode_frame(&hello, &mut bytes);
             let mut stream = std::io::Cursor::new(bytes);
-            now(welcome(&mut stream, ClusterId(7), MemberId(1), |member| member == MemberId(3)))
+            let is_removed = |member| member == MemberId(3);
+            now(welcome(&mut stream, ClusterId(7), MemberId(1), PeerVersions::ALL, is_removed))
         };
         assert!(ask(2, 1, 7).is_ok());
         assert!(matches!(ask(3, 1, 7), Err(PeerError::Removed)));
@@ -401,6 +513,100 @@ mod tests {
             matches!(ask(3, 1, 8), Err(PeerError::Refused(_))),
             "another cluster's word counts for nothing"
         );
+    }
+
+    #[test]
+    fn two_members_speak_the_newest_that_both_know() {
+        let versions = |min, max| PeerVersions { min, max };
+        assert_eq!(versions(3, 4).common(versions(3, 4)), Some(4));
+        assert_eq!(versions(3, 4).common(versions(3, 3)), Some(3));
+        assert_eq!(versions(3, 3).common(versions(3, 4)), Some(3));
+        assert_eq!(versions(3, 4).common(versions(4, 9)), Some(4));
+        assert_eq!(versions(3, 4).common(versions(5, 6)), None);
+        assert_eq!(versions(5, 6).common(versions(3, 4)), None);
+        assert_eq!(PeerVersions::up_to(3), Ok(versions(3, 3)));
+        assert!(PeerVersions::up_to(2).unwrap_err().contains("versions 3 to 4"));
+        assert!(PeerVersions::up_to(5).is_err());
+    }
+
+    /// Both ends of a greeting, without a connection between: what the dialler says is heard, and the answer read.
+    fn greeted(
+        dialler: PeerVersions,
+        acceptor: PeerVersions,
+    ) -> (Result<u16, PeerError>, Result<u16, PeerError>) {
+        let (from, to) = (MemberId(1), MemberId(2));
+        let hello = Hello { version: dialler.min, cluster: ClusterId(7), from, to, urls: Vec::new() };
+        let mut said = Vec::new();
+        encode_frame(&(&hello, dialler.max), &mut said);
+        let asked = said.len();
+        let mut stream = std::io::Cursor::new(said);
+        let heard =
+            now(welcome(&mut stream, ClusterId(7), to, acceptor, |_| false)).map(|(_, spoken)| spoken);
+        // The greeting goes over the acceptor's answer, which stands behind it.
+        let answer = stream.into_inner().split_off(asked);
+        struct Line(std::io::Cursor<Vec<u8>>);
+        impl AsyncRead for Line {
+            fn poll_read(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                std::pin::Pin::new(&mut self.0).poll_read(cx, buf)
+            }
+        }
+        impl AsyncWrite for Line {
+            fn poll_write(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<std::io::Result<usize>> {
+                Poll::Ready(Ok(bytes.len()))
+            }
+            fn poll_flush(self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn poll_shutdown(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<std::io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+        (now(greet(&mut Line(std::io::Cursor::new(answer)), &hello, dialler.max)), heard)
+    }
+
+    #[test]
+    fn both_ends_of_a_connection_agree_what_they_speak() {
+        let (both, old) = (PeerVersions::ALL, PeerVersions { min: 3, max: 3 });
+        for (dialler, acceptor, want) in [(both, both, 4), (both, old, 3), (old, both, 3), (old, old, 3)] {
+            let (said, heard) = greeted(dialler, acceptor);
+            assert_eq!((said.unwrap(), heard.unwrap()), (want, want), "{dialler} dials {acceptor}");
+        }
+        let (said, heard) = greeted(PeerVersions { min: 5, max: 6 }, both);
+        assert!(
+            matches!(heard, Err(PeerError::Refused(why)) if why.contains("speaks versions 3 to 4 of the peer protocol, not versions 5 to 6"))
+        );
+        assert!(matches!(said, Err(PeerError::Refused(why)) if why.contains("versions 3 to 4")));
+    }
+
+    /// A build that knows version 3 only says and hears nothing behind the first words.
+    #[test]
+    fn a_build_of_one_version_is_understood_and_understands() {
+        let hello =
+            Hello { version: 3, cluster: ClusterId(7), from: MemberId(1), to: MemberId(2), urls: Vec::new() };
+        let mut bytes = Vec::new();
+        encode_frame(&hello, &mut bytes);
+        let asked = bytes.len();
+        let mut stream = std::io::Cursor::new(bytes);
+        let (heard, spoken) =
+            now(welcome(&mut stream, ClusterId(7), MemberId(2), PeerVersions::ALL, |_| false)).unwrap();
+        assert_eq!((heard, spoken), (hello.clone(), 3));
+        let answer = stream.into_inner().split_off(asked);
+        assert_eq!(now(read_frame::<Welcome, _>(&mut &*answer, &mut Vec::new())).unwrap(), Welcome::Ok);
+        // Its own reading of what we say.
+        let mut bytes = Vec::new();
+        encode_frame(&(&hello, 4u16), &mut bytes);
+        assert_eq!(now(read_frame::<Hello, _>(&mut &*bytes, &mut Vec::new())).unwrap(), hello);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::identity::Identity;
 use crate::member::{BootError, Input, LogWrite, Member, MemberOptions, Output, Rescue, Timer};
 use crate::meters::Meters;
 use crate::observation::Observer;
-use crate::peer::{Hello, PEER_VERSION};
+use crate::peer::{Hello, PeerVersions};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk, initial_check};
@@ -50,6 +50,8 @@ pub struct NodeOptions {
     pub data_dir: String,
     /// `host:port` at which peers are heard.
     pub peer_listen: Vec<String>,
+    /// The versions of the peer protocol that may be spoken.
+    pub peer_versions: PeerVersions,
     /// What lies around the connections between members; `None`: plain text.
     pub peer_layer: Option<Arc<dyn Secure>>,
     /// The write-ahead log's settings.
@@ -243,6 +245,7 @@ pub async fn start<W: World>(
             world: world.clone(),
             cluster: cluster_id,
             me: id,
+            versions: options.peer_versions,
             layer: layer.clone(),
             inbox: calls.clone(),
             inbound: inbound.clone(),
@@ -254,6 +257,7 @@ pub async fn start<W: World>(
         world: world.clone(),
         cluster: cluster_id,
         me: id,
+        versions: options.peer_versions,
         own: options.peer_urls.clone(),
         table: BTreeMap::new(),
         removed: BTreeSet::new(),
@@ -344,6 +348,7 @@ struct Peers<W: World> {
     world: W,
     cluster: ClusterId,
     me: MemberId,
+    versions: PeerVersions,
     /// Where this member is heard.
     own: Vec<String>,
     /// The members and addresses of the log.
@@ -401,7 +406,7 @@ impl<W: World> Peers<W> {
             }
             // The dialler of the old address ends with its queue.
             let hello = Hello {
-                version: PEER_VERSION,
+                version: self.versions.min,
                 cluster: self.cluster,
                 from: self.me,
                 to: member,
@@ -409,7 +414,9 @@ impl<W: World> Peers<W> {
             };
             let (layer, inbox) = (self.layer.clone(), self.inbox.clone());
             let meters = self.meters.clone();
-            let (link, _) = transport::dial(&self.world, hello, addresses.clone(), layer, inbox, meters);
+            let newest = self.versions.max;
+            let (link, _) =
+                transport::dial(&self.world, hello, newest, addresses.clone(), layer, inbox, meters);
             self.links.insert(member, (addresses, link));
         }
     }

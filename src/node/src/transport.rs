@@ -5,12 +5,13 @@
 //! dropped rather than queued, for by the time a peer is back its messages are out of date.
 
 use crate::cluster::Cluster;
+use crate::frames::{FrameReader, FrameWriter};
 use crate::handle::Call;
 use crate::member::Input;
 use crate::meters::Meters;
 use crate::peer::{
-    Hello, Opening, PeerError, PeerMessage, encode_frame, greet, hash_question, opening, question,
-    read_frame, weight, welcome,
+    Hello, Opening, PeerError, PeerMessage, PeerVersions, encode_frame, greet, hash_question, opening,
+    question, weight, welcome,
 };
 use seatrial_types::auth::Caller;
 use seatrial_types::request::HashKvResponse;
@@ -74,6 +75,7 @@ impl PeerLink {
 pub(crate) fn dial<W: World>(
     world: &W,
     hello: Hello,
+    newest: u16,
     addresses: Vec<String>,
     layer: Layer,
     inbox: Inbox,
@@ -84,6 +86,7 @@ pub(crate) fn dial<W: World>(
     let dialler = Dialler {
         world: world.clone(),
         hello,
+        newest,
         addresses,
         layer,
         receive,
@@ -98,6 +101,8 @@ pub(crate) fn dial<W: World>(
 struct Dialler<W> {
     world: W,
     hello: Hello,
+    /// The newest version of the protocol that may be spoken; the oldest is in the hello.
+    newest: u16,
     addresses: Vec<String>,
     layer: Layer,
     receive: mpsc::UnboundedReceiver<PeerMessage>,
@@ -122,10 +127,10 @@ impl<W: World> Dialler<W> {
             let address = self.addresses[attempt % self.addresses.len()].clone();
             attempt += 1;
             match self.connect(&address).await {
-                Ok(stream) => {
+                Ok((stream, version)) => {
                     backoff = BACKOFF.0;
-                    tracing::debug!(peer = %self.hello.to, %address, "connected to peer");
-                    if matches!(self.speak(stream).await, Ended::Stopped) {
+                    tracing::debug!(peer = %self.hello.to, %address, version, "connected to peer");
+                    if matches!(self.speak(stream, version).await, Ended::Stopped) {
                         return;
                     }
                 }
@@ -151,7 +156,7 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn connect(&self, address: &str) -> Result<Layered<W::Stream>, PeerError> {
+    async fn connect(&self, address: &str) -> Result<(Layered<W::Stream>, u16), PeerError> {
         let connect = async {
             let stream = self.world.connect(address).await?;
             let mut stream = match &self.layer {
@@ -164,8 +169,8 @@ impl<W: World> Dialler<W> {
                     }
                 },
             };
-            greet(&mut stream, &self.hello).await?;
-            Ok(stream)
+            let version = greet(&mut stream, &self.hello, self.newest).await?;
+            Ok((stream, version))
         };
         tokio::select! {
             biased;
@@ -187,9 +192,9 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    async fn speak(&mut self, stream: Layered<W::Stream>) -> Ended {
+    async fn speak(&mut self, stream: Layered<W::Stream>, version: u16) -> Ended {
         let (mut read, mut write) = tokio::io::split(stream);
-        let mut buffer = Vec::new();
+        let mut writer = FrameWriter::new(version);
         let mut acks = [0; 64];
         // The oldest write that no ack has followed.
         let mut unheard_since: Option<Duration> = None;
@@ -208,15 +213,16 @@ impl<W: World> Dialler<W> {
                 },
                 message = self.receive.recv() => {
                     let Some(message) = message else { return Ended::Stopped };
-                    self.take(&message, &mut buffer);
-                    while buffer.len() < WRITE_BYTES {
+                    self.take(&message, &mut writer);
+                    while writer.len() < WRITE_BYTES {
                         match self.receive.try_recv() {
-                            Ok(message) => self.take(&message, &mut buffer),
+                            Ok(message) => self.take(&message, &mut writer),
                             Err(_) => break,
                         }
                     }
+                    let frames = writer.frames();
                     let written = async {
-                        write.write_all(&buffer).await?;
+                        write.write_all(frames).await?;
                         write.flush().await
                     };
                     let result = tokio::select! {
@@ -228,8 +234,8 @@ impl<W: World> Dialler<W> {
                         tracing::debug!(peer = %self.hello.to, %error, "lost the connection to a peer");
                         return Ended::Broken;
                     }
-                    self.meters.sent(self.hello.to, buffer.len());
-                    buffer.clear();
+                    self.meters.sent(self.hello.to, writer.len());
+                    writer.clear();
                     unheard_since.get_or_insert(self.world.now());
                 }
                 () = stalled => return Ended::Broken,
@@ -237,9 +243,9 @@ impl<W: World> Dialler<W> {
         }
     }
 
-    fn take(&self, message: &PeerMessage, buffer: &mut Vec<u8>) {
+    fn take(&self, message: &PeerMessage, writer: &mut FrameWriter) {
         self.queued.fetch_sub(weight(message), Ordering::Relaxed);
-        encode_frame(message, buffer);
+        writer.push(message);
     }
 }
 
@@ -361,6 +367,7 @@ pub(crate) struct Hearing<W: World> {
     pub(crate) world: W,
     pub(crate) cluster: ClusterId,
     pub(crate) me: MemberId,
+    pub(crate) versions: PeerVersions,
     pub(crate) layer: Layer,
     pub(crate) inbox: Inbox,
     pub(crate) inbound: InboundPeers<W::Task>,
@@ -373,6 +380,7 @@ impl<W: World> Clone for Hearing<W> {
             world: self.world.clone(),
             cluster: self.cluster,
             me: self.me,
+            versions: self.versions,
             layer: self.layer.clone(),
             inbox: self.inbox.clone(),
             inbound: self.inbound.clone(),
@@ -388,7 +396,7 @@ impl<W: World> Hearing<W> {
             welcomed = self.welcome(stream) => welcomed,
             () = self.world.sleep(HASH_TIMEOUT) => return,
         };
-        let (from, stream) = match welcomed {
+        let (from, version, stream) = match welcomed {
             Ok(Some(welcomed)) => welcomed,
             Ok(None) => return,
             Err(error) => {
@@ -406,7 +414,7 @@ impl<W: World> Hearing<W> {
             }
             number
         };
-        let error = self.hear(stream, from).await;
+        let error = self.hear(stream, from, version).await;
         let mut inbound = self.inbound.0.lock().expect("no holder panics");
         if inbound.current.get(&from).is_some_and(|(current, _)| *current == number) {
             inbound.current.remove(&from);
@@ -423,7 +431,10 @@ impl<W: World> Hearing<W> {
     }
 
     /// Lets a peer in, or answers a question (then there is nothing more to hear).
-    async fn welcome(&self, stream: W::Stream) -> Result<Option<(MemberId, Layered<W::Stream>)>, PeerError> {
+    async fn welcome(
+        &self,
+        stream: W::Stream,
+    ) -> Result<Option<(MemberId, u16, Layered<W::Stream>)>, PeerError> {
         let mut stream = match &self.layer {
             None => Layered::Plain(stream),
             Some(layer) => Layered::Secured(layer.accept(Box::new(stream)).await?.stream),
@@ -432,9 +443,10 @@ impl<W: World> Hearing<W> {
             Opening::Peer => {
                 let is_removed =
                     |from| self.inbound.0.lock().expect("no holder panics").removed.contains(&from);
-                let hello = welcome(&mut stream, self.cluster, self.me, is_removed).await?;
+                let (hello, version) =
+                    welcome(&mut stream, self.cluster, self.me, self.versions, is_removed).await?;
                 let _ = self.inbox.send(Call::Dialled { peer: hello.from, urls: hello.urls });
-                Ok(Some((hello.from, stream)))
+                Ok(Some((hello.from, version, stream)))
             }
             Opening::Question => {
                 let (answer, wait) = tokio::sync::oneshot::channel();
@@ -460,23 +472,23 @@ impl<W: World> Hearing<W> {
         }
     }
 
-    async fn hear(&self, stream: Layered<W::Stream>, from: MemberId) -> PeerError {
+    async fn hear(&self, stream: Layered<W::Stream>, from: MemberId, version: u16) -> PeerError {
         let (read, mut write) = tokio::io::split(stream);
         let heard = AtomicUsize::new(0);
         let reading = async {
             let mut read = BufReader::with_capacity(64 << 10, read);
-            let mut buffer = Vec::new();
+            let mut reader = FrameReader { version, from, to: self.me, buffer: Vec::new() };
+            let mut messages = Vec::new();
             loop {
-                let message: PeerMessage = match read_frame(&mut read, &mut buffer).await {
-                    Ok(message) => message,
-                    Err(error) => return error,
-                };
+                if let Err(error) = reader.read(&mut read, &mut messages).await {
+                    return error;
+                }
                 heard.fetch_add(1, Ordering::Relaxed);
-                self.meters.received(from, buffer.len());
-                // A peer speaks for itself alone.
-                let honest = message.from == from && message.to == self.me;
-                if honest && self.inbox.send(Call::Input(Input::Peer(message))).is_err() {
-                    return PeerError::Io(std::io::ErrorKind::BrokenPipe.into());
+                self.meters.received(from, reader.buffer.len());
+                for message in messages.drain(..) {
+                    if self.inbox.send(Call::Input(Input::Peer(message))).is_err() {
+                        return PeerError::Io(std::io::ErrorKind::BrokenPipe.into());
+                    }
                 }
             }
         };

@@ -197,6 +197,8 @@ pub const HUNTS: &[Hunt] = &[
         oracles: &["election-safety"],
     },
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
+    Hunt { bug: Planted::U01, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
+    Hunt { bug: Planted::U02, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
 ];
 
 /// The row of a bug.

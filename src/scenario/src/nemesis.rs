@@ -4,7 +4,7 @@ use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use crate::format::spec::{DamagePlace, Files, LinkDown, NemesisKind, Shape, Target};
 use crate::plan::{Plan, PlannedFault};
 use crate::record::{FaultRecord, LossRecord, Notebook};
-use crate::theatre::{Theatre, TheatreError};
+use crate::theatre::{Build, Theatre, TheatreError};
 use seatrial_types::MemberId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -29,6 +29,8 @@ struct Active {
     targets: Vec<MemberId>,
     /// Flapping: cut now. Rolling restart: how many are done.
     round: usize,
+    /// Rolling upgrade: what members become.
+    build: Build,
 }
 
 /// What happens to a fault at a time.
@@ -48,6 +50,8 @@ pub(crate) struct Nemesis<'a, T: Theatre> {
     active: BTreeMap<u32, Active>,
     links_now: BTreeMap<(Place, Place), LinkRule>,
     agenda: BTreeSet<(Duration, Moment, u32)>,
+    /// Those that are of today's build. Where nothing is ever upgraded, all are.
+    upgraded: BTreeSet<MemberId>,
 }
 
 impl<'a, T: Theatre> Nemesis<'a, T> {
@@ -61,7 +65,16 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             active: BTreeMap::new(),
             links_now: BTreeMap::new(),
             agenda,
+            upgraded: BTreeSet::new(),
         }
+    }
+
+    /// Where members are upgraded in this plan, all begin as the build before.
+    pub(crate) fn choose_builds(&self) -> Result<(), TheatreError> {
+        if !self.plan.faults.iter().any(|fault| fault.kind == NemesisKind::RollingUpgrade) {
+            return Ok(());
+        }
+        self.members.iter().try_for_each(|member| self.theatre.build(*member, Build::Before))
     }
 
     /// Plays the storm until `until`.
@@ -183,6 +196,17 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 turns = true;
                 active.targets.sort_unstable();
                 format!("{} restarted one after the other", names(&active.targets))
+            }
+            NemesisKind::RollingUpgrade => {
+                turns = true;
+                active.targets.sort_unstable();
+                let all_are = active.targets.iter().all(|member| self.upgraded.contains(member));
+                let (build, verb) = match all_are {
+                    true => (Build::Before, "taken back"),
+                    false => (Build::Now, "upgraded"),
+                };
+                active.build = build;
+                format!("{} {verb} to {build}, one after the other", names(&active.targets))
             }
             NemesisKind::Pause => {
                 active.paused.extend(&active.targets);
@@ -363,12 +387,20 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             self.agenda.insert((now + next, Moment::Turn, fault.id));
             return self.apply_links();
         }
-        // Rolling restart: even turns take the next member down, odd ones bring it back.
+        // Rolling restart and upgrade: even turns take the next member down, odd ones bring it back.
         let Some(member) = active.targets.get(round / 2).copied() else { return Ok(()) };
         if round % 2 == 0 {
             active.down.insert(member);
+            let build = active.build;
             let others_hold =
                 self.active.iter().any(|(id, other)| *id != fault.id && other.down.contains(&member));
+            if fault.kind == NemesisKind::RollingUpgrade {
+                self.theatre.build(member, build)?;
+                match build {
+                    Build::Now => self.upgraded.insert(member),
+                    Build::Before => self.upgraded.remove(&member),
+                };
+            }
             if !others_hold {
                 self.take_down(NemesisKind::Kill, member).await?;
             }

@@ -54,6 +54,8 @@ pub struct Knobs {
     #[serde(default)]
     pub joint: bool,
     #[serde(default)]
+    pub still: bool,
+    #[serde(default)]
     pub lease_checkpoint: Duration,
     #[serde(default)]
     pub corrupt_check: Duration,
@@ -377,6 +379,7 @@ pub(crate) fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         watch_progress: chance.pick(&choices.watch_progress),
         uncommitted_bytes: chance.pick(&choices.uncommitted_bytes),
         joint: chance.pick(&choices.joint),
+        still: chance.pick(&choices.still),
         lease_checkpoint: chance.pick(&choices.lease_checkpoint),
         corrupt_check: chance.pick(&choices.corrupt_check),
         initial_check: chance.pick(&choices.initial_check),

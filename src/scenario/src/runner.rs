@@ -60,6 +60,7 @@ pub async fn play<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) {
 
 async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Result<(), TheatreError> {
     let mut nemesis = Nemesis::new(theatre, plan, notebook);
+    nemesis.choose_builds()?;
     // A spare machine has nothing to run yet and is only made known.
     for member in plan.machines() {
         nemesis.start(member).await?;

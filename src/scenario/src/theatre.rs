@@ -8,6 +8,7 @@ use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use futures::stream::BoxStream;
 use seatrial_types::watch::{WatchCreate, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response};
+use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
@@ -29,6 +30,25 @@ pub struct TheatreError {
     pub what: String,
     /// What went wrong.
     pub why: String,
+}
+
+/// Which program a member runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Build {
+    /// One that knows only the oldest version of the peer protocol that today's understands.
+    Before,
+    /// Today's.
+    #[default]
+    Now,
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Before => "the build before",
+            Self::Now => "today's build",
+        })
+    }
 }
 
 /// How a lock is asked for.
@@ -273,6 +293,15 @@ pub trait Theatre: Clone + Send + Sync + 'static {
     fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
         let what = format!("let member {member} go on alone");
         Err(TheatreError { what, why: "no member goes on alone in this world".to_owned() })
+    }
+
+    /// From its next start on a member is of this build. All are of the newest at first.
+    ///
+    /// # Errors
+    /// Where this world has one build only.
+    fn build(&self, member: MemberId, build: Build) -> Result<(), TheatreError> {
+        let what = format!("let member {member} be of {build}");
+        Err(TheatreError { what, why: "there is one build in this world".to_owned() })
     }
 
     /// Whether the member's process runs now (it may have stopped by itself).

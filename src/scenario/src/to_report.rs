@@ -131,7 +131,7 @@ fn knobs(log: &RunLog) -> Vec<(String, String)> {
         ("segment bytes", knobs.segment_bytes.to_string()),
         ("snapshot entries", knobs.snapshot_entries.to_string()),
         ("append bytes", knobs.append_bytes.to_string()),
-        ("net latency", format!("{:?}", knobs.net_latency)),
+        ("net latency", format!("{:?}{}", knobs.net_latency, if knobs.still { ", exactly" } else { "" })),
         ("sync latency", format!("{:?}", knobs.sync_latency)),
     ]
     .into_iter()

@@ -292,6 +292,7 @@ impl Chapter {
             }
             NemesisKind::Kill
             | NemesisKind::RollingRestart
+            | NemesisKind::RollingUpgrade
             | NemesisKind::PowerLoss
             | NemesisKind::Pause
             | NemesisKind::LostMajority => Self::Processes,

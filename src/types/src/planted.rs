@@ -98,6 +98,8 @@ planted! {
     R28 = "a leader answers reads at once for an election timeout after a quorum answered, by the machine's calendar";
     D06 = "a segment of the log that a full disk left half made stays, and refuses to boot";
     D20 = "a write of the log that finds the disk full counts as done";
+    U01 = "a member speaks its newest version of the peer protocol, whatever the other one knows";
+    U02 = "a member refuses every peer that does not speak exactly the versions that it speaks itself";
 }
 
 /// The name is not the id of a planted bug.

@@ -73,9 +73,8 @@ pub(crate) struct RunArgs {
     /// In which world.
     #[arg(long, value_enum, default_value = "sim")]
     world: WorldChoice,
-    /// With --world real: members run this server, which takes etcd's flags, instead of ours.
-    #[arg(long, value_name = "PATH")]
-    server_bin: Option<PathBuf>,
+    #[command(flatten)]
+    servers: worlds::Servers,
     /// Exit 0 exactly if every scenario ends as its file expects (a negative one must be violated).
     #[arg(long)]
     as_expected: bool,
@@ -97,9 +96,8 @@ pub(crate) struct ReplayArgs {
     /// In which world.
     #[arg(long, value_enum, default_value = "sim")]
     world: WorldChoice,
-    /// With --world real: members run this server, which takes etcd's flags, instead of ours.
-    #[arg(long, value_name = "PATH")]
-    server_bin: Option<PathBuf>,
+    #[command(flatten)]
+    servers: worlds::Servers,
     /// Play it twice and compare; on a difference, name the first event that differs.
     #[arg(long)]
     twice: bool,
@@ -270,7 +268,7 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
         }
         (None, seeds) => seeds,
     };
-    let (stage, program) = match worlds::ask_for(args.world, args.server_bin.as_deref(), &args.out) {
+    let (stage, program) = match worlds::ask_for(args.world, &args.servers, &args.out) {
         Ok(asked) => asked,
         Err(error) => return fail(exit::USAGE, error),
     };
@@ -348,7 +346,7 @@ fn replay(args: &ReplayArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(text) => return fail(exit::USAGE, text),
     };
-    let (stage, program) = match worlds::ask_for(args.world, args.server_bin.as_deref(), &args.out) {
+    let (stage, program) = match worlds::ask_for(args.world, &args.servers, &args.out) {
         Ok(asked) => asked,
         Err(error) => return fail(exit::USAGE, error),
     };

@@ -2,9 +2,26 @@
 
 use super::processes::{Processes, Program, why_not};
 use super::{WorldChoice, stage};
+use clap::Args;
 use seatrial_scenario::batch::Stage;
 use seatrial_scenario::format::spec::Scenario;
 use std::path::{Path, PathBuf};
+
+/// Whose members play.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Servers {
+    /// With --world real: members run this server, which takes etcd's flags, instead of ours.
+    #[arg(long, value_name = "PATH")]
+    server_bin: Option<PathBuf>,
+    /// With --world real: what members run before a rolling upgrade [default: our server, with the peer protocol of the
+    /// build before].
+    #[arg(long, value_name = "PATH")]
+    before_bin: Option<PathBuf>,
+    /// With --world real: each member in a network namespace of its own, and links that are cut in the kernel (Linux,
+    /// root).
+    #[arg(long)]
+    netns: bool,
+}
 
 /// The stage a command asks for.
 ///
@@ -12,17 +29,31 @@ use std::path::{Path, PathBuf};
 /// For the user: a server that cannot be used, or one for a world without processes.
 pub(super) fn ask_for(
     world: WorldChoice,
-    server_bin: Option<&Path>,
+    servers: &Servers,
     out: &Path,
 ) -> Result<(Box<dyn Stage>, Option<Program>), String> {
-    let program = match (world, server_bin) {
-        (WorldChoice::Sim, None) => return Ok((stage(world, out), None)),
-        (WorldChoice::Sim, Some(_)) => {
-            return Err("--server-bin needs processes to run in\nhint: add --world real".to_owned());
-        }
-        (WorldChoice::Real, None) => Program::ours()?,
-        (WorldChoice::Real, Some(path)) => Program::foreign(path.to_owned())?,
+    let Servers { server_bin, before_bin, netns } = servers;
+    if world == WorldChoice::Sim {
+        let given = [
+            ("--server-bin", server_bin.is_some()),
+            ("--before-bin", before_bin.is_some()),
+            ("--netns", *netns),
+        ];
+        return match given.into_iter().find(|(_, is_given)| *is_given) {
+            None => Ok((stage(world, out), None)),
+            Some((flag, _)) => Err(format!("{flag} needs processes to run in\nhint: add --world real")),
+        };
+    }
+    let mut program = match server_bin {
+        None => Program::ours()?,
+        Some(path) => Program::at("--server-bin", path.clone())?,
     };
+    if let Some(path) = before_bin {
+        program = program.behind(Program::at("--before-bin", path.clone())?)?;
+    }
+    if *netns {
+        program = program.in_namespaces()?;
+    }
     let processes = Processes { folder: out.to_owned(), program: program.clone() };
     Ok((Box::new(processes), Some(program)))
 }

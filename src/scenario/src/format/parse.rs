@@ -33,6 +33,7 @@ const KNOB_KEYS: &[&str] = &[
     "watch_progress",
     "uncommitted",
     "joint",
+    "still",
     "lease_checkpoint",
     "corrupt_check",
     "initial_check",
@@ -523,6 +524,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         })
     };
     let joint = switches("joint", usual.joint);
+    let still = switches("still", usual.still);
     let initial_check = switches("initial_check", usual.initial_check);
     if let (Some(slowest), Some(shortest)) = (heartbeat.iter().max(), election_timeout.iter().min())
         && *slowest * 2 > *shortest
@@ -550,6 +552,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         watch_progress,
         uncommitted_bytes,
         joint,
+        still,
         lease_checkpoint,
         corrupt_check,
         initial_check,
@@ -580,7 +583,7 @@ fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
     match kind {
         NemesisKind::Partition => &["shape", "target", "clients"],
         NemesisKind::Flapping => &["target", "period", "how"],
-        NemesisKind::RollingRestart => &["target", "period"],
+        NemesisKind::RollingRestart | NemesisKind::RollingUpgrade => &["target", "period"],
         NemesisKind::Kill
         | NemesisKind::PowerLoss
         | NemesisKind::Pause
@@ -644,9 +647,11 @@ fn read_nemesis(
     }
     let always = section.boolean("always", false);
     let usual_target = match kind {
-        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => {
-            Target::All
-        }
+        NemesisKind::Loss
+        | NemesisKind::Latency
+        | NemesisKind::Clock
+        | NemesisKind::RollingRestart
+        | NemesisKind::RollingUpgrade => Target::All,
         _ => Target::Random,
     };
     let during = section.during();

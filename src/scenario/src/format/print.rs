@@ -121,6 +121,7 @@ fn knobs(out: &mut String, knobs: &Knobs) {
         line(out, key, value, usual == &[value]);
     }
     line(out, "joint", knobs.joint, usual.joint == [knobs.joint]);
+    line(out, "still", knobs.still, usual.still == [knobs.still]);
     line(out, "initial_check", knobs.initial_check, usual.initial_check == [knobs.initial_check]);
 }
 

@@ -31,9 +31,11 @@ pub struct Script {
 /// A fault of which nothing is said but its name: what need not be written.
 pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
     let target = match kind {
-        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Clock | NemesisKind::RollingRestart => {
-            Target::All
-        }
+        NemesisKind::Loss
+        | NemesisKind::Latency
+        | NemesisKind::Clock
+        | NemesisKind::RollingRestart
+        | NemesisKind::RollingUpgrade => Target::All,
         _ => Target::Random,
     };
     let all = usize::try_from(machines).expect("a few");

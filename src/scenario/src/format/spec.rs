@@ -115,6 +115,9 @@ named! {
         Kill = "kill",
         /// One member after the other is stopped and started.
         RollingRestart = "rolling-restart",
+        /// One member after the other is stopped, and started as the next build of the program; the time after, as the
+        /// build before.
+        RollingUpgrade = "rolling-upgrade",
         /// A machine loses power, with what was not synced.
         PowerLoss = "power-loss",
         /// A process stands still for a while.
@@ -379,6 +382,8 @@ named! {
         ServedDuringKill = "served-during-kill",
         /// A write was acknowledged that was asked for and answered during a fault `rolling-restart`.
         ServedDuringRollingRestart = "served-during-rolling-restart",
+        /// A write was acknowledged that was asked for and answered during a fault `rolling-upgrade`.
+        ServedDuringRollingUpgrade = "served-during-rolling-upgrade",
         /// A write was acknowledged that was asked for and answered during a fault `power-loss`.
         ServedDuringPowerLoss = "served-during-power-loss",
         /// A write was acknowledged that was asked for and answered during a fault `pause`.
@@ -604,6 +609,9 @@ pub struct KnobChoices {
     /// Every change of the configuration goes through a joint one.
     #[serde(default = "usual_joint")]
     pub joint: Vec<bool>,
+    /// Delays do not vary: each packet and each sync takes its time exactly.
+    #[serde(default = "usual_joint")]
+    pub still: Vec<bool>,
     /// After how long what is left of a lease is written into the log; zero: never.
     #[serde(default = "usual_off")]
     pub lease_checkpoint: Vec<Duration>,
@@ -666,6 +674,7 @@ impl Default for KnobChoices {
             watch_progress: usual_watch_progress(),
             uncommitted_bytes: usual_uncommitted_bytes(),
             joint: usual_joint(),
+            still: usual_joint(),
             lease_checkpoint: usual_off(),
             corrupt_check: usual_off(),
             initial_check: usual_joint(),

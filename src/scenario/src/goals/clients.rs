@@ -166,6 +166,7 @@ fn of_kind(kind: NemesisKind) -> (Option<GoalKind>, Option<GoalKind>) {
         NemesisKind::Flapping => (Some(Goal::ServedDuringFlapping), Some(Goal::ElectedDuringFlapping)),
         NemesisKind::Kill => (Some(Goal::ServedDuringKill), None),
         NemesisKind::RollingRestart => (Some(Goal::ServedDuringRollingRestart), None),
+        NemesisKind::RollingUpgrade => (Some(Goal::ServedDuringRollingUpgrade), None),
         NemesisKind::PowerLoss => (Some(Goal::ServedDuringPowerLoss), None),
         NemesisKind::Pause => (Some(Goal::ServedDuringPause), Some(Goal::ElectedDuringPause)),
         NemesisKind::Loss => (Some(Goal::ServedDuringLoss), Some(Goal::ElectedDuringLoss)),

@@ -1,8 +1,9 @@
 //! A failing plan made small: what is not needed for the failure goes, as long as the same property fails.
 //!
 //! Delta debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002) over what a plan
-//! says: clients, faults, their steps, then times and durations, then members. What is left out changes everything that
-//! comes after it by chance, so a smaller plan gets more than one try, with other seeds of the world.
+//! says: clients, faults, their steps, members; then the delays of packets and disks, whom faults strike, times and
+//! durations. What is left out changes everything that comes after it by chance, so a smaller plan gets more than one try,
+//! with other seeds of the world.
 
 mod passes;
 mod search;
@@ -107,7 +108,7 @@ pub fn shrink(plan: &Plan, with: Shrink<'_>) -> Shrunk {
 mod tests {
     use super::*;
     use crate::format::parse;
-    use crate::format::spec::{NemesisKind, OpKind};
+    use crate::format::spec::{NemesisKind, OpKind, Target};
     use crate::plan::StepKind;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -208,8 +209,29 @@ mod tests {
         assert_eq!(lines.len(), 6, "{told}");
         let place = |what: &str| lines.iter().position(|line| line.contains(what)).expect(what);
         let order =
-            ["3 members", "kill of a member", "pause of a member", ": put k", ": get k", "all faults end"];
+            ["3 members", "kill of member 1", "pause of member 1", ": put k", ": get k", "all faults end"];
         assert!(order.map(place).is_sorted(), "{told}");
+    }
+
+    #[test]
+    fn whom_faults_strike_and_delays_that_vary_are_told_apart_only_where_it_matters() {
+        let shrunk = run(&plan(2), &needs_four_things).plan;
+        assert!(shrunk.knobs.still);
+        assert!(shrunk.faults.iter().all(|fault| matches!(fault.target, Target::Member(_))), "{shrunk:?}");
+        let varies = |plan: &Plan| needs_four_things(plan) && !plan.knobs.still;
+        assert!(!run(&plan(2), &varies).plan.knobs.still);
+        let mut all = plan(2);
+        all.faults.iter_mut().for_each(|fault| fault.target = Target::Leader);
+        let leader = |plan: &Plan| {
+            needs_four_things(plan) && plan.faults.iter().all(|fault| fault.target == Target::Leader)
+        };
+        assert_eq!(run(&all, &leader).plan.faults[0].target, Target::Leader);
+        all.faults.iter_mut().for_each(|fault| fault.target = Target::All);
+        let many = |plan: &Plan| {
+            let strikes_many = |target| matches!(target, Target::All | Target::Majority);
+            needs_four_things(plan) && plan.faults.iter().all(|fault| strikes_many(fault.target))
+        };
+        assert_eq!(run(&all, &many).plan.faults[0].target, Target::Majority);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What can be left out of a plan, and made smaller in it.
 
 use super::search::Search;
-use crate::format::spec::WorkloadKind;
+use crate::format::spec::{NemesisKind, Shape, Target, WorkloadKind};
 use crate::plan::Plan;
 use seatrial_types::MemberId;
 use std::time::Duration;
@@ -33,6 +33,8 @@ pub(super) fn all(search: &mut Search<'_>, went_wrong: Option<Duration>) {
             break;
         }
     }
+    still(search);
+    fewer(search);
     durations(search);
     earlier(search);
     time(search);
@@ -151,6 +153,49 @@ fn members(search: &mut Search<'_>) -> bool {
         fault.order = places.iter().map(|at| fault.order[*at]).collect();
     }
     search.one(&plan)
+}
+
+/// Delays of network and disks: all of them exactly what they are on average, so that hardly anything is left to the
+/// seed of the world.
+fn still(search: &mut Search<'_>) {
+    let mut plan = search.best().clone();
+    plan.knobs.still = true;
+    for fault in &mut plan.faults {
+        fault.jitter = Duration::ZERO;
+    }
+    search.one(&plan);
+}
+
+/// Each fault strikes fewer, and those by their number.
+fn fewer(search: &mut Search<'_>) {
+    for at in 0..search.best().faults.len() {
+        let best = search.best().clone();
+        let fault = &best.faults[at];
+        let (many, is_told) = match fault.target {
+            Target::Majority | Target::Minority => (true, false),
+            // Where all are hit, nobody is to be told apart.
+            Target::All => (true, true),
+            Target::Member(_) => (false, true),
+            Target::Leader | Target::Follower | Target::Random | Target::Involved => (false, false),
+        };
+        let strikes_many = fault.kind == NemesisKind::Partition && fault.shape != Shape::OneWay;
+        if strikes_many || fault.kind == NemesisKind::LostMajority || (is_told && !many) {
+            continue;
+        }
+        let mut targets: Vec<Target> = fault.order.iter().map(|member| Target::Member(member.0)).collect();
+        if fault.target == Target::All {
+            targets.push(Target::Majority);
+        }
+        let with = |at_target: usize| {
+            let mut plan = best.clone();
+            plan.faults[at].target = targets[at_target];
+            plan
+        };
+        search.first(targets.len(), &with);
+        if search.is_over() {
+            return;
+        }
+    }
 }
 
 /// Each fault ends sooner.

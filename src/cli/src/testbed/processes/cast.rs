@@ -2,6 +2,7 @@
 
 use super::disks::{self, Faults};
 use super::links::Links;
+use super::netns::Yard;
 use super::peers::Door;
 use super::pipe::Draw;
 use super::ports::Ports;
@@ -13,7 +14,7 @@ use seatrial_node::Cluster;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::format::spec::NemesisKind;
 use seatrial_scenario::record::Notebook;
-use seatrial_scenario::theatre::{Theatre, TheatreError};
+use seatrial_scenario::theatre::{Build, Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
 use seatrial_sims::{GrpcClient, Operation};
 use seatrial_types::{MemberId, Term};
@@ -42,6 +43,8 @@ pub(super) struct Seat {
     pub(super) initial: String,
     /// It joins a cluster that runs.
     pub(super) joins: bool,
+    /// It runs the build before.
+    pub(super) before: bool,
     /// The folder that its disk asks, where disks are broken.
     pub(super) faults: Option<PathBuf>,
 }
@@ -115,6 +118,8 @@ pub(super) struct Cast {
     actors: Arc<Actors>,
     /// `None` where the plan bends none: connections are direct then.
     links: Option<Links>,
+    /// Members' links are cut in here, where there is one; `links` is for those of clients then.
+    yard: Option<Arc<Yard>>,
     addresses: Arc<BTreeMap<MemberId, String>>,
     by_address: Arc<BTreeMap<String, MemberId>>,
     draw: Draw,
@@ -148,26 +153,38 @@ impl Cast {
         let folder = folder.join(format!("{}-{}-data", plan.scenario.name, plan.seed));
         workings::empty(&folder).map_err(|error| cannot(format!("empty {}", folder.display()), error))?;
         let links = bends_links(plan).then(Links::default);
+        let has_doors = links.is_some() && !program.in_netns;
         let (breaks_disks, loses_power) = disks::breaks(plan);
-        if links.is_some() {
+        if has_doors {
             whose::check().map_err(|error| cannot("learn from the kernel whose a connection is", error))?;
         }
         let chance = world.clone();
         let draw: Draw = Arc::new(move || chance.rand());
+        let yard = match program.in_netns {
+            true => {
+                let machines: Vec<MemberId> = plan.machines().collect();
+                let yard = Yard::build(&machines, &*draw);
+                Some(Arc::new(yard.map_err(|error| cannot("make a network", error))?))
+            }
+            false => None,
+        };
         let mut ports = Ports::new(|| draw());
         let mut next = || ports.next().map_err(|error| cannot("draw a port", error));
         let mut actors = BTreeMap::new();
         let mut doors = Vec::new();
         for member in plan.machines() {
             let name = format!("m{member}");
+            let host = yard.as_ref().map_or_else(|| "127.0.0.1".to_owned(), |yard| yard.address(member));
             let inner = next()?;
-            let outer = if links.is_some() { next()? } else { inner };
-            doors.push((member, outer, format!("127.0.0.1:{inner}")));
+            let outer = if has_doors { next()? } else { inner };
+            if has_doors {
+                doors.push((member, outer, format!("127.0.0.1:{inner}")));
+            }
             let seat = Seat {
                 folder: folder.join(&name),
-                client_url: format!("http://127.0.0.1:{}", next()?),
-                peer_url: format!("http://127.0.0.1:{outer}"),
-                listen_peer_url: format!("http://127.0.0.1:{inner}"),
+                client_url: format!("http://{host}:{}", next()?),
+                peer_url: format!("http://{host}:{outer}"),
+                listen_peer_url: format!("http://{host}:{inner}"),
                 name,
                 ..Seat::default()
             };
@@ -202,6 +219,7 @@ impl Cast {
             notebook: notebook.clone(),
             actors: Arc::new(Mutex::new(actors)),
             links,
+            yard,
             by_address: Arc::new(addresses.iter().map(|(member, url)| (bare(url), *member)).collect()),
             addresses: Arc::new(addresses),
             draw,
@@ -271,9 +289,11 @@ impl Cast {
         let log = log.map_err(|error| cannot(format!("open {}", actor.log.display()), error))?;
         actor.log_from = log.metadata().map_or(0, |metadata| metadata.len());
         let also = log.try_clone().map_err(|error| cannot("share a log", error))?;
-        let child = self
-            .program
-            .command(&actor.seat, &self.knobs)
+        let mut command = self.program.command(&actor.seat, &self.knobs);
+        if let Some(yard) = &self.yard {
+            command = yard.within(member, &command);
+        }
+        let child = command
             .stdin(Stdio::null())
             .stdout(also)
             .stderr(log)
@@ -394,6 +414,10 @@ impl Theatre for Cast {
         self.with(member, |actor| self.spawn_process(member, actor))?
     }
 
+    fn build(&self, member: MemberId, build: Build) -> Result<(), TheatreError> {
+        self.with(member, |actor| actor.seat.before = build == Build::Before)
+    }
+
     async fn kill(&self, member: MemberId) -> Result<(), TheatreError> {
         self.with(member, |actor| actor.process = None)
     }
@@ -418,6 +442,10 @@ impl Theatre for Cast {
     }
 
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {
+        if let (Some(yard), Place::Member(from), Place::Member(to)) = (&self.yard, from, to) {
+            let set = yard.set_cut(from, to, rule.cut);
+            return set.map_err(|error| cannot(format!("cut the link from {from} to {to}"), error));
+        }
         if let Some(links) = &self.links {
             links.set(from, to, rule);
         }

@@ -1,15 +1,16 @@
 //! What cannot be had with processes, said before anything starts.
 
 use super::program::{CORRUPT_CHECK, Program};
-use seatrial_scenario::format::spec::{During, NemesisKind, Scenario, WorkloadKind};
+use seatrial_scenario::format::spec::{During, LinkDown, NemesisKind, Scenario, WorkloadKind};
 
 /// Why a scenario cannot be played with this program, with a hint; `None` where it can.
 pub(crate) fn why_not(scenario: &Scenario, program: &Program) -> Option<String> {
     let script =
         scenario.script.iter().flat_map(|script| &script.faults).map(|fault| (fault.kind, fault.during));
     let drawn = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.during));
-    let nemeses =
-        drawn.chain(script).find_map(|(kind, during)| fault(kind, program).or_else(|| moment(kind, during)));
+    let nemeses = drawn.chain(script).find_map(|(kind, during)| {
+        fault(kind, program).or_else(|| moment(kind, during)).or_else(|| in_netns(kind, scenario, program))
+    });
     let workloads = || scenario.workloads.iter().find_map(|workload| clients(workload.kind, program));
     nemeses.or_else(workloads).or_else(|| knobs(scenario, program))
 }
@@ -27,6 +28,10 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
         | NemesisKind::Pause
         | NemesisKind::Loss
         | NemesisKind::Latency => None,
+        NemesisKind::RollingUpgrade if program.has_before() => None,
+        NemesisKind::RollingUpgrade => {
+            cannot("needs a second build of this server", "hint: name the one before with --before-bin")
+        }
         NemesisKind::Clock => {
             cannot("cannot be had with processes: all of them share the machine's clock", SIM)
         }
@@ -53,6 +58,20 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
             SIM,
         ),
     }
+}
+
+/// In the kernel a link is there or not.
+fn in_netns(kind: NemesisKind, scenario: &Scenario, program: &Program) -> Option<String> {
+    let script = scenario.script.iter().flat_map(|script| &script.faults);
+    let hows = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.how));
+    let resets = hows
+        .chain(script.map(|fault| (fault.kind, fault.how)))
+        .any(|(kind, how)| kind == NemesisKind::Flapping && how == LinkDown::Reset);
+    let bends =
+        matches!(kind, NemesisKind::Loss | NemesisKind::Latency) || (kind == NemesisKind::Flapping && resets);
+    (program.in_netns && bends).then(|| {
+        format!("the fault {kind} cannot be had in network namespaces: there, links can only be cut\nhint: leave --netns out")
+    })
 }
 
 /// Of what goes on in members, only who leads is seen from outside.
@@ -118,6 +137,12 @@ mod tests {
         assert!(why.starts_with("the fault full-disk needs members of our own"), "{why}");
         assert!(why.contains("\nhint: leave --server-bin out"), "{why}");
         assert_eq!(why_not(&nemesis("partition"), &stranger()), None);
+        let why = why_not(&nemesis("rolling-upgrade"), &stranger()).unwrap();
+        assert!(why.ends_with("\nhint: name the one before with --before-bin"), "{why}");
+        let both = stranger().behind(stranger()).unwrap();
+        assert_eq!(why_not(&nemesis("rolling-upgrade"), &both), None);
+        let why = Program::ours().unwrap().behind(stranger()).unwrap_err();
+        assert!(why.starts_with("members of etcd 3.4 cannot become members of seatrial"), "{why}");
         let waits = scenario("[[nemesis]]\nname = \"kill\"\nduring = \"compaction\"\n");
         let why = why_not(&waits, &stranger()).unwrap();
         assert!(why.contains("waits for the state compaction"), "{why}");

@@ -9,6 +9,7 @@ mod declined;
 mod disks;
 mod links;
 mod lookout;
+mod netns;
 mod peers;
 mod pipe;
 mod ports;

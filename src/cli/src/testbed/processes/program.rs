@@ -1,6 +1,8 @@
 //! The program that members run: our own server, or a stranger's that takes etcd's flags.
 
 use super::cast::Seat;
+use super::netns;
+use seatrial_node::PeerVersions;
 use seatrial_scenario::Knobs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -13,43 +15,59 @@ pub(crate) struct Program {
     help: Option<String>,
     /// As it calls itself.
     pub(super) name: String,
+    /// What members run before they are upgraded; `None` for this very program, speaking as the build before.
+    before: Option<Box<Program>>,
+    /// Members live in network namespaces of their own.
+    pub(super) in_netns: bool,
 }
+
+/// The oldest version of the peer protocol that our server knows.
+const OLD_PEERS: u16 = PeerVersions::ALL.min;
 
 impl Program {
     /// This program itself.
     pub(crate) fn ours() -> Result<Self, String> {
         let path =
             std::env::current_exe().map_err(|error| format!("our own program cannot be found: {error}"))?;
-        Ok(Self { path, help: None, name: format!("seatrial {}", env!("CARGO_PKG_VERSION")) })
+        Ok(Self {
+            path,
+            help: None,
+            name: format!("seatrial {}", env!("CARGO_PKG_VERSION")),
+            before: None,
+            in_netns: false,
+        })
     }
 
-    /// A stranger's.
-    pub(crate) fn foreign(path: PathBuf) -> Result<Self, String> {
+    /// The one at a path that a user gave with this flag: a stranger's, or another build of ours.
+    pub(crate) fn at(option: &str, path: PathBuf) -> Result<Self, String> {
         let shown = path.display().to_string();
         let ask = |flag: &str| {
             let output = Command::new(&path).arg(flag).stdin(Stdio::null()).output().map_err(|error| {
                 format!(
-                    "--server-bin {shown}: it cannot be started: {error}\nhint: give the path of a server, such as /usr/bin/etcd"
+                    "{option} {shown}: it cannot be started: {error}\nhint: give the path of a server, such as /usr/bin/etcd"
                 )
             })?;
             let text = [output.stdout, output.stderr].concat();
             Ok::<String, String>(String::from_utf8_lossy(&text).into_owned())
         };
-        let help = ask("--help")?;
         let version = ask("--version")?;
         let first = version.lines().next().unwrap_or_default();
+        if first.starts_with("seatrial ") {
+            return Ok(Self { path, help: None, name: first.to_owned(), before: None, in_netns: false });
+        }
+        let help = ask("--help")?;
         let name = match first.strip_prefix("etcd Version: ") {
             Some(version) => format!("etcd {version}"),
             None => first.to_owned(),
         };
-        let program = Self { path, help: Some(help), name };
+        let program = Self { path, help: Some(help), name, before: None, in_netns: false };
         match ["--name", "--data-dir", "--initial-cluster", "--listen-peer-urls", "--listen-client-urls"]
             .into_iter()
             .find(|flag| !program.knows(flag))
         {
             None => Ok(program),
             Some(missing) => Err(format!(
-                "--server-bin {shown}: its --help does not name {missing}\nhint: give a server that takes etcd's flags, such as /usr/bin/etcd"
+                "{option} {shown}: its --help does not name {missing}\nhint: give a server that takes etcd's flags, such as /usr/bin/etcd"
             )),
         }
     }
@@ -57,7 +75,41 @@ impl Program {
     /// A stranger that says this for help.
     #[cfg(test)]
     pub(super) fn stranger(help: &str) -> Self {
-        Self { path: "etcd".into(), help: Some(help.to_owned()), name: "etcd 3.4".to_owned() }
+        Self {
+            path: "etcd".into(),
+            help: Some(help.to_owned()),
+            name: "etcd 3.4".to_owned(),
+            before: None,
+            in_netns: false,
+        }
+    }
+
+    /// The same, with members that run `before` until they are upgraded.
+    ///
+    /// # Errors
+    /// For the user: one of ours cannot follow a stranger, nor a stranger one of ours.
+    pub(crate) fn behind(self, before: Self) -> Result<Self, String> {
+        if self.is_foreign() != before.is_foreign() {
+            return Err(format!(
+                "members of {} cannot become members of {}\nhint: --before-bin and --server-bin are two builds of one program",
+                before.name, self.name
+            ));
+        }
+        Ok(Self { before: Some(Box::new(before)), ..self })
+    }
+
+    /// The same, with each member in a network namespace of its own.
+    ///
+    /// # Errors
+    /// For the user, where there can be none.
+    pub(crate) fn in_namespaces(self) -> Result<Self, String> {
+        netns::check()?;
+        Ok(Self { in_netns: true, ..self })
+    }
+
+    /// Whether members can begin as another build than this one.
+    pub(super) fn has_before(&self) -> bool {
+        self.before.is_some() || !self.is_foreign()
     }
 
     /// Whether it is not our own.
@@ -75,6 +127,19 @@ impl Program {
 
     /// The command that starts a member.
     pub(super) fn command(&self, seat: &Seat, knobs: &Knobs) -> Command {
+        match &self.before {
+            Some(before) if seat.before => before.of_this(seat, knobs),
+            _ => {
+                let mut command = self.of_this(seat, knobs);
+                if seat.before {
+                    command.arg(format!("--max-peer-version={OLD_PEERS}"));
+                }
+                command
+            }
+        }
+    }
+
+    fn of_this(&self, seat: &Seat, knobs: &Knobs) -> Command {
         let mut command = Command::new(&self.path);
         if !self.is_foreign() {
             command.arg("server");
