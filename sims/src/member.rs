@@ -81,6 +81,11 @@ impl Roster {
         self.seats().taken.get(&machine).map(|seat| seat.id)
     }
 
+    /// In which folder the member on a machine keeps everything.
+    pub(crate) fn folder(&self, machine: MemberId) -> String {
+        self.seats().taken.get(&machine).map(|seat| seat.folder.clone()).unwrap_or_default()
+    }
+
     /// This member goes on alone when it starts next.
     pub(crate) fn go_alone(&self, machine: MemberId) {
         self.seats().alone.insert(machine);

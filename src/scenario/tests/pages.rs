@@ -287,9 +287,11 @@ impl Chapter {
     /// The kind of thing that a fault breaks.
     fn of_fault(kind: NemesisKind) -> Self {
         match kind {
-            NemesisKind::Partition | NemesisKind::Flapping | NemesisKind::Loss | NemesisKind::Latency => {
-                Self::Network
-            }
+            NemesisKind::Partition
+            | NemesisKind::Flapping
+            | NemesisKind::Loss
+            | NemesisKind::Latency
+            | NemesisKind::Bandwidth => Self::Network,
             NemesisKind::Kill
             | NemesisKind::RollingRestart
             | NemesisKind::PowerLoss
@@ -300,7 +302,11 @@ impl Chapter {
             | NemesisKind::FullDisk
             | NemesisKind::LyingSync
             | NemesisKind::WalDamage
-            | NemesisKind::ValueDamage => Self::Disks,
+            | NemesisKind::ValueDamage
+            | NemesisKind::DiskStall
+            | NemesisKind::ReadError
+            | NemesisKind::StoreRot
+            | NemesisKind::MisdirectedWrite => Self::Disks,
             NemesisKind::Clock => Self::Clocks,
         }
     }
