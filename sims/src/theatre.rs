@@ -278,9 +278,7 @@ impl Theatre for SimTheatre {
         let mut segments: Vec<(String, Vec<u8>)> = disk
             .paths()
             .into_iter()
-            .filter(|path| {
-                path.starts_with(&folder) && path.ends_with(ending) && !path.contains("damaged")
-            })
+            .filter(|path| path.starts_with(&folder) && path.ends_with(ending) && !path.contains("damaged"))
             .filter_map(|path| disk.peek(&path).map(|bytes| (path, bytes)))
             .collect();
         segments.sort();

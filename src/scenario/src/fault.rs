@@ -86,11 +86,7 @@ impl Which {
     /// Of those of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self {
-            any: self.any || other.any,
-            log: self.log || other.log,
-            store: self.store || other.store,
-        }
+        Self { any: self.any || other.any, log: self.log || other.log, store: self.store || other.store }
     }
 
     /// Of each kind of files: whether it is said of them.
@@ -126,6 +122,12 @@ pub struct DiskFault {
 }
 
 impl DiskFault {
+    /// Whether a member that starts meanwhile may lose what its log has.
+    #[must_use]
+    pub fn harms_logs(self) -> bool {
+        self.reads_fail.any || self.reads_fail.log
+    }
+
     /// Both at once: the worse of each.
     #[must_use]
     pub fn and(self, other: Self) -> Self {

@@ -230,11 +230,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             NemesisKind::Bandwidth => {
                 let rule = LinkRule { bandwidth: Some(fault.options.limit), ..LinkRule::default() };
                 active.links = self.links_of(&active.targets, rule, true);
-                format!(
-                    "links of {} carry {} bytes per second",
-                    names(&active.targets),
-                    fault.options.limit
-                )
+                format!("links of {} carry {} bytes per second", names(&active.targets), fault.options.limit)
             }
             NemesisKind::SlowDisk => {
                 let slow = DiskFault {
@@ -251,8 +247,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 )
             }
             NemesisKind::SyncError => {
-                let fails =
-                    DiskFault { sync_fails: Which::of(fault.options.files), ..DiskFault::default() };
+                let fails = DiskFault { sync_fails: Which::of(fault.options.files), ..DiskFault::default() };
                 active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
                 let whose = match fault.options.files {
                     Files::Any => "a sync",
@@ -261,17 +256,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 };
                 format!("{whose} of {} fails", names(&active.targets))
             }
-            NemesisKind::ReadError => {
-                let fails =
-                    DiskFault { reads_fail: Which::of(fault.options.files), ..DiskFault::default() };
-                active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
-                let what = match fault.options.files {
-                    Files::Any => "the disk",
-                    Files::Log => "the log",
-                    Files::Store => "the store",
-                };
-                format!("{what} of {} cannot be read", names(&active.targets))
-            }
+            NemesisKind::ReadError => self.refuse_reads(fault, &mut active),
             NemesisKind::MisdirectedWrite => self.misdirect(fault, &mut active),
             NemesisKind::DiskStall => {
                 let stands = DiskFault { stalled: true, ..DiskFault::default() };
@@ -397,7 +382,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     fn damage(&self, member: MemberId, damage: DiskDamage) -> Result<String, TheatreError> {
         // A torn end was never durable: nothing that counts is lost with it.
         let harms = damage != DiskDamage::WalTail;
-        if harms && let Some(spared) = self.spared(member) {
+        if harms && let Some(spared) = self.spared(member, &BTreeSet::new()) {
             return Ok(spared);
         }
         let done = self.theatre.damage(member, damage)?;
@@ -412,8 +397,11 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     }
 
     /// Why a member's copies are not damaged just now.
-    fn spared(&self, member: MemberId) -> Option<String> {
-        let harmed = self.notebook.harmed();
+    fn spared(&self, member: MemberId, besides: &BTreeSet<MemberId>) -> Option<String> {
+        let mut harmed = self.notebook.harmed();
+        let disks = self.active.values().flat_map(|active| &active.disks);
+        harmed.extend(disks.filter(|(_, fault)| fault.harms_logs()).map(|(member, _)| *member));
+        harmed.extend(besides);
         if self.plan.scenario.damage.beyond_quorum
             || atlas::may_be_damaged(self.plan.scenario.members, &harmed, member)
         {
@@ -423,12 +411,36 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         Some(format!("member {member} is spared: not whole yet are {}", names(&others)))
     }
 
+    /// Reads of each target fail. A log that cannot be read at a start counts as lost, so of logs only as many as may be damaged.
+    fn refuse_reads(&self, fault: &PlannedFault, active: &mut Active) -> String {
+        let fails = DiskFault { reads_fail: Which::of(fault.options.files), ..DiskFault::default() };
+        let what = match fault.options.files {
+            Files::Any => "the disk",
+            Files::Log => "the log",
+            Files::Store => "the store",
+        };
+        let mut text = Vec::new();
+        let mut hit: BTreeSet<MemberId> = BTreeSet::new();
+        for member in &active.targets {
+            let spared = if fails.harms_logs() { self.spared(*member, &hit) } else { None };
+            match spared {
+                Some(spared) => text.push(spared),
+                None => {
+                    hit.insert(*member);
+                    active.disks.push((*member, fails));
+                    text.push(format!("{what} of {member} cannot be read"));
+                }
+            }
+        }
+        text.join("; ")
+    }
+
     /// The next write of each target lands elsewhere, as far as enough others stay whole.
     fn misdirect(&self, fault: &PlannedFault, active: &mut Active) -> String {
         let astray = DiskFault { misdirects: Which::of(fault.options.files), ..DiskFault::default() };
         let mut text = Vec::new();
         for member in &active.targets {
-            match self.spared(*member) {
+            match self.spared(*member, &BTreeSet::new()) {
                 Some(spared) => text.push(spared),
                 None => {
                     self.notebook.harm_store(*member);
@@ -662,9 +674,7 @@ fn damage_of(fault: &PlannedFault) -> Option<DiskDamage> {
     let PlannedFault { place_permille, .. } = *fault;
     match (fault.kind, fault.options.place) {
         (NemesisKind::ValueDamage, _) => Some(DiskDamage::Value),
-        (NemesisKind::StoreRot, _) => {
-            Some(DiskDamage::StoreRot { place_permille, bits: fault.options.bits })
-        }
+        (NemesisKind::StoreRot, _) => Some(DiskDamage::StoreRot { place_permille, bits: fault.options.bits }),
         (NemesisKind::WalDamage, DamagePlace::Tail) => Some(DiskDamage::WalTail),
         (NemesisKind::WalDamage, DamagePlace::Middle) => Some(DiskDamage::WalMiddle { place_permille }),
         _ => None,

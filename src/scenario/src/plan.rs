@@ -3,7 +3,7 @@
 use crate::chance::Chance;
 use crate::format::options::FaultOptions;
 use crate::format::spec::{
-    ChangeKind, During, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
+    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
 };
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
@@ -331,8 +331,9 @@ fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> 
     let (is_wanted, order) = (chance.one_in(2), chance.shuffled(members));
     // A member whose disk lost what it had acknowledged does not vote until the others made it whole; with it,
     // a bare majority is none.
-    let loses = |nemesis: &NemesisSpec| {
-        matches!(
+    let loses = |nemesis: &NemesisSpec| match nemesis.kind {
+        NemesisKind::ReadError => nemesis.options.files != Files::Store,
+        _ => matches!(
             nemesis.kind,
             NemesisKind::WalDamage
                 | NemesisKind::LyingSync
@@ -340,7 +341,7 @@ fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> 
                 // Who finds its store damaged is replaced, for which a majority of the others is needed.
                 | NemesisKind::StoreRot
                 | NemesisKind::MisdirectedWrite
-        )
+        ),
     };
     // Who is a majority in the end is known only then.
     let changes = scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership);

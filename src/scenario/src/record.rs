@@ -625,9 +625,11 @@ impl Notebook {
     pub fn lost_power(&self, member: MemberId, at: Duration) {
         let is_down = || {
             let pages = self.pages();
-            pages.log.outages.iter().any(|outage| {
-                outage.member == member && outage.to.is_none() && outage.kind != "pause"
-            })
+            pages
+                .log
+                .outages
+                .iter()
+                .any(|outage| outage.member == member && outage.to.is_none() && outage.kind != "pause")
         };
         if !is_down() {
             self.down(member, "power-loss", at);

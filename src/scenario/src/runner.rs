@@ -14,7 +14,8 @@ use futures::future::{Either, select};
 use seatrial_history::Input;
 use seatrial_types::kv::KeyRange;
 use seatrial_types::request::{
-    AlarmChangeRequest, AlarmKind, LeaseGrantRequest, MemberAddRequest, PutRequest, RangeRequest, Request, Response,
+    AlarmChangeRequest, AlarmKind, LeaseGrantRequest, MemberAddRequest, PutRequest, RangeRequest, Request,
+    Response,
 };
 use seatrial_types::watch::WatchCreate;
 use seatrial_types::{LeaseId, MemberId, Revision};

@@ -231,18 +231,20 @@ fn faults_that_cannot_be_as_they_are_asked_for_are_refused() {
 #[test]
 fn damage_that_no_cluster_promises_to_outlive_must_be_asked_for() {
     let faults = |name: &str| error_with("name = \"kill\"\ntarget = \"leader\"", name);
-    for (nemesis, words) in [
-        ("name = \"misdirected-write\"\nfiles = \"log\"", "looks like a log that ends there"),
+    for (nemesis, more, words) in [
+        ("name = \"misdirected-write\"\nfiles = \"log\"", "", "looks like a log that ends there"),
         (
-            "name = \"store-rot\"\n[[workload]]\nname = \"membership\"",
+            "name = \"store-rot\"",
+            "\n[[workload]]\nname = \"membership\"",
             "\"store-rot\" takes copies from members that come and go",
         ),
     ] {
-        let error = faults(nemesis);
-        assert!(error.contains(words) && error.contains("`beyond_quorum = true` below [damage]"), "{error}");
         let text = GOOD.replace("name = \"kill\"\ntarget = \"leader\"", nemesis);
-        let asked = text.replace("time = \"30s\"", "time = \"30s\"\n[damage]\nbeyond_quorum = true");
-        parse("x.toml", &asked).expect("it was asked for");
+        let with =
+            |more: &str| parse("x.toml", &text.replace("time = \"30s\"", &format!("time = \"30s\"{more}")));
+        let error = with(more).expect_err("nobody asked for it").to_string();
+        assert!(error.contains(words) && error.contains("`beyond_quorum = true` below [damage]"), "{error}");
+        with(&format!("\n[damage]\nbeyond_quorum = true{more}")).expect("it was asked for");
     }
     assert!(faults("name = \"bandwidth\"\nlimit = \"16KiB\"").contains("does not end in /s"));
     let narrow = faults("name = \"bandwidth\"\nlimit = \"1B/s\"");

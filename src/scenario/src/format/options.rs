@@ -148,9 +148,8 @@ pub(super) fn read(section: &mut Section<'_, '_>, kind: NemesisKind) -> FaultOpt
     let place =
         section.name("place", "place of damage", DamagePlace::NAMES, usual.place, DamagePlace::from_name);
     let files = section.name("files", "kind of files", Files::NAMES, usual.files, Files::from_name);
-    let after_ops = section
-        .get("after_ops")
-        .and_then(|value| section.integer_value("after_ops", value, 0..=1_000_000));
+    let after_ops =
+        section.get("after_ops").and_then(|value| section.integer_value("after_ops", value, 0..=1_000_000));
     #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
     let bits = section.integer("bits", 1..=10_000, u64::from(usual.bits)) as u32;
     let when = section.name("when", "state of a member", When::NAMES, usual.when, When::from_name);

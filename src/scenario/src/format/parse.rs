@@ -4,7 +4,8 @@ use super::options;
 use super::script::{read_script, usual_target};
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, DamageSpec, During, Expect, Files, GoalKind, KnobChoices, NemesisKind, NemesisSpec, Scenario, TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    DamagePlace, DamageSpec, During, Expect, Files, GoalKind, KnobChoices, NemesisKind, NemesisSpec,
+    Scenario, TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -401,6 +402,7 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
     };
     let damages = |nemesis: &&NemesisSpec| match nemesis.kind {
         NemesisKind::WalDamage => nemesis.options.place == DamagePlace::Middle,
+        NemesisKind::ReadError => nemesis.options.files != Files::Store,
         NemesisKind::StoreRot | NemesisKind::MisdirectedWrite | NemesisKind::ValueDamage => true,
         _ => false,
     };
@@ -684,19 +686,7 @@ fn read_nemesis(
         None => 500,
     };
     let step = section.duration("step", Duration::ZERO..=seconds(86_400), seconds(2));
-    Some(NemesisSpec {
-        kind,
-        start,
-        every,
-        lasts,
-        times,
-        always,
-        during,
-        target,
-        options,
-        drift_ppm,
-        step,
-    })
+    Some(NemesisSpec { kind, start, every, lasts, times, always, during, target, options, drift_ppm, step })
 }
 
 fn read_expect(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Complaint>) -> Expect {

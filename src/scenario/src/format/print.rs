@@ -1,10 +1,10 @@
 //! A plan as a scenario file: the script that plays it again, for a person to read and keep.
 
-use super::{options, parse};
 use super::script::{told, usual_fault};
 use super::spec::{
     Expect, KnobChoices, NemesisKind, Scenario, Shape, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
+use super::{options, parse};
 use crate::oracles;
 use crate::plan::{Knobs, Plan, PlannedFault};
 use std::fmt::Write as _;
@@ -212,12 +212,7 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
     let bends = fault.kind == NemesisKind::Clock;
     line(out, "drift_ppm", list(&fault.drift_ppm), !bends || fault.drift_ppm.iter().all(|one| *one == 0));
     line(out, "step_ms", list(&fault.wall_step_ms), !bends || fault.wall_step_ms.iter().all(|one| *one == 0));
-    line(
-        out,
-        "place_permille",
-        fault.place_permille,
-        !asks_for_a_place(fault) || fault.place_permille == 0,
-    );
+    line(out, "place_permille", fault.place_permille, !asks_for_a_place(fault) || fault.place_permille == 0);
 }
 
 /// Whether it matters which place was drawn, or which number for something else.

@@ -4,9 +4,7 @@
 use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
-use super::spec::{
-    ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec,
-};
+use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
 use super::units;
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
 use seatrial_types::MemberId;
@@ -61,18 +59,8 @@ pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
 }
 
 /// Beside the options of all faults ([`options::KEYS`]).
-const FAULT_KEYS: &[&str] = &[
-    "name",
-    "at",
-    "ends",
-    "during",
-    "target",
-    "order",
-    "coin",
-    "drift_ppm",
-    "step_ms",
-    "place_permille",
-];
+const FAULT_KEYS: &[&str] =
+    &["name", "at", "ends", "during", "target", "order", "coin", "drift_ppm", "step_ms", "place_permille"];
 
 /// The script of a file, where it has one.
 pub(super) fn read_script(

@@ -11,7 +11,11 @@ const REFUSES: &[NemesisKind] = &[NemesisKind::SyncError, NemesisKind::FullDisk,
 /// What was written is not what is read; the member may find that at any time, and must name the file.
 const ALTERS: &[NemesisKind] = &[NemesisKind::StoreRot, NemesisKind::MisdirectedWrite];
 
-fn hit<'a>(log: &'a RunLog, seen: &'a Observed, kinds: &'a [NemesisKind]) -> impl Iterator<Item = &'a FaultRecord> {
+fn hit<'a>(
+    log: &'a RunLog,
+    seen: &'a Observed,
+    kinds: &'a [NemesisKind],
+) -> impl Iterator<Item = &'a FaultRecord> {
     log.faults.iter().filter(|fault| {
         kinds.iter().any(|kind| kind.name() == fault.kind)
             && fault.targets.contains(&seen.member)

@@ -32,9 +32,7 @@ impl Dirty {
 
     fn sectors(&self) -> std::ops::Range<u64> {
         match self {
-            Self::Write { offset, bytes } => {
-                offset / SECTOR..(offset + bytes.len() as u64).div_ceil(SECTOR)
-            }
+            Self::Write { offset, bytes } => offset / SECTOR..(offset + bytes.len() as u64).div_ceil(SECTOR),
             Self::SetLen(_) => 0..0,
         }
     }
