@@ -84,6 +84,11 @@ impl Roster {
         self.seats().taken.get(&machine).map(|seat| seat.id)
     }
 
+    /// In which folder the member on a machine keeps everything.
+    pub(crate) fn folder(&self, machine: MemberId) -> String {
+        self.seats().taken.get(&machine).map(|seat| seat.folder.clone()).unwrap_or_default()
+    }
+
     /// This member goes on alone when it starts next.
     pub(crate) fn go_alone(&self, machine: MemberId) {
         self.seats().alone.insert(machine);
@@ -145,6 +150,11 @@ impl Observer for Watcher {
             // Applied entries are a part of the trace: two runs of a seed must agree on them.
             self.sim.trace(&format!("{} applied {index} {checksum:08x}", self.member));
         }
+        // Whose power is gone in the midst of a step says nothing more, of its disk least of all.
+        let is_failure = matches!(seen, Observation::Failed { .. });
+        if is_failure && !has_power(&self.sim, self.member) {
+            return;
+        }
         if let Some(what) = translate(id, seen, &self.roster) {
             self.notebook.observe(self.sim.now(), self.member, what);
         }
@@ -198,6 +208,10 @@ fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observa
     })
 }
 
+fn has_power(sim: &Sim, member: MemberId) -> bool {
+    sim.find(&host(member)).is_none_or(|node| sim.has_power(node))
+}
+
 /// Runs a member until it ends or is killed.
 pub(crate) async fn run(
     world: SimWorld,
@@ -210,7 +224,11 @@ pub(crate) async fn run(
     // A spare machine has nothing to run.
     let Some(seat) = roster.seats().taken.get(&member).cloned() else { return };
     let tell = |what| notebook.observe(sim.now(), member, what);
-    let failed = |error: String| tell(observation::Observation::BootFailed { error });
+    let failed = |error: String| {
+        if has_power(&sim, member) {
+            tell(observation::Observation::BootFailed { error });
+        }
+    };
     let (cluster, known_peers) = match begin(&world, &roster, member, &seat).await {
         Ok(Some(begun)) => begun,
         // It was removed before it ever ran.
@@ -245,7 +263,9 @@ pub(crate) async fn run(
     // Hashes take real time, of which a simulation has none to lose.
     faces.auth.bcrypt_cost = 4;
     let _serving = seatrial_wire::serve_clients(world, listener, running.handle.clone(), faces);
-    if let Err(why) = running.ended().await {
+    if let Err(why) = running.ended().await
+        && has_power(&sim, member)
+    {
         tell(observation::Observation::Said { level: "error".to_owned(), text: format!("ended: {why}") });
     }
 }

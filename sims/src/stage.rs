@@ -66,6 +66,12 @@ async fn scene(sim: Sim, plan: Plan, notebook: Notebook) {
     let book = notebook.clone();
     sim.observe(move |at, event| match event {
         Event::Panicked { node, message } => book.panicked(number(node), message.clone()),
+        Event::PowerLost { node, .. } => {
+            // Those that the nemesis takes are down in the book already.
+            if let Some(member) = number(node) {
+                book.lost_power(member, at);
+            }
+        }
         Event::Packet { from, to, sent, bytes } => {
             if let (Some(from), Some(to)) = (number(from), number(to)) {
                 book.packet(packet(at, *sent, from, to, bytes));

@@ -5,6 +5,7 @@ use crate::member::{self, CLIENT_PORT, Roster, host};
 use crate::values::Operation;
 use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use seatrial_scenario::format::spec::Files;
 use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Build, Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
@@ -17,6 +18,13 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// How files of the log and of the store end.
+const LOG: &str = ".wal";
+/// See [`LOG`].
+const STORE: &str = ".redb";
+/// Longer than any run.
+const FOR_LONG: Duration = Duration::from_secs(1 << 20);
 
 /// A cluster in a simulation. Cheap to clone.
 #[derive(Clone)]
@@ -85,6 +93,15 @@ impl SimTheatre {
     }
 }
 
+/// What is in the path of these files and of no others.
+fn part_of(files: Files) -> &'static str {
+    match files {
+        Files::Any => "",
+        Files::Log => LOG,
+        Files::Store => STORE,
+    }
+}
+
 fn client_url(machine: MemberId) -> String {
     format!("http://{}:{CLIENT_PORT}", host(machine))
 }
@@ -149,6 +166,15 @@ impl Theatre for SimTheatre {
         Ok(())
     }
 
+    fn power_loss_after(&self, member: MemberId, operations: Option<u64>) -> Result<(), TheatreError> {
+        let Some(node) = self.node(member) else { return Ok(()) };
+        match operations {
+            Some(count) => self.sim.disk(node).power_loss_after_ops(count),
+            None => self.sim.disk(node).keep_power(),
+        }
+        Ok(())
+    }
+
     async fn pause(&self, member: MemberId) -> Result<(), TheatreError> {
         if let Some(node) = self.node(member) {
             self.sim.pause(node);
@@ -172,16 +198,14 @@ impl Theatre for SimTheatre {
             (false, false) => net.heal(from, to),
         }
         let usual = base_rule(&self.knobs);
-        if rule.loss_ppm == 0 && rule.extra_latency.is_zero() && rule.extra_jitter.is_zero() {
+        if (LinkRule { cut: false, reset: false, ..rule }).is_healthy() {
             net.clear_link(from, to);
         } else {
             let latency = usual.latency + rule.extra_latency;
             let jitter = usual.jitter + rule.extra_jitter;
-            net.set_link(
-                from,
-                to,
-                usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6),
-            );
+            let mut bent = usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6);
+            bent.bandwidth = rule.bandwidth;
+            net.set_link(from, to, bent);
         }
         Ok(())
     }
@@ -194,22 +218,45 @@ impl Theatre for SimTheatre {
             return Ok(());
         }
         let disk = self.sim.disk(node);
-        let is_over =
-            (before.sync_fails && !fault.sync_fails) || (before.log_sync_fails && !fault.log_sync_fails);
-        if is_over {
-            // It may not have bitten. Whatever else is wrong with this disk is so still.
-            disk.repair();
+        for ((files, fails), (_, failed)) in fault.sync_fails.each().into_iter().zip(before.sync_fails.each())
+        {
+            match (failed, fails) {
+                (false, true) => disk.fail_sync(part_of(files), Times::Once),
+                // It may not have bitten.
+                (true, false) => disk.spare_syncs(part_of(files)),
+                _ => {}
+            }
         }
-        if fault.sync_fails && (is_over || !before.sync_fails) {
-            disk.fail_sync("", Times::Once);
+        for ((files, fails), (_, failed)) in fault.reads_fail.each().into_iter().zip(before.reads_fail.each())
+        {
+            match (failed, fails) {
+                (false, true) => {
+                    disk.drop_cache(part_of(files));
+                    disk.fail_read(part_of(files), Times::Always);
+                }
+                (true, false) => disk.spare_reads(part_of(files)),
+                _ => {}
+            }
         }
-        if fault.log_sync_fails && (is_over || !before.log_sync_fails) {
-            disk.fail_sync(".wal", Times::Once);
+        for ((files, astray), (_, went)) in fault.misdirects.each().into_iter().zip(before.misdirects.each())
+        {
+            match (went, astray) {
+                (false, true) => disk.misdirect(part_of(files), Times::Once),
+                (true, false) => disk.spare_writes(part_of(files)),
+                _ => {}
+            }
         }
-        if is_over || fault.full != before.full {
+        if fault.full != before.full {
             disk.set_capacity(fault.full.then_some(0));
         }
-        disk.lie_about_syncs(fault.sync_lies);
+        match (before.stalled, fault.stalled) {
+            (false, true) => disk.stall(FOR_LONG),
+            (true, false) => disk.unstall(),
+            _ => {}
+        }
+        if fault.sync_lies != before.sync_lies {
+            disk.lie_about_syncs(fault.sync_lies);
+        }
         self.set_latency(node, fault);
         Ok(())
     }
@@ -219,17 +266,21 @@ impl Theatre for SimTheatre {
         let operation = match damage {
             DiskDamage::Value => Some((Operation::Damage, "a value in its store becomes another")),
             DiskDamage::ValueRepaired => Some((Operation::Repair, "the value is put right")),
-            DiskDamage::WalTail | DiskDamage::WalMiddle { .. } => None,
+            DiskDamage::WalTail | DiskDamage::WalMiddle { .. } | DiskDamage::StoreRot { .. } => None,
         };
         if let Some((operation, text)) = operation {
             self.roster.operate(member, operation);
             return Ok(Some(text.to_owned()));
         }
         let disk = self.sim.disk(node);
+        let is_store = matches!(damage, DiskDamage::StoreRot { .. });
+        let ending = if is_store { STORE } else { LOG };
+        // A machine that joins again leaves the folder that it had.
+        let folder = format!("{}/", self.roster.folder(member));
         let mut segments: Vec<(String, Vec<u8>)> = disk
             .paths()
             .into_iter()
-            .filter(|path| path.ends_with(".wal") && !path.contains("damaged"))
+            .filter(|path| path.starts_with(&folder) && path.ends_with(ending) && !path.contains("damaged"))
             .filter_map(|path| disk.peek(&path).map(|bytes| (path, bytes)))
             .collect();
         segments.sort();

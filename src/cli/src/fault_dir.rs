@@ -7,6 +7,9 @@
 //! | `full` | there is no room for another byte; what was reserved before can still be written |
 //! | `fail-sync` | the next sync fails, and the file is gone |
 //! | `fail-log-sync` | the same for the write-ahead log |
+//! | `fail-store-sync` | the same for the store |
+//! | `fail-read`, `fail-log-read`, `fail-store-read` | reads fail as long as the file is there, of all files or of those |
+//! | `stalled` | nothing is done as long as the file is there |
 //! | `lying` | syncs make nothing durable, as far as a loss of power is concerned |
 //! | `unsynced` | what a loss of power would take is noted here; see `unsynced.rs` |
 
@@ -25,11 +28,21 @@ pub(crate) const SLOW: &str = "slow";
 pub(crate) const FULL: &str = "full";
 pub(crate) const FAIL_SYNC: &str = "fail-sync";
 pub(crate) const FAIL_LOG_SYNC: &str = "fail-log-sync";
+pub(crate) const FAIL_STORE_SYNC: &str = "fail-store-sync";
+pub(crate) const FAIL_READ: &str = "fail-read";
+pub(crate) const FAIL_LOG_READ: &str = "fail-log-read";
+pub(crate) const FAIL_STORE_READ: &str = "fail-store-read";
+pub(crate) const STALLED: &str = "stalled";
 pub(crate) const LYING: &str = "lying";
 pub(crate) const UNSYNCED: &str = "unsynced";
 
-/// Files of the log end so.
+/// Files of the log end so, and those of the store.
 const LOG_ENDING: &str = "wal";
+/// See [`LOG_ENDING`].
+const STORE_ENDING: &str = "redb";
+
+/// How often a disk that stands still looks whether it may go on.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The folder.
 #[derive(Debug)]
@@ -80,11 +93,26 @@ impl FaultDir {
     }
 
     fn fail(&self, path: &Path) -> io::Result<()> {
-        let is_log = path.extension().is_some_and(|ending| ending == LOG_ENDING);
-        if self.take(FAIL_SYNC) || is_log && self.take(FAIL_LOG_SYNC) {
+        if self.take(FAIL_SYNC)
+            || ends(path, LOG_ENDING) && self.take(FAIL_LOG_SYNC)
+            || ends(path, STORE_ENDING) && self.take(FAIL_STORE_SYNC)
+        {
             return Err(io::Error::other("the testbed lets this sync fail"));
         }
         Ok(())
+    }
+
+    fn fail_read(&self, path: &Path) -> io::Result<()> {
+        let fails = self.is_there(FAIL_READ)
+            || ends(path, LOG_ENDING) && self.is_there(FAIL_LOG_READ)
+            || ends(path, STORE_ENDING) && self.is_there(FAIL_STORE_READ);
+        if fails { Err(io::Error::other("input/output error while reading, by the testbed")) } else { Ok(()) }
+    }
+
+    fn stand_still(&self) {
+        while self.is_there(STALLED) {
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Whether there is room for a file to reach this length.
@@ -130,6 +158,10 @@ impl FaultDir {
     }
 }
 
+fn ends(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
+}
+
 fn full() -> io::Error {
     io::Error::new(io::ErrorKind::StorageFull, "the testbed says that the disk is full")
 }
@@ -149,7 +181,12 @@ fn before(file: &File, from: u64, to: u64) -> io::Result<(Vec<u8>, u64)> {
 
 impl Guard for FaultDir {
     fn before(&self, act: Act<'_>) -> io::Result<()> {
+        // What is done already is only taken down.
+        if !matches!(act, Act::Synced { .. } | Act::DirSynced { .. }) {
+            self.stand_still();
+        }
         match act {
+            Act::Read { path, .. } => self.fail_read(path),
             Act::Write { file, offset, bytes, .. } => {
                 self.room(file, offset + bytes)?;
                 self.note(|| {
@@ -237,6 +274,43 @@ mod tests {
         fs::write(faults.path().join(FAIL_SYNC), "").unwrap();
         other.sync().unwrap_err();
         other.sync().unwrap();
+    }
+
+    #[tokio::test]
+    async fn reads_fail_as_long_as_they_should_and_only_whose_it_is_asked_for() {
+        let (faults, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let disk = disk(faults.path(), data.path());
+        let (log, store) =
+            (disk.open("a.wal", OpenMode::Create).unwrap(), disk.open("b.redb", OpenMode::Create).unwrap());
+        let read = |file: &<RealDisk as Disk>::File| file.read_at(0, &mut [0; 2]);
+        log.write_at(0, b"ok").unwrap();
+        store.write_at(0, b"ok").unwrap();
+        for (name, log_fails, store_fails) in
+            [(FAIL_READ, true, true), (FAIL_LOG_READ, true, false), (FAIL_STORE_READ, false, true)]
+        {
+            fs::write(faults.path().join(name), "").unwrap();
+            for _ in 0..2 {
+                assert_eq!(read(&log).is_err(), log_fails, "{name}");
+                assert_eq!(read(&store).is_err(), store_fails, "{name}");
+            }
+            fs::remove_file(faults.path().join(name)).unwrap();
+            read(&log).unwrap();
+            read(&store).unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_stands_still_goes_on_once_it_may() {
+        let (faults, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let disk = disk(faults.path(), data.path());
+        let file = disk.open("a", OpenMode::Create).unwrap();
+        fs::write(faults.path().join(STALLED), "").unwrap();
+        let begun = std::time::Instant::now();
+        let writing = std::thread::spawn(move || file.write_at(0, b"x").map(|()| begun.elapsed()));
+        std::thread::sleep(Duration::from_millis(150));
+        assert!(!writing.is_finished(), "it did not wait");
+        fs::remove_file(faults.path().join(STALLED)).unwrap();
+        assert!(writing.join().unwrap().unwrap() >= Duration::from_millis(150));
     }
 
     #[tokio::test]

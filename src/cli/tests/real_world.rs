@@ -96,6 +96,13 @@ how = "reset"
 start = "9s"
 every = "5s"
 lasts = "2s"
+
+[[nemesis]]
+name = "bandwidth"
+limit = "16KiB/s"
+start = "11s"
+every = "5s"
+lasts = "2s"
 "#;
 
 #[test]
@@ -159,6 +166,55 @@ lasts = "2s"
 "#,
     );
     expect_pass(&stand.run(&[]), &["member-stopped", "member-restarted"]);
+}
+
+#[test]
+fn disks_that_stall_rot_or_cannot_be_read_bite_real_members_and_ours_pass() {
+    let stand = Stand::new(
+        r#"
+title = "disks that stall, rot or cannot be read"
+why = "the same faults bite in both worlds"
+time = "14s"
+swarm = false
+
+[[workload]]
+name = "kv"
+clients = 4
+
+[[nemesis]]
+name = "disk-stall"
+target = "all"
+start = "2s"
+every = "8s"
+lasts = "1s"
+times = 1
+
+[[nemesis]]
+name = "read-error"
+files = "store"
+target = "all"
+start = "5s"
+every = "8s"
+lasts = "2s"
+times = 1
+
+[[nemesis]]
+name = "kill"
+target = "all"
+start = "5s"
+every = "1s"
+lasts = "500ms"
+times = 2
+
+[[nemesis]]
+name = "store-rot"
+bits = 2000
+start = "9s"
+every = "1s"
+lasts = "500ms"
+"#,
+    );
+    expect_pass(&stand.run(&[]), &["read-refused", "store-damage-found", "member-restarted"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Where the log of a stopped member is damaged, the same in every world.
+//! Where the log of a stopped member, or its store, is damaged, the same in every world.
 
 use crate::fault::DiskDamage;
 use std::ops::Range;
@@ -6,7 +6,10 @@ use std::ops::Range;
 /// Bytes at the front of a log's segment that hold its header; damage is done behind them.
 const SEGMENT_HEADER_BYTES: u64 = 512;
 
-/// A place in a log.
+/// What a disk reads and writes at once.
+const SECTOR_BYTES: usize = 512;
+
+/// A place in a log, or in the file of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spot {
     /// Which of the segments.
@@ -19,14 +22,29 @@ pub struct Spot {
     pub text: String,
 }
 
-/// Finds the place in the segments of a log, names and bytes, in their order. `None` where there is nothing to damage, or the
-/// damage is none to a log.
+/// Finds the place in the segments of a log, or in the files of a store, names and bytes, in their order. `None` where there is
+/// nothing to damage, or the damage is none to files.
 #[must_use]
 pub fn spot(segments: &[(String, Vec<u8>)], damage: DiskDamage) -> Option<Spot> {
     // Segments are made longer than what they hold: zeros lie behind the last record.
     let filled = |bytes: &[u8]| bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at as u64 + 1);
     match damage {
         DiskDamage::Value | DiskDamage::ValueRepaired => None,
+        DiskDamage::StoreRot { place_permille, bits } => {
+            // A store's file is mostly holes: only where something lies is there something to lose.
+            let full: Vec<(usize, u64)> = segments
+                .iter()
+                .enumerate()
+                .flat_map(|(segment, (_, bytes))| {
+                    let sectors = (0..).zip(bytes.chunks(SECTOR_BYTES));
+                    let full = sectors.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
+                    full.map(move |(sector, _)| (segment, sector * SECTOR_BYTES as u64))
+                })
+                .collect();
+            let (segment, from) = *full.get(full.len() * place_permille as usize / 1000)?;
+            let text = format!("{bits} bits turned in the sector at byte {from} of {}", segments[segment].0);
+            Some(Spot { segment, bytes: from..from + SECTOR_BYTES as u64, bits, text })
+        }
         DiskDamage::WalTail => {
             let (path, bytes) = segments.last()?;
             // Records end at multiples of eight; what lies behind the last one was never durable, so a crash may leave
@@ -76,6 +94,19 @@ mod tests {
         assert_eq!((spot.segment, spot.bytes), (1, 1008..1056));
         assert_eq!(super::spot(&[("a.wal".to_owned(), vec![7; 80])], DiskDamage::WalTail), None);
         assert_eq!(super::spot(&[], DiskDamage::WalTail), None);
+    }
+
+    #[test]
+    fn a_store_rots_where_it_holds_something() {
+        let mut file = vec![0; 4096];
+        file[600] = 1;
+        file[3000] = 1;
+        let store = [("a.redb".to_owned(), vec![0; 1024]), ("b.redb".to_owned(), file)];
+        let at = |place_permille| spot(&store, DiskDamage::StoreRot { place_permille, bits: 5 });
+        let (first, last) = (at(0).unwrap(), at(999).unwrap());
+        assert_eq!((first.segment, first.bytes, first.bits), (1, 512..1024, 5));
+        assert_eq!((last.segment, last.bytes), (1, 2560..3072));
+        assert_eq!(spot(&store[..1], DiskDamage::StoreRot { place_permille: 0, bits: 1 }), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The vocabulary of faults, as a theatre plays them.
 
+use crate::format::spec::Files;
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -38,6 +39,9 @@ pub struct LinkRule {
     pub extra_latency: Duration,
     /// Up to this much more, drawn for each packet.
     pub extra_jitter: Duration,
+    /// Bytes per second, where that is bounded.
+    #[serde(default)]
+    pub bandwidth: Option<u64>,
 }
 
 impl LinkRule {
@@ -50,6 +54,7 @@ impl LinkRule {
             loss_ppm: self.loss_ppm.max(other.loss_ppm),
             extra_latency: self.extra_latency.max(other.extra_latency),
             extra_jitter: self.extra_jitter.max(other.extra_jitter),
+            bandwidth: self.bandwidth.into_iter().chain(other.bandwidth).min(),
         }
     }
 
@@ -57,6 +62,37 @@ impl LinkRule {
     #[must_use]
     pub fn is_healthy(self) -> bool {
         self == Self::default()
+    }
+}
+
+/// Of which files something is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Which {
+    /// Of all.
+    pub any: bool,
+    /// Of the write-ahead log's.
+    pub log: bool,
+    /// Of the store's.
+    pub store: bool,
+}
+
+impl Which {
+    /// Of these.
+    #[must_use]
+    pub fn of(files: Files) -> Self {
+        Self { any: files == Files::Any, log: files == Files::Log, store: files == Files::Store }
+    }
+
+    /// Of those of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { any: self.any || other.any, log: self.log || other.log, store: self.store || other.store }
+    }
+
+    /// Of each kind of files: whether it is said of them.
+    #[must_use]
+    pub fn each(self) -> [(Files, bool); 3] {
+        [(Files::Any, self.any), (Files::Log, self.log), (Files::Store, self.store)]
     }
 }
 
@@ -68,10 +104,16 @@ pub struct DiskFault {
     /// Up to this much more, drawn for each sync.
     pub sync_jitter: Duration,
     /// The next sync fails.
-    pub sync_fails: bool,
-    /// The next sync of the write-ahead log fails.
+    pub sync_fails: Which,
+    /// What is not in the page cache cannot be read.
     #[serde(default)]
-    pub log_sync_fails: bool,
+    pub reads_fail: Which,
+    /// The next sector that is made durable lands at the place of another one.
+    #[serde(default)]
+    pub misdirects: Which,
+    /// Nothing is done until it is over.
+    #[serde(default)]
+    pub stalled: bool,
     /// Syncs answer well and make nothing durable.
     pub sync_lies: bool,
     /// There is no room for another byte.
@@ -80,14 +122,22 @@ pub struct DiskFault {
 }
 
 impl DiskFault {
+    /// Whether a member that starts meanwhile may lose what its log has.
+    #[must_use]
+    pub fn harms_logs(self) -> bool {
+        self.reads_fail.any || self.reads_fail.log
+    }
+
     /// Both at once: the worse of each.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
             sync_latency: self.sync_latency.max(other.sync_latency),
             sync_jitter: self.sync_jitter.max(other.sync_jitter),
-            sync_fails: self.sync_fails || other.sync_fails,
-            log_sync_fails: self.log_sync_fails || other.log_sync_fails,
+            sync_fails: self.sync_fails.and(other.sync_fails),
+            reads_fail: self.reads_fail.and(other.reads_fail),
+            misdirects: self.misdirects.and(other.misdirects),
+            stalled: self.stalled || other.stalled,
             sync_lies: self.sync_lies || other.sync_lies,
             full: self.full || other.full,
         }
@@ -104,6 +154,13 @@ pub enum DiskDamage {
     WalMiddle {
         /// Which part of the log's bytes is hit, in thousandths from its start.
         place_permille: u32,
+    },
+    /// Bits turn in the file of the store, where it holds something.
+    StoreRot {
+        /// Which part of what it holds is hit, in thousandths from its start.
+        place_permille: u32,
+        /// How many.
+        bits: u32,
     },
     /// A value in the store is another when the member starts next, with a checksum that fits.
     Value,

@@ -1,9 +1,9 @@
-//! Which members' logs have lost entries and were not made whole again. Such a member does not vote: with too many of them
-//! there is no majority, and it is right that nobody is served.
+//! Which members' copies are damaged and were not made whole again: logs that have lost entries, and stores. Who lost a part of
+//! its log does not vote: with too many of them there is no majority, and it is right that nobody is served.
 
 use crate::observation::Observation;
 use seatrial_types::{LogIndex, MemberId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Told of everything members tell, in its order.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +12,8 @@ pub(crate) struct Losses {
     newest: BTreeMap<MemberId, LogIndex>,
     /// What a member has to apply before it is whole.
     wanted: BTreeMap<MemberId, LogIndex>,
+    /// Whose store was damaged, and is no other since.
+    stores: BTreeSet<MemberId>,
 }
 
 impl Losses {
@@ -25,6 +27,10 @@ impl Losses {
                 }
             }
             Observation::Finding { damage: true, .. } => self.harm(member),
+            // The whole state is another's, or put right.
+            Observation::SnapshotInstalled { .. } | Observation::Repaired => {
+                self.stores.remove(&member);
+            }
             _ => {}
         }
     }
@@ -41,7 +47,28 @@ impl Losses {
         self.wanted.insert(member, newest.next());
     }
 
-    /// Those that are not whole.
+    /// Something in its store is not what it wrote.
+    pub(crate) fn harm_store(&mut self, member: MemberId) {
+        self.stores.insert(member);
+    }
+
+    /// It begins anew, with nothing.
+    pub(crate) fn emptied(&mut self, member: MemberId) {
+        self.stores.remove(&member);
+        self.wanted.remove(&member);
+        self.newest.remove(&member);
+    }
+
+    pub(crate) fn has_harmed_store(&self, member: MemberId) -> bool {
+        self.stores.contains(&member)
+    }
+
+    /// Those whose log or store is not whole.
+    pub(crate) fn all(&self) -> BTreeSet<MemberId> {
+        self.harmed().chain(self.stores.iter().copied()).collect()
+    }
+
+    /// Those whose logs are not whole.
     pub(crate) fn harmed(&self) -> impl Iterator<Item = MemberId> {
         self.wanted.keys().copied()
     }

@@ -1,10 +1,14 @@
 //! Carries out planned faults: resolves whom they hit, keeps track of what overlaps, and undoes it all.
 
-use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
-use crate::format::spec::{DamagePlace, Files, LinkDown, NemesisKind, Shape, Target};
+mod cuts;
+
+use crate::atlas;
+use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place, Which};
+use crate::format::spec::{DamagePlace, Files, LinkDown, NemesisKind, Shape, When};
 use crate::plan::{Plan, PlannedFault};
 use crate::record::{FaultRecord, LossRecord, Notebook};
 use crate::theatre::{Build, Theatre, TheatreError};
+use cuts::{Swizzle, Who, names, partition, whom};
 use seatrial_types::MemberId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,10 +31,12 @@ struct Active {
     down: BTreeSet<MemberId>,
     paused: BTreeSet<MemberId>,
     targets: Vec<MemberId>,
-    /// Flapping: cut now. Rolling restart: how many are done.
+    /// Flapping: cut now. Rolling restart: how many are done. Swizzle: turns done.
     round: usize,
     /// Rolling upgrade: what members become.
     build: Build,
+    /// Swizzle: between two turns.
+    pace: Duration,
 }
 
 /// What happens to a fault at a time.
@@ -171,23 +177,37 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                     .map(|(a, b)| (*a, *b, LinkRule { cut: true, ..LinkRule::default() }))
                     .collect();
                 active.targets = cut.targets;
+                if fault.options.shape == Shape::Swizzle {
+                    turns = true;
+                    let turns = u32::try_from(Swizzle::of(fault).turns()).expect("a few");
+                    active.pace = ends.saturating_sub(began) / turns;
+                }
                 cut.text
             }
             NemesisKind::Flapping => {
                 turns = true;
                 // Down from the first turn on, which follows at once.
                 active.links = self.links_of(&active.targets, LinkRule::default(), false);
-                let what = match fault.how {
+                let what = match fault.options.how {
                     LinkDown::Cut => "links of",
                     LinkDown::Reset => "connections of",
                 };
-                format!("{what} {} go down and up every {:?}", names(&active.targets), fault.period)
+                format!("{what} {} go down and up every {:?}", names(&active.targets), fault.options.period)
             }
             NemesisKind::Kill => {
                 active.down.extend(&active.targets);
                 format!("{} killed", names(&active.targets))
             }
-            NemesisKind::PowerLoss | NemesisKind::WalDamage | NemesisKind::ValueDamage => {
+            NemesisKind::PowerLoss if let Some(count) = fault.options.after_ops => {
+                format!("{} lose power after {count} operations of their disks", names(&active.targets))
+            }
+            NemesisKind::StoreRot if fault.options.when == When::Up => {
+                format!("the store of {} rots", names(&active.targets))
+            }
+            NemesisKind::PowerLoss
+            | NemesisKind::WalDamage
+            | NemesisKind::ValueDamage
+            | NemesisKind::StoreRot => {
                 active.down.extend(&active.targets);
                 format!("{} lost power", names(&active.targets))
             }
@@ -213,47 +233,59 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 format!("{} stood still", names(&active.targets))
             }
             NemesisKind::Loss => {
-                let rule = LinkRule { loss_ppm: fault.rate_ppm, ..LinkRule::default() };
+                let rule = LinkRule { loss_ppm: fault.options.rate_ppm, ..LinkRule::default() };
                 active.links = self.links_of(&active.targets, rule, true);
-                format!("{} % of packets of {} lost", percent(fault.rate_ppm), names(&active.targets))
+                format!("{} % of packets of {} lost", percent(fault.options.rate_ppm), names(&active.targets))
             }
             NemesisKind::Latency => {
                 let rule = LinkRule {
-                    extra_latency: fault.delay,
-                    extra_jitter: fault.jitter,
+                    extra_latency: fault.options.delay,
+                    extra_jitter: fault.options.jitter,
                     ..LinkRule::default()
                 };
                 active.links = self.links_of(&active.targets, rule, true);
                 format!(
                     "packets of {} take {:?} to {:?} longer",
                     names(&active.targets),
-                    fault.delay,
-                    fault.delay + fault.jitter
+                    fault.options.delay,
+                    fault.options.delay + fault.options.jitter
                 )
+            }
+            NemesisKind::Bandwidth => {
+                let rule = LinkRule { bandwidth: Some(fault.options.limit), ..LinkRule::default() };
+                active.links = self.links_of(&active.targets, rule, true);
+                format!("links of {} carry {} bytes per second", names(&active.targets), fault.options.limit)
             }
             NemesisKind::SlowDisk => {
                 let slow = DiskFault {
-                    sync_latency: fault.delay,
-                    sync_jitter: fault.jitter,
+                    sync_latency: fault.options.delay,
+                    sync_jitter: fault.options.jitter,
                     ..DiskFault::default()
                 };
                 active.disks = active.targets.iter().map(|member| (*member, slow)).collect();
                 format!(
                     "syncs of {} take {:?} to {:?}",
                     names(&active.targets),
-                    fault.delay,
-                    fault.delay + fault.jitter
+                    fault.options.delay,
+                    fault.options.delay + fault.options.jitter
                 )
             }
             NemesisKind::SyncError => {
-                let (fails, whose) = match fault.files {
-                    Files::Any => (DiskFault { sync_fails: true, ..DiskFault::default() }, "a sync"),
-                    Files::Log => {
-                        (DiskFault { log_sync_fails: true, ..DiskFault::default() }, "a sync of the log")
-                    }
-                };
+                let fails = DiskFault { sync_fails: Which::of(fault.options.files), ..DiskFault::default() };
                 active.disks = active.targets.iter().map(|member| (*member, fails)).collect();
+                let whose = match fault.options.files {
+                    Files::Any => "a sync",
+                    Files::Log => "a sync of the log",
+                    Files::Store => "a sync of the store",
+                };
                 format!("{whose} of {} fails", names(&active.targets))
+            }
+            NemesisKind::ReadError => self.refuse_reads(fault, &mut active),
+            NemesisKind::MisdirectedWrite => self.misdirect(fault, &mut active),
+            NemesisKind::DiskStall => {
+                let stands = DiskFault { stalled: true, ..DiskFault::default() };
+                active.disks = active.targets.iter().map(|member| (*member, stands)).collect();
+                format!("the disk of {} stands still", names(&active.targets))
             }
             NemesisKind::FullDisk => {
                 let full = DiskFault { full: true, ..DiskFault::default() };
@@ -284,6 +316,13 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         // A leader is led away only once: two faults on one machine are kept apart by what they hold.
         let pressed: Vec<MemberId> =
             active.down.iter().copied().filter(|member| !self.is_held_down(*member)).collect();
+        // A machine whose process is down already has a page cache to lose all the same.
+        let unplugged: Vec<MemberId> = active
+            .down
+            .iter()
+            .copied()
+            .filter(|member| !pressed.contains(member) && self.takes_power(fault.kind, *member))
+            .collect();
         let paused: Vec<MemberId> =
             active.paused.iter().copied().filter(|member| !self.is_paused(*member)).collect();
         let targets = active.targets.clone();
@@ -305,26 +344,17 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         for member in pressed {
             self.take_down(fault.kind, member).await?;
         }
-        if matches!(fault.kind, NemesisKind::WalDamage | NemesisKind::ValueDamage) {
+        for member in unplugged {
+            self.theatre.power_loss(member).await?;
+        }
+        if fault.kind == NemesisKind::PowerLoss && fault.options.after_ops.is_some() {
             for member in &targets {
-                let damage = match (fault.kind, fault.place) {
-                    (NemesisKind::ValueDamage, _) => DiskDamage::Value,
-                    (_, DamagePlace::Tail) => DiskDamage::WalTail,
-                    (_, DamagePlace::Middle) => {
-                        DiskDamage::WalMiddle { place_permille: fault.place_permille }
-                    }
-                };
-                let loses = matches!(damage, DiskDamage::WalMiddle { .. });
-                // Two logs with holes leave three members without a majority that may vote, which is no test of anything.
-                if let Some(other) = self.notebook.harmed_beside(*member).filter(|_| loses) {
-                    text += &format!("; its log is spared: that of {other} is not whole yet");
-                    continue;
-                }
-                let done = self.theatre.damage(*member, damage)?;
-                if loses && done.is_some() {
-                    self.notebook.harm(*member);
-                }
-                text += &format!("; {}", done.unwrap_or_else(|| "nothing there to damage".to_owned()));
+                self.theatre.power_loss_after(*member, fault.options.after_ops)?;
+            }
+        }
+        for member in &targets {
+            if let Some(damage) = damage_of(fault) {
+                text += &format!("; {}", self.damage(*member, damage)?);
             }
         }
         for member in paused {
@@ -353,14 +383,97 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     }
 
     async fn take_down(&mut self, kind: NemesisKind, member: MemberId) -> Result<(), TheatreError> {
-        // What has survived was only killed.
-        if kind == NemesisKind::Kill || kind == NemesisKind::LostMajority && !self.notebook.is_lost(member) {
-            self.notebook.down(member, "kill", self.theatre.now());
-            self.theatre.kill(member).await
-        } else {
+        if self.takes_power(kind, member) {
             self.notebook.down(member, "power-loss", self.theatre.now());
             self.theatre.power_loss(member).await
+        } else {
+            self.notebook.down(member, "kill", self.theatre.now());
+            self.theatre.kill(member).await
         }
+    }
+
+    /// Whether a machine that such a fault takes down loses its power, and not its process alone.
+    fn takes_power(&self, kind: NemesisKind, member: MemberId) -> bool {
+        match kind {
+            NemesisKind::Kill | NemesisKind::RollingRestart | NemesisKind::RollingUpgrade => false,
+            // What has survived was only killed.
+            NemesisKind::LostMajority => self.notebook.is_lost(member),
+            _ => true,
+        }
+    }
+
+    /// Damages a member's disk, as far as enough others stay whole. What was done, in words.
+    fn damage(&self, member: MemberId, damage: DiskDamage) -> Result<String, TheatreError> {
+        // A torn end was never durable: nothing that counts is lost with it.
+        let harms = damage != DiskDamage::WalTail;
+        if harms && let Some(spared) = self.spared(member, &BTreeSet::new()) {
+            return Ok(spared);
+        }
+        let done = self.theatre.damage(member, damage)?;
+        if done.is_some() {
+            match damage {
+                DiskDamage::WalMiddle { .. } => self.notebook.harm(member),
+                DiskDamage::StoreRot { .. } | DiskDamage::Value => self.notebook.harm_store(member),
+                DiskDamage::WalTail | DiskDamage::ValueRepaired => {}
+            }
+        }
+        Ok(done.unwrap_or_else(|| "nothing there to damage".to_owned()))
+    }
+
+    /// Why a member's copies are not damaged just now.
+    fn spared(&self, member: MemberId, besides: &BTreeSet<MemberId>) -> Option<String> {
+        let mut harmed = self.notebook.harmed();
+        let disks = self.active.values().flat_map(|active| &active.disks);
+        harmed.extend(disks.filter(|(_, fault)| fault.harms_logs()).map(|(member, _)| *member));
+        harmed.extend(besides);
+        if self.plan.scenario.damage.beyond_quorum
+            || atlas::may_be_damaged(self.plan.scenario.members, &harmed, member)
+        {
+            return None;
+        }
+        let others: Vec<MemberId> = harmed.into_iter().filter(|other| *other != member).collect();
+        Some(format!("member {member} is spared: not whole yet are {}", names(&others)))
+    }
+
+    /// Reads of each target fail. A log that cannot be read at a start counts as lost, so of logs only as many as may be damaged.
+    fn refuse_reads(&self, fault: &PlannedFault, active: &mut Active) -> String {
+        let fails = DiskFault { reads_fail: Which::of(fault.options.files), ..DiskFault::default() };
+        let what = match fault.options.files {
+            Files::Any => "the disk",
+            Files::Log => "the log",
+            Files::Store => "the store",
+        };
+        let mut text = Vec::new();
+        let mut hit: BTreeSet<MemberId> = BTreeSet::new();
+        for member in &active.targets {
+            let spared = if fails.harms_logs() { self.spared(*member, &hit) } else { None };
+            match spared {
+                Some(spared) => text.push(spared),
+                None => {
+                    hit.insert(*member);
+                    active.disks.push((*member, fails));
+                    text.push(format!("{what} of {member} cannot be read"));
+                }
+            }
+        }
+        text.join("; ")
+    }
+
+    /// The next write of each target lands elsewhere, as far as enough others stay whole.
+    fn misdirect(&self, fault: &PlannedFault, active: &mut Active) -> String {
+        let astray = DiskFault { misdirects: Which::of(fault.options.files), ..DiskFault::default() };
+        let mut text = Vec::new();
+        for member in &active.targets {
+            match self.spared(*member, &BTreeSet::new()) {
+                Some(spared) => text.push(spared),
+                None => {
+                    self.notebook.harm_store(*member);
+                    active.disks.push((*member, astray));
+                    text.push(format!("a write of {member} lands at the place of another"));
+                }
+            }
+        }
+        text.join("; ")
     }
 
     async fn turn(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
@@ -371,19 +484,30 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
         let Some(active) = self.active.get_mut(&fault.id) else { return Ok(()) };
         let round = active.round;
         active.round += 1;
+        if fault.kind == NemesisKind::Partition {
+            let swizzle = Swizzle::of(fault);
+            let pace = active.pace;
+            if round + 1 < swizzle.turns() {
+                self.agenda.insert((now + pace, Moment::Turn, fault.id));
+            }
+            let cut = LinkRule { cut: true, ..LinkRule::default() };
+            let links = self.links_of(&swizzle.away(round + 1), cut, false);
+            self.active.entry(fault.id).or_default().links = links;
+            return self.apply_links();
+        }
         if fault.kind == NemesisKind::Flapping {
             let is_down = round % 2 == 0;
             for (_, _, rule) in &mut active.links {
-                match fault.how {
+                match fault.options.how {
                     LinkDown::Cut => rule.cut = is_down,
                     LinkDown::Reset => rule.reset = is_down,
                 }
             }
-            let down = match fault.how {
-                LinkDown::Cut => fault.period / 2,
-                LinkDown::Reset => RESET_LASTS.min(fault.period / 2),
+            let down = match fault.options.how {
+                LinkDown::Cut => fault.options.period / 2,
+                LinkDown::Reset => RESET_LASTS.min(fault.options.period / 2),
             };
-            let next = if is_down { down } else { fault.period.saturating_sub(down) };
+            let next = if is_down { down } else { fault.options.period.saturating_sub(down) };
             self.agenda.insert((now + next, Moment::Turn, fault.id));
             return self.apply_links();
         }
@@ -410,7 +534,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 self.start(member).await?;
             }
         }
-        self.agenda.insert((self.theatre.now() + fault.period / 2, Moment::Turn, fault.id));
+        self.agenda.insert((self.theatre.now() + fault.options.period / 2, Moment::Turn, fault.id));
         Ok(())
     }
 
@@ -445,7 +569,12 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 self.start(*member).await?;
             }
         }
-        if matches!(fault.kind, NemesisKind::SyncError | NemesisKind::FullDisk) {
+        if fault.kind == NemesisKind::PowerLoss && fault.options.after_ops.is_some() {
+            for member in &active.targets {
+                self.theatre.power_loss_after(*member, None)?;
+            }
+        }
+        if may_stop(fault) {
             for member in &active.targets {
                 if !self.is_held_down(*member) && !self.theatre.is_running(*member) {
                     self.start(*member).await?;
@@ -559,6 +688,31 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     }
 }
 
+/// Whether a fault may end a member's process at any time while it lasts, or just after.
+fn may_stop(fault: &PlannedFault) -> bool {
+    match fault.kind {
+        NemesisKind::SyncError
+        | NemesisKind::FullDisk
+        | NemesisKind::ReadError
+        | NemesisKind::StoreRot
+        | NemesisKind::MisdirectedWrite => true,
+        NemesisKind::PowerLoss => fault.options.after_ops.is_some(),
+        _ => false,
+    }
+}
+
+/// What a fault damages on the disks of its targets.
+fn damage_of(fault: &PlannedFault) -> Option<DiskDamage> {
+    let PlannedFault { place_permille, .. } = *fault;
+    match (fault.kind, fault.options.place) {
+        (NemesisKind::ValueDamage, _) => Some(DiskDamage::Value),
+        (NemesisKind::StoreRot, _) => Some(DiskDamage::StoreRot { place_permille, bits: fault.options.bits }),
+        (NemesisKind::WalDamage, DamagePlace::Tail) => Some(DiskDamage::WalTail),
+        (NemesisKind::WalDamage, DamagePlace::Middle) => Some(DiskDamage::WalMiddle { place_permille }),
+        _ => None,
+    }
+}
+
 /// Starts a member, or the next incarnation of one.
 pub(crate) async fn start<T: Theatre>(
     theatre: &T,
@@ -581,117 +735,6 @@ fn together(drifts: impl Iterator<Item = i64>, ppm_max: u64) -> i64 {
     drifts.sum::<i64>().clamp(-most, most)
 }
 
-/// Who is who when a fault begins.
-#[derive(Clone, Copy, Debug, Default)]
-struct Who {
-    leader: Option<MemberId>,
-    /// In what the fault has waited for.
-    involved: Option<MemberId>,
-}
-
-/// Whom a target means.
-fn whom(target: Target, order: &[MemberId], Who { leader, involved }: Who) -> Vec<MemberId> {
-    let mut chosen = match target {
-        Target::Involved => vec![involved.unwrap_or(order[0])],
-        Target::Leader => vec![leader.unwrap_or(order[0])],
-        Target::Follower => order.iter().copied().filter(|member| Some(*member) != leader).take(1).collect(),
-        Target::Random => vec![order[0]],
-        Target::All => order.to_vec(),
-        Target::Majority => order[..order.len() / 2 + 1].to_vec(),
-        Target::Minority => order[..(order.len() - 1) / 2].to_vec(),
-        Target::Member(number) => vec![MemberId(number)],
-    };
-    chosen.sort_unstable();
-    chosen
-}
-
-struct Cut {
-    links: Vec<(Place, Place)>,
-    targets: Vec<MemberId>,
-    text: String,
-}
-
-/// The links a partition cuts.
-fn partition(fault: &PlannedFault, who: Who, clients: impl Iterator<Item = u32>) -> Cut {
-    let order = &fault.order;
-    let minority = ((order.len() - 1) / 2).max(1);
-    let led_by = who.leader.unwrap_or(order[0]);
-    let alone = |member: MemberId| vec![member];
-    let side: Vec<MemberId> = match fault.shape {
-        Shape::LeaderAlone => alone(led_by),
-        Shape::FollowerAlone => {
-            alone(*order.iter().find(|member| **member != led_by).expect("more than one member"))
-        }
-        Shape::LeaderMinority => {
-            let others = order.iter().copied().filter(|member| *member != led_by);
-            std::iter::once(led_by).chain(others).take(minority).collect()
-        }
-        Shape::MajorityMinority => order[..minority].to_vec(),
-        Shape::OneWay => whom(fault.target, order, who),
-        Shape::Bridge | Shape::Ring => Vec::new(),
-    };
-    let mut links = Vec::new();
-    let mut both = |a: MemberId, b: MemberId| {
-        links.push((Place::Member(a), Place::Member(b)));
-        links.push((Place::Member(b), Place::Member(a)));
-    };
-    let rest: Vec<MemberId> = order.iter().copied().filter(|member| !side.contains(member)).collect();
-    let mut text = format!("{} | {}", names(&side), names(&rest));
-    let mut targets = side.clone();
-    match fault.shape {
-        Shape::LeaderAlone | Shape::FollowerAlone | Shape::LeaderMinority | Shape::MajorityMinority => {
-            side.iter().for_each(|a| rest.iter().for_each(|b| both(*a, *b)));
-        }
-        Shape::OneWay => {
-            for a in &side {
-                for b in order.iter().filter(|b| *b != a) {
-                    let (from, to) = if fault.coin { (a, b) } else { (b, a) };
-                    links.push((Place::Member(*from), Place::Member(*to)));
-                }
-            }
-            let verb =
-                if fault.coin { "hears the others but is not heard" } else { "is heard but hears nobody" };
-            text = format!("{} {verb}", names(&side));
-        }
-        Shape::Bridge => {
-            let (middle, ends) = order.split_first().expect("members");
-            let (a, b) = ends.split_at(ends.len() / 2);
-            a.iter().for_each(|a| b.iter().for_each(|b| both(*a, *b)));
-            text = format!("{} - {middle} - {}", names(a), names(b));
-            targets = ends.to_vec();
-        }
-        Shape::Ring => {
-            let n = order.len();
-            for i in 0..n {
-                for j in i + 1..n {
-                    let neighbours = j - i == 1 || (n > 3 && i == 0 && j == n - 1);
-                    if !neighbours {
-                        both(order[i], order[j]);
-                    }
-                }
-            }
-            text = format!("a ring: {}", names(order));
-            targets.clone_from(order);
-        }
-    }
-    if fault.clients_split && !side.is_empty() {
-        for machine in clients {
-            let far = if machine % 2 == 0 { &side } else { &rest };
-            for member in far {
-                links.push((Place::Client(machine), Place::Member(*member)));
-                links.push((Place::Member(*member), Place::Client(machine)));
-            }
-        }
-        text += "; each client sees one side";
-    }
-    targets.sort_unstable();
-    Cut { links, targets, text }
-}
-
-fn names(members: &[MemberId]) -> String {
-    members.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
-}
-
 fn percent(ppm: u32) -> f64 {
     f64::from(ppm) / 10_000.0
 }
@@ -700,28 +743,10 @@ fn percent(ppm: u32) -> f64 {
 mod tests {
     use super::*;
 
-    fn ids(list: &[u64]) -> Vec<MemberId> {
-        list.iter().copied().map(MemberId).collect()
-    }
-
     #[test]
     fn drifts_at_one_time_are_no_larger_than_the_largest() {
         assert_eq!(together([300, -100].into_iter(), 500), 200);
         assert_eq!(together([400, 300].into_iter(), 500), 500);
         assert_eq!(together([-600_000, -600_000].into_iter(), 600_000), -600_000);
-    }
-
-    #[test]
-    fn targets_are_taken_from_the_drawn_order() {
-        let order = ids(&[3, 1, 2, 5, 4]);
-        let leader = Who { leader: Some(MemberId(3)), involved: Some(MemberId(5)) };
-        let nobody = Who::default();
-        assert_eq!(whom(Target::Leader, &order, leader), ids(&[3]));
-        assert_eq!(whom(Target::Leader, &order, nobody), ids(&[3]), "nobody leads: the first drawn");
-        assert_eq!(whom(Target::Follower, &order, leader), ids(&[1]));
-        assert_eq!(whom(Target::Majority, &order, leader), ids(&[1, 2, 3]));
-        assert_eq!(whom(Target::Minority, &order, leader), ids(&[1, 3]));
-        assert_eq!(whom(Target::Involved, &order, leader), ids(&[5]));
-        assert_eq!(whom(Target::Member(4), &order, leader), ids(&[4]));
     }
 }

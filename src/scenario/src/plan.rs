@@ -1,9 +1,9 @@
 //! From a scenario and a seed to a plan: every choice made, as a value that can be stored and replayed.
 
 use crate::chance::Chance;
+use crate::format::options::FaultOptions;
 use crate::format::spec::{
-    ChangeKind, DamagePlace, During, Files, LinkDown, NemesisKind, NemesisSpec, OpKind, Scenario, Shape,
-    Target, WorkloadKind, WorkloadSpec,
+    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
 };
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
@@ -206,31 +206,15 @@ pub struct PlannedFault {
     pub order: Vec<MemberId>,
     /// A coin: which way a one-way cut goes, which sign a drift has.
     pub coin: bool,
-    /// Partition.
-    pub shape: Shape,
-    /// Partition: clients see one side only.
-    pub clients_split: bool,
-    /// Flapping, rolling restart.
-    pub period: Duration,
-    /// Flapping.
-    pub how: LinkDown,
-    /// Loss.
-    pub rate_ppm: u32,
-    /// Latency, slow disk.
-    pub delay: Duration,
-    /// Latency, slow disk.
-    pub jitter: Duration,
+    /// What else it is told.
+    #[serde(flatten)]
+    pub options: FaultOptions,
     /// Clock, one for each of `order`.
     pub drift_ppm: Vec<i64>,
     /// Clock, one for each of `order`.
     pub wall_step_ms: Vec<i64>,
-    /// Log damage.
-    pub place: DamagePlace,
-    /// Log damage in the middle.
+    /// Which place of all is damaged, in thousandths; in a partition, which members swizzle.
     pub place_permille: u32,
-    /// Failing syncs.
-    #[serde(default)]
-    pub files: Files,
 }
 
 /// Clients begin once a cluster can have a leader.
@@ -349,8 +333,17 @@ fn draw_core(scenario: &Scenario, members: &[MemberId], chance: &mut Chance) -> 
     let (is_wanted, order) = (chance.one_in(2), chance.shuffled(members));
     // A member whose disk lost what it had acknowledged does not vote until the others made it whole; with it,
     // a bare majority is none.
-    let loses = |nemesis: &NemesisSpec| {
-        matches!(nemesis.kind, NemesisKind::WalDamage | NemesisKind::LyingSync | NemesisKind::SyncError)
+    let loses = |nemesis: &NemesisSpec| match nemesis.kind {
+        NemesisKind::ReadError => nemesis.options.files != Files::Store,
+        _ => matches!(
+            nemesis.kind,
+            NemesisKind::WalDamage
+                | NemesisKind::LyingSync
+                | NemesisKind::SyncError
+                // Who finds its store damaged is replaced, for which a majority of the others is needed.
+                | NemesisKind::StoreRot
+                | NemesisKind::MisdirectedWrite
+        ),
     };
     // Who is a majority in the end is known only then.
     let changes = scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Membership);
@@ -524,19 +517,17 @@ pub(crate) fn draw_faults(
             target: nemesis.target,
             order: chance.shuffled(members),
             coin: chance.one_in(2),
-            shape: nemesis.shape,
-            clients_split: nemesis.clients_split,
-            period: nemesis.period,
-            how: nemesis.how,
-            rate_ppm: nemesis.rate_ppm,
-            delay: nemesis.delay,
-            jitter: nemesis.jitter,
+            options: nemesis.options.clone(),
             drift_ppm,
             wall_step_ms,
-            place: nemesis.place,
-            files: nemesis.files,
             place_permille: u32::try_from(chance.below(1000)).expect("below 1000"),
         });
+        if let Some(fault) = faults.last_mut() {
+            // No draw of its own: what is drawn behind it stays as it was.
+            let permille = u64::from(fault.place_permille);
+            let count = &mut fault.options.after_ops;
+            *count = count.map(|most| (most + 1) * permille / 1000);
+        }
         at = ends + chance.around(nemesis.every.saturating_sub(nemesis.lasts));
     }
     faults

@@ -589,14 +589,51 @@ impl Notebook {
         self.pages().leader.map(|(_, member)| member)
     }
 
-    /// A member other than this one whose log has lost entries and is not whole yet.
-    pub(crate) fn harmed_beside(&self, member: MemberId) -> Option<MemberId> {
-        self.pages().losses.harmed().find(|other| *other != member)
+    /// Members whose copies are damaged and not whole yet.
+    pub(crate) fn harmed(&self) -> BTreeSet<MemberId> {
+        self.pages().losses.all()
     }
 
     /// The log of a member loses entries, which it will find out when it is started.
     pub(crate) fn harm(&self, member: MemberId) {
         self.pages().losses.harm(member);
+    }
+
+    /// The store of a member is not what it was.
+    pub(crate) fn harm_store(&self, member: MemberId) {
+        self.pages().losses.harm_store(member);
+    }
+
+    /// Whether a member whose store was damaged has stopped since, or did not start: it has seen that.
+    pub(crate) fn refuses(&self, member: MemberId) -> bool {
+        let pages = self.pages();
+        let refused = || {
+            let mut told = pages.log.observed.iter().rev().filter(|seen| seen.member == member);
+            told.next().is_some_and(|seen| {
+                matches!(seen.what, Observation::Failed { .. } | Observation::BootFailed { .. })
+            })
+        };
+        pages.losses.has_harmed_store(member) && refused()
+    }
+
+    /// A member on this machine begins with an empty disk.
+    pub(crate) fn emptied(&self, machine: MemberId) {
+        self.pages().losses.emptied(machine);
+    }
+
+    /// A machine lost its power by itself.
+    pub fn lost_power(&self, member: MemberId, at: Duration) {
+        let is_down = || {
+            let pages = self.pages();
+            pages
+                .log
+                .outages
+                .iter()
+                .any(|outage| outage.member == member && outage.to.is_none() && outage.kind != "pause")
+        };
+        if !is_down() {
+            self.down(member, "power-loss", at);
+        }
     }
 
     pub(crate) fn begin(&self, client: u32, member: MemberId, at: Duration, input: Input) -> usize {

@@ -14,7 +14,8 @@ use futures::future::{Either, select};
 use seatrial_history::Input;
 use seatrial_types::kv::KeyRange;
 use seatrial_types::request::{
-    AlarmChangeRequest, AlarmKind, LeaseGrantRequest, PutRequest, RangeRequest, Request, Response,
+    AlarmChangeRequest, AlarmKind, LeaseGrantRequest, MemberAddRequest, PutRequest, RangeRequest, Request,
+    Response,
 };
 use seatrial_types::watch::WatchCreate;
 use seatrial_types::{LeaseId, MemberId, Revision};
@@ -252,6 +253,13 @@ impl<T: Theatre> Runner<'_, T> {
             if self.plan.has_changes() {
                 self.find_members(nemesis, &mut up, &mut missing).await?;
             }
+            for machine in up.clone() {
+                if self.notebook.refuses(machine) {
+                    served.remove(&machine);
+                    missing.push(format!("another member on machine {machine}, whose store is damaged"));
+                    self.replace(nemesis, machine).await?;
+                }
+            }
             let up = up.as_slice();
             nemesis.start_stopped(up).await?;
             self.free_space().await;
@@ -277,6 +285,39 @@ impl<T: Theatre> Runner<'_, T> {
             }
             self.theatre.sleep_until((now + LOOK).min(bound)).await;
         }
+    }
+
+    /// One step of an operator who reads that a member's data are damaged: it is removed, and its machine joins again with
+    /// nothing.
+    async fn replace(&mut self, nemesis: &mut Nemesis<'_, T>, machine: MemberId) -> Result<(), TheatreError> {
+        let url = self.theatre.peer_url(machine);
+        let others: Vec<MemberId> = self.plan.machines().filter(|other| *other != machine).collect();
+        for other in others {
+            let request = Request::MemberList { linearizable: true };
+            let Some(Response::MemberList(list)) = self.call(other, request).await else { continue };
+            let there = list.members.into_iter().find(|member| member.peer_urls.contains(&url));
+            let id = match there {
+                Some(old) if self.theatre.occupant(machine) == Some(old.id) => {
+                    self.call(other, Request::MemberRemove(old.id)).await;
+                    return Ok(());
+                }
+                // Added, where the answer was lost.
+                Some(new) => new.id,
+                None => {
+                    let add = MemberAddRequest { peer_urls: vec![url.clone()], is_learner: false };
+                    let Some(Response::MemberAdd(added)) = self.call(other, Request::MemberAdd(add)).await
+                    else {
+                        continue;
+                    };
+                    added.member.id
+                }
+            };
+            self.theatre.kill(machine).await?;
+            self.theatre.assign(machine, id)?;
+            self.notebook.emptied(machine);
+            return nemesis.start(machine).await;
+        }
+        Ok(())
     }
 
     /// Who the members are by now, by their machines; they run afterwards. Who only listens serves nobody.

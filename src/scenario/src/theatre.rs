@@ -245,6 +245,13 @@ pub trait Theatre: Clone + Send + Sync + 'static {
     /// does not run.
     fn power_loss(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
 
+    /// The machine is to lose its power in the middle of what its disk does, after so many more operations that change
+    /// something; `None`: it is not to any more.
+    fn power_loss_after(&self, member: MemberId, operations: Option<u64>) -> Result<(), TheatreError> {
+        let what = format!("take the power of member {member} after {operations:?} operations of its disk");
+        Err(TheatreError { what, why: "nobody counts them in this world".to_owned() })
+    }
+
     /// Stops the process's time (SIGSTOP).
     fn pause(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
 

@@ -228,6 +228,29 @@ fn faults_that_cannot_be_as_they_are_asked_for_are_refused() {
     parse("x.toml", &checked).expect("some seeds compare");
 }
 
+#[test]
+fn damage_that_no_cluster_promises_to_outlive_must_be_asked_for() {
+    let faults = |name: &str| error_with("name = \"kill\"\ntarget = \"leader\"", name);
+    for (nemesis, more, words) in [
+        ("name = \"misdirected-write\"\nfiles = \"log\"", "", "looks like a log that ends there"),
+        (
+            "name = \"store-rot\"",
+            "\n[[workload]]\nname = \"membership\"",
+            "\"store-rot\" takes copies from members that come and go",
+        ),
+    ] {
+        let text = GOOD.replace("name = \"kill\"\ntarget = \"leader\"", nemesis);
+        let with =
+            |more: &str| parse("x.toml", &text.replace("time = \"30s\"", &format!("time = \"30s\"{more}")));
+        let error = with(more).expect_err("nobody asked for it").to_string();
+        assert!(error.contains(words) && error.contains("`beyond_quorum = true` below [damage]"), "{error}");
+        with(&format!("\n[damage]\nbeyond_quorum = true{more}")).expect("it was asked for");
+    }
+    assert!(faults("name = \"bandwidth\"\nlimit = \"16KiB\"").contains("does not end in /s"));
+    let narrow = faults("name = \"bandwidth\"\nlimit = \"1B/s\"");
+    assert!(narrow.contains("it lies between \"1KiB/s\" and \"1GiB/s\""), "{narrow}");
+}
+
 const SCRIPT: &str = r#"title = "t"
 why = "w"
 members = 3
@@ -276,6 +299,8 @@ fn mistakes_in_scripts_are_pointed_at() {
         ("at = \"2s\"", "", "the fault \"kill\" lacks \"at\""),
         ("at = \"2s\"", "at = \"10s\"", "the storm is over after 9s"),
         ("order = [3, 1, 2]", "order = [4, 1, 2]", "\"order\" is 4, out of range"),
+        ("order = [3, 1, 2]", "order = [3, 1]", "\"order\" does not name each member once"),
+        ("order = [3, 1, 2]", "order = [3, 1, 1]", "it is the order in which members 1 to 3 were drawn"),
         ("order = [3, 1, 2]", "drift_ppm = [1]", "it needs one for each of the 3 members"),
         ("name = \"kill\"", "name = \"kil\"", "there is no fault called \"kil\""),
         ("[script]\nseed = 7", "", "[[client]] is part of a script, and this scenario has none"),

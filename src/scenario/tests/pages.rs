@@ -18,9 +18,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What makes a scenario of an example on a page. Members change, so that all faults make sense.
-const HEAD: &str = "title = \"t\"\nwhy = \"w\"\nmembers = 5\ntime = \"60s\"\n\n[[workload]]\nname = \"kv\"\n\n\
-                    [[workload]]\nname = \"membership\"\n\n";
+/// What makes a scenario of an example on a page. Members change and damage has no bound, so that all faults make sense.
+const HEAD: &str = "title = \"t\"\nwhy = \"w\"\nmembers = 5\ntime = \"60s\"\n\n[damage]\nbeyond_quorum = true\n\n\
+                    [[workload]]\nname = \"kv\"\n\n[[workload]]\nname = \"membership\"\n\n";
 
 /// The last chapter of a fault's page, and of an oracle's.
 const USES: &str = "## Where it is used\n\n";
@@ -287,9 +287,11 @@ impl Chapter {
     /// The kind of thing that a fault breaks.
     fn of_fault(kind: NemesisKind) -> Self {
         match kind {
-            NemesisKind::Partition | NemesisKind::Flapping | NemesisKind::Loss | NemesisKind::Latency => {
-                Self::Network
-            }
+            NemesisKind::Partition
+            | NemesisKind::Flapping
+            | NemesisKind::Loss
+            | NemesisKind::Latency
+            | NemesisKind::Bandwidth => Self::Network,
             NemesisKind::Kill
             | NemesisKind::RollingRestart
             | NemesisKind::RollingUpgrade
@@ -301,7 +303,11 @@ impl Chapter {
             | NemesisKind::FullDisk
             | NemesisKind::LyingSync
             | NemesisKind::WalDamage
-            | NemesisKind::ValueDamage => Self::Disks,
+            | NemesisKind::ValueDamage
+            | NemesisKind::DiskStall
+            | NemesisKind::ReadError
+            | NemesisKind::StoreRot
+            | NemesisKind::MisdirectedWrite => Self::Disks,
             NemesisKind::Clock => Self::Clocks,
         }
     }

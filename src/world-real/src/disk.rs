@@ -148,6 +148,7 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.ask(Act::Read { path: &self.path, file: &self.inner, offset, bytes: buffer.len() as u64 })?;
         self.at(self.inner.read_exact_at(buffer, offset))
     }
 

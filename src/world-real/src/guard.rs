@@ -10,6 +10,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs, reason = "plain")]
 pub enum Act<'a> {
+    /// So many bytes are to be read.
+    Read { path: &'a Path, file: &'a File, offset: u64, bytes: u64 },
     /// So many bytes are to be written.
     Write { path: &'a Path, file: &'a File, offset: u64, bytes: u64 },
     /// A file is to be cut or grown.

@@ -21,7 +21,7 @@ impl NetFaults {
     pub fn set_link(&self, from: NodeId, to: NodeId, rule: LinkRule) {
         self.core.with(|state| {
             let text = rule.to_string();
-            state.net.set_rule(from.0, to.0, Some(rule));
+            state.net.set_rule(&mut state.outside, from.0, to.0, Some(rule));
             let (from_name, to_name) = (state.outside.name(from.0), state.outside.name(to.0));
             state.outside.event(from.0, Event::Link { from: from_name, to: to_name, rule: text });
             state.net.thaw(&mut state.outside);
@@ -31,7 +31,7 @@ impl NetFaults {
     /// The link follows the default rule again.
     pub fn clear_link(&self, from: NodeId, to: NodeId) {
         self.core.with(|state| {
-            state.net.set_rule(from.0, to.0, None);
+            state.net.set_rule(&mut state.outside, from.0, to.0, None);
             let text = state.net.default_rule().to_string();
             let (from_name, to_name) = (state.outside.name(from.0), state.outside.name(to.0));
             state.outside.event(from.0, Event::Link { from: from_name, to: to_name, rule: text });
@@ -176,10 +176,37 @@ impl DiskFaults {
         self.with(fault, |disk| disk.faults.fail_sync(part, times.number()));
     }
 
-    /// Reads fail.
+    /// Syncs of these files fail no more: of the rules for exactly this text.
+    pub fn spare_syncs(&self, part: &str) {
+        self.with(format!("syncs of *{part}* are spared"), |disk| disk.faults.spare_syncs(part));
+    }
+
+    /// Reads fail of what does not stand in the page cache.
     pub fn fail_read(&self, part: &str, times: Times) {
         let fault = format!("reads of *{part}* fail ({times:?})");
         self.with(fault, |disk| disk.faults.fail_read(part, times.number()));
+    }
+
+    /// Reads of these files fail no more, as with [`DiskFaults::spare_syncs`].
+    pub fn spare_reads(&self, part: &str) {
+        self.with(format!("reads of *{part}* are spared"), |disk| disk.faults.spare_reads(part));
+    }
+
+    /// What is clean in the page cache makes room for something else, and is read from the medium the next time.
+    pub fn drop_cache(&self, part: &str) {
+        self.with(format!("*{part}* leaves the page cache"), |disk| disk.drop_cache(part));
+    }
+
+    /// A sector that a sync makes durable lands at the place of another sector of the same file; its own place keeps what it
+    /// had. The sync knows nothing of it.
+    pub fn misdirect(&self, part: &str, times: Times) {
+        let fault = format!("writes of *{part}* go astray ({times:?})");
+        self.with(fault, |disk| disk.faults.misdirect(part, times.number()));
+    }
+
+    /// Writes of these files go astray no more, as with [`DiskFaults::spare_syncs`].
+    pub fn spare_writes(&self, part: &str) {
+        self.with(format!("writes of *{part}* go where they should"), |disk| disk.faults.spare_writes(part));
     }
 
     /// Writes fail, after a part of the bytes was written.
@@ -231,6 +258,11 @@ impl DiskFaults {
     pub fn power_loss_after_ops(&self, operations: u64) {
         let fault = format!("power loss after {operations} operations");
         self.with(fault, |disk| disk.faults.power_left = Some(operations));
+    }
+
+    /// Takes [`DiskFaults::power_loss_after_ops`] back, where it has not come to it yet.
+    pub fn keep_power(&self) {
+        self.with("the power stays".to_owned(), |disk| disk.faults.power_left = None);
     }
 
     /// Takes all faults away, and gives the disk its normal latency.

@@ -407,6 +407,15 @@ impl Sim {
         self.inner.core.kill(node.0, Death::Power(crash));
     }
 
+    /// Whether its machine has power: a process that runs on without it, until it is next asked for, is not there any more.
+    #[must_use]
+    pub fn has_power(&self, node: NodeId) -> bool {
+        self.inner.core.with(|state| {
+            let machine = &state.outside.machines[node.0 as usize];
+            machine.powered && !machine.disk.is_frozen()
+        })
+    }
+
     /// Starts its process, after killing the one that runs. A machine without power gets power.
     pub fn restart(&self, node: NodeId) {
         self.kill(node);

@@ -251,7 +251,9 @@ fn reads_and_writes_fail_where_the_medium_does() {
         let d = disk(&sim, node);
         let file = d.open("f", OpenMode::Create).expect("create");
         file.write_at(0, b"0123456789").expect("write");
+        file.sync().expect("sync");
         sim.disk(node).fail_read("f", Times::Count(2));
+        sim.disk(node).drop_cache("f");
         let error = file.read_at(0, &mut [0; 4]).expect_err("damaged");
         assert!(error.to_string().contains("d/f"), "{error} does not name the file");
         file.read_at(0, &mut [0; 4]).expect_err("still damaged");
@@ -261,6 +263,81 @@ fn reads_and_writes_fail_where_the_medium_does() {
         let after = contents(&d, "f");
         let written = after.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
         assert_eq!(after[written..], b"0123456789"[written..], "a failed write writes a front part");
+    });
+}
+
+#[test]
+fn what_stands_in_the_page_cache_is_read_where_the_medium_is_not() {
+    seeds(10, |sim, node| async move {
+        let d = disk(&sim, node);
+        let file = d.open("f", OpenMode::Create).expect("create");
+        d.sync_dir("").expect("sync");
+        file.write_at(0, &[1; 8192]).expect("write");
+        file.sync().expect("sync");
+        let medium = sim.disk(node);
+        medium.fail_read("f", Times::Always);
+        let read = |at| file.read_at(at, &mut [0; 4]).is_ok();
+        assert!(read(0) && read(4096), "all of it was just written");
+        file.write_at(0, b"dirty").expect("write");
+        medium.drop_cache("f");
+        assert!(read(0), "what is not durable yet cannot leave the page cache");
+        assert!(!read(4096) && !read(4094), "the second page is nowhere but on the medium");
+        file.write_at(4096, b"again").expect("write");
+        assert!(read(4096), "it stands in memory again");
+        medium.spare_reads("f");
+        medium.drop_cache("f");
+        assert!(read(4096) && read(0), "the medium can be read again");
+        file.sync().expect("sync");
+        crash(&sim, node, Crash::LoseAll);
+        medium.fail_read("f", Times::Always);
+        let file = disk(&sim, node).open("f", OpenMode::Create).expect("open");
+        file.read_at(0, &mut [0; 4]).expect_err("a machine without power has no page cache");
+    });
+}
+
+#[test]
+fn a_write_that_goes_astray_leaves_its_place_as_it_was_and_hits_another() {
+    seeds(20, |sim, node| async move {
+        let d = disk(&sim, node);
+        let file = d.open("f", OpenMode::Create).expect("create");
+        d.sync_dir("").expect("sync");
+        file.write_at(0, &[1; 8 * 512]).expect("write");
+        file.sync().expect("sync");
+        sim.disk(node).misdirect("f", Times::Once);
+        file.sync().expect("there is nothing to go astray");
+        file.write_at(512, &[2; 512]).expect("write");
+        file.sync().expect("a sync knows nothing of it");
+        file.write_at(1024, &[3; 512]).expect("write");
+        file.sync().expect("once is enough");
+        crash(&sim, node, Crash::LoseAll);
+        let after = contents(&disk(&sim, node), "f");
+        assert_eq!(after.len(), 8 * 512);
+        let sectors: Vec<u8> = after
+            .chunks(512)
+            .map(|sector| {
+                assert!(sector.iter().all(|byte| *byte == sector[0]), "a sector is hit as a whole");
+                sector[0]
+            })
+            .collect();
+        assert_eq!(sectors[1], 1, "what was to be overwritten is there still: {sectors:?}");
+        let elsewhere = sectors.iter().filter(|byte| **byte == 2).count();
+        // Unless it was the one that was written afterwards.
+        assert!(elsewhere == 1 || sectors.iter().filter(|byte| **byte == 3).count() == 1, "{sectors:?}");
+        assert_eq!(sectors[2], 3, "the next write went where it should");
+    });
+}
+
+#[test]
+fn power_that_is_to_stay_stays() {
+    seeds(5, |sim, node| async move {
+        let d = disk(&sim, node);
+        let file = d.open("f", OpenMode::Create).expect("create");
+        sim.disk(node).power_loss_after_ops(2);
+        file.write_at(0, b"1").expect("there is power");
+        sim.disk(node).keep_power();
+        for _ in 0..5 {
+            file.write_at(0, b"2").expect("there is power");
+        }
     });
 }
 

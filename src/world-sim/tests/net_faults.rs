@@ -114,6 +114,28 @@ fn bandwidth_bounds_a_transfer() {
 }
 
 #[test]
+fn what_waits_for_a_narrow_line_leaves_in_order_once_it_is_wide() {
+    with_echo(|sim, server, client| async move {
+        let mut stream = sim.world_of(client).connect("server:1").await.expect("connect");
+        sim.net().set_link(client, server, LinkRule::default().bandwidth(1_000));
+        let sent: Vec<u8> = (0..50_000u32).map(|at| (at % 251) as u8).collect();
+        let (mut read, mut write) = tokio::io::split(&mut stream);
+        let mut back = vec![0; sent.len()];
+        let healing = async {
+            write.write_all(&sent).await.expect("it fits the window");
+            sim.sleep(5 * SECOND).await;
+            sim.net().clear_link(client, server);
+            sim.now()
+        };
+        let (healed, was_read) = futures::future::join(healing, read.read_exact(&mut back)).await;
+        was_read.expect("read");
+        assert_eq!(back, sent);
+        let took = sim.now() - healed;
+        assert!(took < 100 * MS, "{took:?}, for what would have taken 45 s more");
+    });
+}
+
+#[test]
 fn what_is_in_flight_at_a_cut_arrives_in_order_after_the_heal() {
     with_echo(|sim, server, client| async move {
         let mut stream = sim.world_of(client).connect("server:1").await.expect("connect");

@@ -1,5 +1,6 @@
 //! The scenario file: one TOML file, read strictly.
 
+pub mod options;
 mod parse;
 mod print;
 pub mod script;

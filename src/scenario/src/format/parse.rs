@@ -1,10 +1,11 @@
 //! From text to a [`Scenario`], strictly: a name that is not known is an error, never ignored.
 
-use super::script::read_script;
+use super::options;
+use super::script::{read_script, usual_target};
 use super::source::{Complaint, FormatError, hint_for};
 use super::spec::{
-    DamagePlace, During, Expect, Files, GoalKind, KnobChoices, LinkDown, NemesisKind, NemesisSpec, Scenario,
-    Shape, TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    DamagePlace, DamageSpec, During, Expect, Files, GoalKind, KnobChoices, NemesisKind, NemesisSpec,
+    Scenario, TIMES_WITHOUT_LIMIT, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
 use super::units::{self, UnitError};
 use super::workloads::read_workload;
@@ -16,7 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 const TOP_KEYS: &[&str] = &[
     "title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal", "script",
-    "client", "fault",
+    "client", "fault", "damage",
 ];
 const KNOB_KEYS: &[&str] = &[
     "election_timeout",
@@ -392,6 +393,41 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
             "give [knobs] a `corrupt_check`, or `initial_check = true`".to_owned(),
         );
     }
+    let damage = match subtable(&mut top, "damage") {
+        Some((table, span)) => {
+            let mut section =
+                Section::new(table, span, "[damage]".to_owned(), &["beyond_quorum"], top.complaints);
+            DamageSpec { beyond_quorum: section.boolean("beyond_quorum", false) }
+        }
+        None => DamageSpec::default(),
+    };
+    let damages = |nemesis: &&NemesisSpec| match nemesis.kind {
+        NemesisKind::WalDamage => nemesis.options.place == DamagePlace::Middle,
+        NemesisKind::ReadError => nemesis.options.files != Files::Store,
+        NemesisKind::StoreRot | NemesisKind::MisdirectedWrite | NemesisKind::ValueDamage => true,
+        _ => false,
+    };
+    if let Some(nemesis) = nemeses.iter().find(damages).filter(|_| changes && !damage.beyond_quorum) {
+        top.complain(
+            top.get("nemesis").map_or(0..0, Spanned::span),
+            format!(
+                "\"{}\" takes copies from members that come and go: nobody can say how many of them are enough",
+                nemesis.kind
+            ),
+            "drop the workload \"membership\", or say `beyond_quorum = true` below [damage]".to_owned(),
+        );
+    }
+    let loses_writes = |nemesis: &NemesisSpec| {
+        nemesis.kind == NemesisKind::MisdirectedWrite && nemesis.options.files != Files::Store
+    };
+    if nemeses.iter().any(loses_writes) && !damage.beyond_quorum {
+        top.complain(
+            top.get("nemesis").map_or(0..0, Spanned::span),
+            "the end of a log that lies elsewhere looks like a log that ends there, and no member can know better"
+                .to_owned(),
+            "take `files = \"store\"`, or say `beyond_quorum = true` below [damage]".to_owned(),
+        );
+    }
     let expect = match subtable(&mut top, "expect") {
         Some((table, span)) => read_expect(table, span, top.complaints),
         None => Expect {
@@ -425,6 +461,7 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         nemeses,
         expect,
         goals,
+        damage,
         script: None,
     };
     let script = subtable(&mut top, "script");
@@ -579,27 +616,6 @@ pub(super) fn read_kind<T: Copy>(
     section.name("name", what, names, None, |text| from_name(text).map(Some))
 }
 
-fn nemesis_keys(kind: NemesisKind) -> &'static [&'static str] {
-    match kind {
-        NemesisKind::Partition => &["shape", "target", "clients"],
-        NemesisKind::Flapping => &["target", "period", "how"],
-        NemesisKind::RollingRestart | NemesisKind::RollingUpgrade => &["target", "period"],
-        NemesisKind::Kill
-        | NemesisKind::PowerLoss
-        | NemesisKind::Pause
-        | NemesisKind::LyingSync
-        | NemesisKind::ValueDamage
-        | NemesisKind::FullDisk => &["target"],
-        NemesisKind::LostMajority => &[],
-        NemesisKind::SyncError => &["target", "files"],
-        NemesisKind::Loss => &["target", "rate"],
-        NemesisKind::Latency => &["target", "delay", "jitter"],
-        NemesisKind::SlowDisk => &["target", "delay", "jitter"],
-        NemesisKind::WalDamage => &["target", "place"],
-        NemesisKind::Clock => &["target", "drift", "step"],
-    }
-}
-
 fn read_nemesis(
     table: &DeTable<'_>,
     span: Range<usize>,
@@ -609,7 +625,7 @@ fn read_nemesis(
 ) -> Option<NemesisSpec> {
     let kind = read_kind(table, &span, "nemesis", NemesisKind::NAMES, complaints, NemesisKind::from_name)?;
     let mut keys = NEMESIS_COMMON.to_vec();
-    keys.extend(nemesis_keys(kind));
+    keys.extend(options::keys_of(kind));
     let mut section = Section::new(table, span, format!("the nemesis \"{kind}\""), &keys, complaints);
     let ms = Duration::from_millis;
     let start = section.duration("start", Duration::ZERO..=seconds(3600), seconds(3));
@@ -646,16 +662,8 @@ fn read_nemesis(
         );
     }
     let always = section.boolean("always", false);
-    let usual_target = match kind {
-        NemesisKind::Loss
-        | NemesisKind::Latency
-        | NemesisKind::Clock
-        | NemesisKind::RollingRestart
-        | NemesisKind::RollingUpgrade => Target::All,
-        _ => Target::Random,
-    };
     let during = section.during();
-    let target = section.target(members, usual_target);
+    let target = section.target(members, usual_target(kind));
     let has_one_way = section.get("shape").and_then(|shape| shape.get_ref().as_str()) == Some("one-way");
     if kind == NemesisKind::Partition
         && !has_one_way
@@ -667,13 +675,7 @@ fn read_nemesis(
             "the other shapes say by their name whom they hit; drop the line".to_owned(),
         );
     }
-    let shape = section.name(
-        "shape",
-        "shape of a partition",
-        Shape::NAMES,
-        Shape::MajorityMinority,
-        Shape::from_name,
-    );
+    let options = options::read(&mut section, kind);
     if kind == NemesisKind::Partition && members < 2 {
         let span = section.get("name").map_or(0..0, Spanned::span);
         section.complain(
@@ -682,54 +684,12 @@ fn read_nemesis(
             "give the scenario `members = 3` or more".to_owned(),
         );
     }
-    let clients_split =
-        section.name("clients", "place of the clients", &["everywhere", "split"], false, |text| match text {
-            "everywhere" => Some(false),
-            "split" => Some(true),
-            _ => None,
-        });
-    let period = section.duration("period", ms(10)..=seconds(600), ms(600));
-    let how = section.name("how", "way to be down", LinkDown::NAMES, LinkDown::Cut, LinkDown::from_name);
-    let rate_ppm = match section.get("rate") {
-        Some(value) => section.unit("rate", value, "\"10%\"", units::share_ppm).unwrap_or(0),
-        None => 100_000,
-    };
-    let delay = section.duration("delay", Duration::ZERO..=seconds(60), ms(50));
-    let jitter = section.duration("jitter", Duration::ZERO..=seconds(60), delay / 2);
     let drift_ppm = match section.get("drift") {
         Some(value) => section.unit("drift", value, "\"500ppm\"", units::drift_ppm).unwrap_or(0).abs(),
         None => 500,
     };
     let step = section.duration("step", Duration::ZERO..=seconds(86_400), seconds(2));
-    let place = section.name(
-        "place",
-        "place of damage",
-        DamagePlace::NAMES,
-        DamagePlace::Tail,
-        DamagePlace::from_name,
-    );
-    let files = section.name("files", "kind of files", Files::NAMES, Files::Any, Files::from_name);
-    Some(NemesisSpec {
-        kind,
-        start,
-        every,
-        lasts,
-        times,
-        always,
-        during,
-        target,
-        shape,
-        clients_split,
-        period,
-        how,
-        rate_ppm,
-        delay,
-        jitter,
-        drift_ppm,
-        step,
-        place,
-        files,
-    })
+    Some(NemesisSpec { kind, start, every, lasts, times, always, during, target, options, drift_ppm, step })
 }
 
 fn read_expect(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Complaint>) -> Expect {

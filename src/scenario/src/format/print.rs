@@ -1,10 +1,10 @@
 //! A plan as a scenario file: the script that plays it again, for a person to read and keep.
 
-use super::parse;
 use super::script::{told, usual_fault};
 use super::spec::{
-    Expect, KnobChoices, NemesisKind, Scenario, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    Expect, KnobChoices, NemesisKind, Scenario, Shape, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
+use super::{options, parse};
 use crate::oracles;
 use crate::plan::{Knobs, Plan, PlannedFault};
 use std::fmt::Write as _;
@@ -26,6 +26,9 @@ pub fn print(plan: &Plan, comment: &str) -> String {
     if !plan.core.is_empty() {
         let core: Vec<String> = plan.core.iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "core = [{}]", core.join(", "));
+    }
+    if scenario.damage.beyond_quorum {
+        out.push_str("\n[damage]\nbeyond_quorum = true\n");
     }
     out.push_str("\n[knobs]\n");
     knobs(&mut out, &plan.knobs);
@@ -201,13 +204,7 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
     let order: Vec<String> = fault.order.iter().map(ToString::to_string).collect();
     line(out, "order", format!("[{}]", order.join(", ")), fault.order == usual.order);
     line(out, "coin", fault.coin, !fault.coin);
-    line(out, "shape", format!("\"{}\"", fault.shape), fault.shape == usual.shape);
-    line(out, "clients", "\"split\"", !fault.clients_split);
-    line(out, "period", time(fault.period), fault.period == usual.period);
-    line(out, "how", format!("\"{}\"", fault.how), fault.how == usual.how);
-    line(out, "rate", share(fault.rate_ppm), fault.rate_ppm == usual.rate_ppm);
-    line(out, "delay", time(fault.delay), fault.delay == usual.delay);
-    line(out, "jitter", time(fault.jitter), fault.jitter == usual.jitter);
+    options::print(out, &fault.options, fault.kind);
     let list = |numbers: &[i64]| {
         let numbers: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         format!("[{}]", numbers.join(", "))
@@ -216,10 +213,16 @@ fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {
     let bends = fault.kind == NemesisKind::Clock;
     line(out, "drift_ppm", list(&fault.drift_ppm), !bends || fault.drift_ppm.iter().all(|one| *one == 0));
     line(out, "step_ms", list(&fault.wall_step_ms), !bends || fault.wall_step_ms.iter().all(|one| *one == 0));
-    line(out, "place", format!("\"{}\"", fault.place), fault.place == usual.place);
-    let damages = fault.kind == NemesisKind::WalDamage;
-    line(out, "place_permille", fault.place_permille, !damages || fault.place_permille == 0);
-    line(out, "files", format!("\"{}\"", fault.files), fault.files == usual.files);
+    line(out, "place_permille", fault.place_permille, !asks_for_a_place(fault) || fault.place_permille == 0);
+}
+
+/// Whether it matters which place was drawn, or which number for something else.
+fn asks_for_a_place(fault: &PlannedFault) -> bool {
+    match fault.kind {
+        NemesisKind::WalDamage | NemesisKind::StoreRot => true,
+        NemesisKind::Partition => fault.options.shape == Shape::Swizzle,
+        _ => false,
+    }
 }
 
 fn expect(out: &mut String, expect: &Expect) {
@@ -262,7 +265,7 @@ mod tests {
                 fault.drift_ppm.fill(0);
                 fault.wall_step_ms.fill(0);
             }
-            if fault.kind != NemesisKind::WalDamage {
+            if !asks_for_a_place(fault) {
                 fault.place_permille = 0;
             }
         }

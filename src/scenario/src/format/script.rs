@@ -1,11 +1,10 @@
 //! A script: a scenario in which nothing is left to be drawn. Every step of every client and every fault stands in the file
 //! (`[script]`, `[[client]]`, `[[fault]]`); what a failure was made small to is written so ([`super::print`]).
 
+use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
-use super::spec::{
-    ChangeKind, DamagePlace, Files, LinkDown, NemesisKind, OpKind, Shape, Target, WorkloadKind, WorkloadSpec,
-};
+use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
 use super::units;
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
 use seatrial_types::MemberId;
@@ -28,16 +27,21 @@ pub struct Script {
     pub faults: Vec<PlannedFault>,
 }
 
-/// A fault of which nothing is said but its name: what need not be written.
-pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
-    let target = match kind {
+/// Whom a fault hits where nothing is said.
+pub(super) fn usual_target(kind: NemesisKind) -> Target {
+    match kind {
         NemesisKind::Loss
         | NemesisKind::Latency
+        | NemesisKind::Bandwidth
         | NemesisKind::Clock
         | NemesisKind::RollingRestart
         | NemesisKind::RollingUpgrade => Target::All,
         _ => Target::Random,
-    };
+    }
+}
+
+/// A fault of which nothing is said but its name: what need not be written.
+pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
     let all = usize::try_from(machines).expect("a few");
     PlannedFault {
         id: 0,
@@ -45,45 +49,19 @@ pub(crate) fn usual_fault(kind: NemesisKind, machines: u64) -> PlannedFault {
         at: Duration::ZERO,
         ends: Duration::ZERO,
         during: None,
-        target,
+        target: usual_target(kind),
         order: (1..=machines).map(MemberId).collect(),
         coin: false,
-        shape: Shape::MajorityMinority,
-        clients_split: false,
-        period: Duration::from_millis(600),
-        how: LinkDown::Cut,
-        rate_ppm: 100_000,
-        delay: Duration::from_millis(50),
-        jitter: Duration::from_millis(25),
+        options: FaultOptions::usual(kind),
         drift_ppm: vec![0; all],
         wall_step_ms: vec![0; all],
-        place: DamagePlace::Tail,
         place_permille: 0,
-        files: Files::Any,
     }
 }
 
-const FAULT_KEYS: &[&str] = &[
-    "name",
-    "at",
-    "ends",
-    "during",
-    "target",
-    "order",
-    "coin",
-    "shape",
-    "clients",
-    "period",
-    "how",
-    "rate",
-    "delay",
-    "jitter",
-    "drift_ppm",
-    "step_ms",
-    "place",
-    "place_permille",
-    "files",
-];
+/// Beside the options of all faults ([`options::KEYS`]).
+const FAULT_KEYS: &[&str] =
+    &["name", "at", "ends", "during", "target", "order", "coin", "drift_ppm", "step_ms", "place_permille"];
 
 /// The script of a file, where it has one.
 pub(super) fn read_script(
@@ -179,7 +157,8 @@ fn read_fault(
     complaints: &mut Vec<Complaint>,
 ) -> Option<PlannedFault> {
     let kind = read_kind(table, &span, "fault", NemesisKind::NAMES, complaints, NemesisKind::from_name)?;
-    let mut section = Section::new(table, span, format!("the fault \"{kind}\""), FAULT_KEYS, complaints);
+    let keys: Vec<&str> = FAULT_KEYS.iter().chain(options::KEYS).copied().collect();
+    let mut section = Section::new(table, span, format!("the fault \"{kind}\""), &keys, complaints);
     let usual = usual_fault(kind, machines);
     for key in ["at", "ends"] {
         if section.get(key).is_none() {
@@ -204,29 +183,24 @@ fn read_fault(
     let during = section.during();
     let target = section.target(machines, usual.target);
     let order = members(&mut section, "order", machines, usual.order.clone());
+    if let Some(value) = section.get("order") {
+        // Whom a fault hits is looked for among them, and somebody must be found.
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        if sorted != usual.order && order.len() == value.get_ref().as_array().map_or(1, |list| list.len()) {
+            section.complain(
+                value.span(),
+                "\"order\" does not name each member once".to_owned(),
+                format!("it is the order in which members 1 to {machines} were drawn"),
+            );
+        }
+    }
     let coin = section.boolean("coin", false);
-    let shape = section.name("shape", "shape of a partition", Shape::NAMES, usual.shape, Shape::from_name);
-    let clients_split =
-        section.name("clients", "place of the clients", &["everywhere", "split"], false, |text| match text {
-            "everywhere" => Some(false),
-            "split" => Some(true),
-            _ => None,
-        });
-    let period = section.duration("period", Duration::from_millis(1)..=seconds(600), usual.period);
-    let how = section.name("how", "way to be down", LinkDown::NAMES, usual.how, LinkDown::from_name);
-    let rate_ppm = match section.get("rate") {
-        Some(value) => section.unit("rate", value, "\"10%\"", units::share_ppm).unwrap_or(0),
-        None => usual.rate_ppm,
-    };
-    let delay = section.duration("delay", Duration::ZERO..=seconds(60), usual.delay);
-    let jitter = section.duration("jitter", Duration::ZERO..=seconds(60), usual.jitter);
+    let options = options::read(&mut section, kind);
     let drift_ppm = signed_list(&mut section, "drift_ppm", vec![0; order.len()]);
     let wall_step_ms = signed_list(&mut section, "step_ms", vec![0; order.len()]);
-    let place =
-        section.name("place", "place of damage", DamagePlace::NAMES, usual.place, DamagePlace::from_name);
     #[allow(clippy::cast_possible_truncation, reason = "the range is small")]
     let place_permille = section.integer("place_permille", 0..=999, 0) as u32;
-    let files = section.name("files", "kind of files", Files::NAMES, usual.files, Files::from_name);
     Some(PlannedFault {
         at,
         ends,
@@ -234,18 +208,10 @@ fn read_fault(
         target,
         order,
         coin,
-        shape,
-        clients_split,
-        period,
-        how,
-        rate_ppm,
-        delay,
-        jitter,
+        options,
         drift_ppm,
         wall_step_ms,
-        place,
         place_permille,
-        files,
         ..usual
     })
 }

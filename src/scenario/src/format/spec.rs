@@ -1,5 +1,6 @@
 //! A scenario as it was written: what may happen, not yet what does.
 
+use super::options::FaultOptions;
 use super::script::Script;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -126,10 +127,16 @@ named! {
         Loss = "loss",
         /// Packets take longer.
         Latency = "latency",
+        /// Links carry so many bytes per second and no more.
+        Bandwidth = "bandwidth",
         /// Syncs take longer.
         SlowDisk = "slow-disk",
+        /// Nothing is read from a disk, written to it or synced.
+        DiskStall = "disk-stall",
         /// A sync fails; the member must stop. It is started again at the end.
         SyncError = "sync-error",
+        /// What is not in the page cache cannot be read; a member that needs it must stop. It is started again at the end.
+        ReadError = "read-error",
         /// The disk has no room left; the member must stop. It is started again at the end.
         FullDisk = "full-disk",
         /// Syncs answer well and do nothing.
@@ -138,6 +145,10 @@ named! {
         WalDamage = "wal-damage",
         /// A stored value of a stopped member is another before it starts again, its checksum too.
         ValueDamage = "value-damage",
+        /// Bits turn in the file of a member's store.
+        StoreRot = "store-rot",
+        /// A sector that is written lands at the place of another one of the same file.
+        MisdirectedWrite = "misdirected-write",
         /// All machines but one are lost for good; that one goes on alone.
         LostMajority = "lost-majority",
         /// A clock runs too fast or too slow, or jumps.
@@ -162,6 +173,8 @@ named! {
         Bridge = "bridge",
         /// Every member sees two neighbours only.
         Ring = "ring",
+        /// Drawn members are cut off one after the other, and come back one after the other in another order.
+        Swizzle = "swizzle",
     }
 }
 
@@ -210,14 +223,28 @@ named! {
 }
 
 named! {
-    /// Whose syncs fail.
+    /// Which files are hit.
     #[derive(Default)]
     Files {
-        /// Whichever is synced first.
+        /// Whichever comes first.
         #[default]
         Any = "any",
         /// The write-ahead log's.
         Log = "log",
+        /// The store's.
+        Store = "store",
+    }
+}
+
+named! {
+    /// What a member does while its store is damaged.
+    #[derive(Default)]
+    When {
+        /// Its machine has lost its power.
+        #[default]
+        Down = "down",
+        /// It runs.
+        Up = "up",
     }
 }
 
@@ -256,6 +283,10 @@ named! {
         LogCompacted = "log-compacted",
         /// Recovery cut a torn end of the log.
         WalTailCut = "wal-tail-cut",
+        /// A member stopped or did not start, for it found its store damaged.
+        StoreDamageFound = "store-damage-found",
+        /// A member stopped or did not start, for its disk could not be read.
+        ReadRefused = "read-refused",
         /// Recovery found damage in the middle of the log.
         WalDamageFound = "wal-damage-found",
         /// A watcher resumed a broken watch.
@@ -404,6 +435,16 @@ named! {
         ServedDuringValueDamage = "served-during-value-damage",
         /// A write was acknowledged that was asked for and answered during a fault `clock`.
         ServedDuringClock = "served-during-clock",
+        /// A write was acknowledged that was asked for and answered during a fault `disk-stall`.
+        ServedDuringDiskStall = "served-during-disk-stall",
+        /// A write was acknowledged that was asked for and answered during a fault `bandwidth`.
+        ServedDuringBandwidth = "served-during-bandwidth",
+        /// A write was acknowledged that was asked for and answered during a fault `read-error`.
+        ServedDuringReadError = "served-during-read-error",
+        /// A write was acknowledged that was asked for and answered during a fault `store-rot`.
+        ServedDuringStoreRot = "served-during-store-rot",
+        /// A write was acknowledged that was asked for and answered during a fault `misdirected-write`.
+        ServedDuringMisdirectedWrite = "served-during-misdirected-write",
         /// A leader was elected during a fault `partition`, and not the first.
         ElectedDuringPartition = "elected-during-partition",
         /// A leader was elected during a fault `flapping`, and not the first.
@@ -418,6 +459,10 @@ named! {
         ElectedDuringClock = "elected-during-clock",
         /// A leader was elected during a fault `pause`, and not the first.
         ElectedDuringPause = "elected-during-pause",
+        /// A leader was elected during a fault `disk-stall`, and not the first.
+        ElectedDuringDiskStall = "elected-during-disk-stall",
+        /// A leader was elected during a fault `bandwidth`, and not the first.
+        ElectedDuringBandwidth = "elected-during-bandwidth",
         /// A comparison held, and the write was done.
         CasWon = "cas-won",
         /// A comparison did not hold.
@@ -560,6 +605,9 @@ pub struct Scenario {
     pub expect: Expect,
     /// What must be reached.
     pub goals: Vec<GoalKind>,
+    /// How far damage may go.
+    #[serde(default)]
+    pub damage: DamageSpec,
     /// Nothing is drawn: every step and fault stands here.
     #[serde(default)]
     pub script: Option<Script>,
@@ -572,6 +620,13 @@ impl Scenario {
         let spares = self.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Membership);
         self.members + spares.map(|workload| workload.fleet.spares).max().unwrap_or(0)
     }
+}
+
+/// The `[damage]` table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamageSpec {
+    /// More copies may be damaged at one time than a cluster promises to outlive.
+    pub beyond_quorum: bool,
 }
 
 /// Settings of the members; each seed draws one of each list.
@@ -785,29 +840,13 @@ pub struct NemesisSpec {
     pub during: Option<During>,
     /// Whom it hits.
     pub target: Target,
-    /// Which links (partition).
-    pub shape: Shape,
-    /// Clients on the far side are cut off as well (partition): each client sees one part only.
-    pub clients_split: bool,
-    /// Up and down once in this time (flapping); time between two members (rolling-restart).
-    pub period: Duration,
-    /// What a link that is down does (flapping).
-    pub how: LinkDown,
-    /// Share of packets (loss).
-    pub rate_ppm: u32,
-    /// Added latency (latency) or time of a sync (slow-disk).
-    pub delay: Duration,
-    /// Up to so much more.
-    pub jitter: Duration,
+    /// What else it is told.
+    #[serde(flatten)]
+    pub options: FaultOptions,
     /// Largest drift, either way (clock).
     pub drift_ppm: i64,
     /// Largest jump of the wall clock, either way (clock).
     pub step: Duration,
-    /// Where (wal-damage).
-    pub place: DamagePlace,
-    /// Which files (sync-error).
-    #[serde(default)]
-    pub files: Files,
 }
 
 /// The `[expect]` table.

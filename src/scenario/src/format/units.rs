@@ -147,6 +147,17 @@ pub(crate) fn bytes(text: &str) -> Result<u64, UnitError> {
     Ok((number * factor).round() as u64)
 }
 
+/// So many bytes in each second.
+pub(crate) fn bytes_per_second(text: &str) -> Result<u64, UnitError> {
+    match text.trim().strip_suffix("/s") {
+        Some(size) => bytes(size.trim()),
+        None => Err((
+            format!("the bandwidth {text:?} does not end in /s"),
+            "a bandwidth is a size in each second, for example \"16KiB/s\"".to_owned(),
+        )),
+    }
+}
+
 /// A rate, as the time between two events.
 pub(crate) fn rate(text: &str) -> Result<Duration, UnitError> {
     let example = "20/s".to_owned();

@@ -101,6 +101,8 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         GoalKind::WalDamageFound => {
             observed(&|what| matches!(what, Observation::Finding { damage: true, .. }))
         }
+        GoalKind::StoreDamageFound => observed(&|what| ended_saying(what, "data is damaged")),
+        GoalKind::ReadRefused => observed(&|what| ended_saying(what, "input/output error while reading")),
         GoalKind::WatchResumed => {
             let resumed = log.watches.iter().find(|watch| watch.resumes && watch.created_at.is_some());
             resumed.and_then(|watch| watch.created_at)
@@ -196,6 +198,14 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         }
         // Told by the other files of this room.
         _ => None,
+    }
+}
+
+/// Whether a member stopped, or did not start, with these words.
+fn ended_saying(what: &Observation, words: &str) -> bool {
+    match what {
+        Observation::Failed { why: text } | Observation::BootFailed { error: text } => text.contains(words),
+        _ => false,
     }
 }
 

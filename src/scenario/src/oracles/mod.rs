@@ -40,6 +40,7 @@ mod log_matching;
 mod membership;
 mod no_panic;
 mod quota;
+mod reasons;
 mod rescue;
 mod serializable;
 mod serves;

@@ -6,6 +6,7 @@
 //! Does not see a wrong state that no assertion looks at.
 
 use super::Finding;
+use super::reasons::{found_altered, was_hit, was_refused};
 use crate::format::spec::NemesisKind;
 use crate::observation::{Observation, Observed};
 use crate::record::RunLog;
@@ -21,7 +22,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
     }
     for seen in &log.observed {
         if let Observation::Failed { why } = &seen.what
-            && !had_a_reason(log, seen)
+            && !had_a_reason(log, seen, why)
         {
             let sentence = format!("member {} stopped on a healthy disk: {why}", seen.member);
             return Finding::violation(sentence, Some(seen.at), Some(seen.member));
@@ -31,20 +32,11 @@ pub(super) fn check(log: &RunLog) -> Finding {
 }
 
 /// Whether its disk had failed it. Where no fault can be seen to hit disks (real processes), nothing is known.
-fn had_a_reason(log: &RunLog, seen: &Observed) -> bool {
-    let kinds = [
-        NemesisKind::SyncError,
-        NemesisKind::FullDisk,
-        NemesisKind::LyingSync,
-        NemesisKind::WalDamage,
-        NemesisKind::ValueDamage,
-    ];
-    log.faults.iter().any(|fault| {
-        kinds.iter().any(|kind| kind.name() == fault.kind)
-            && fault.targets.contains(&seen.member)
-            && fault.from <= seen.at
-            && fault.to.is_none_or(|to| seen.at <= to + NOTICED_LATER)
-    })
+fn had_a_reason(log: &RunLog, seen: &Observed, why: &str) -> bool {
+    let kinds = [NemesisKind::LyingSync, NemesisKind::WalDamage, NemesisKind::ValueDamage];
+    was_refused(log, seen, NOTICED_LATER)
+        || was_hit(log, seen, &kinds, NOTICED_LATER)
+        || found_altered(log, seen, why)
 }
 
 #[cfg(test)]
@@ -79,9 +71,31 @@ mod tests {
             log.faults = vec![fault(kind, member, from)];
             violated(&check(&log));
         }
-        for kind in ["sync-error", "full-disk"] {
+        for kind in ["sync-error", "full-disk", "read-error"] {
             log.faults = vec![fault(kind, 2, 900)];
             assert_eq!(check(&log), Finding::Ok, "{kind}");
         }
+        for kind in ["store-rot", "misdirected-write"] {
+            log.faults = vec![fault(kind, 2, 900)];
+            violated(&check(&log));
+        }
+    }
+
+    #[test]
+    fn a_member_may_stop_at_any_time_because_its_store_is_not_what_it_wrote_if_it_names_the_file() {
+        let mut log = quiet();
+        let why = "the store failed: db/first.redb: a row does not match its checksum".to_owned();
+        saw(&mut log, 60_000, 2, 0, Observation::Failed { why });
+        violated(&check(&log));
+        log.faults = vec![crate::record::FaultRecord {
+            id: 0,
+            kind: "store-rot".to_owned(),
+            targets: vec![MemberId(2)],
+            from: Duration::from_millis(900),
+            to: Some(Duration::from_millis(1000)),
+            text: String::new(),
+            cut: Vec::new(),
+        }];
+        assert_eq!(check(&log), Finding::Ok);
     }
 }

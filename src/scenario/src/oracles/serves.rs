@@ -9,6 +9,8 @@
 //! Does not see service lost under other faults, nor how fast writes are. Asked writes are those of the history.
 
 use super::Finding;
+use crate::format::options::FaultOptions;
+use crate::format::spec::Shape;
 use crate::observation::{Observation, Role};
 use crate::record::RunLog;
 use seatrial_types::MemberId;
@@ -61,7 +63,13 @@ fn calms(log: &RunLog) -> Vec<Calm> {
                 |began: Duration, ended: Option<Duration>| began < to && ended.is_none_or(|end| end > from);
             let faults: Vec<_> = log.faults.iter().filter(|fault| during(fault.from, fault.to)).collect();
             // Clients that are cut off as well may reach no majority: it serves, but not them.
-            let splits = |id| log.plan.faults.iter().any(|fault| fault.id == id && fault.clients_split);
+            // And who swizzles comes and goes.
+            let splits = |id| {
+                log.plan.faults.iter().any(|fault| {
+                    let FaultOptions { clients_split, shape, .. } = fault.options;
+                    fault.id == id && (clients_split || shape == Shape::Swizzle)
+                })
+            };
             let is_quiet = faults.iter().all(|fault| fault.kind == "partition" && !splits(fault.id))
                 && !log.outages.iter().any(|outage| during(outage.from, outage.to));
             let cut: BTreeSet<(MemberId, MemberId)> =
@@ -227,7 +235,7 @@ mod tests {
         assert_eq!(check(&log), Finding::Ok, "no majority");
         let mut log = bridge(false);
         let mut split = crate::format::script::usual_fault(crate::format::spec::NemesisKind::Partition, 3);
-        split.clients_split = true;
+        split.options.clients_split = true;
         log.plan.faults = vec![split];
         assert_eq!(check(&log), Finding::Ok, "clients may reach no majority");
         let mut log = bridge(false);

@@ -161,7 +161,7 @@ fn still(search: &mut Search<'_>) {
     let mut plan = search.best().clone();
     plan.knobs.still = true;
     for fault in &mut plan.faults {
-        fault.jitter = Duration::ZERO;
+        fault.options.jitter = Duration::ZERO;
     }
     search.one(&plan);
 }
@@ -178,7 +178,7 @@ fn fewer(search: &mut Search<'_>) {
             Target::Member(_) => (false, true),
             Target::Leader | Target::Follower | Target::Random | Target::Involved => (false, false),
         };
-        let strikes_many = fault.kind == NemesisKind::Partition && fault.shape != Shape::OneWay;
+        let strikes_many = fault.kind == NemesisKind::Partition && fault.options.shape != Shape::OneWay;
         if strikes_many || fault.kind == NemesisKind::LostMajority || (is_told && !many) {
             continue;
         }

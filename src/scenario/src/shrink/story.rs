@@ -53,12 +53,23 @@ fn fault(fault: &PlannedFault) -> String {
     };
     let order: Vec<String> = fault.order.iter().map(ToString::to_string).collect();
     let more = match fault.kind {
-        NemesisKind::Partition => format!(" ({})", fault.shape.name()),
-        NemesisKind::Loss => format!(" ({} ppm)", fault.rate_ppm),
+        NemesisKind::Partition => format!(" ({})", fault.options.shape.name()),
+        NemesisKind::Loss => format!(" ({} ppm)", fault.options.rate_ppm),
         NemesisKind::Latency | NemesisKind::SlowDisk => {
-            format!(" ({:?} and up to {:?} more)", fault.delay, fault.jitter)
+            format!(" ({:?} and up to {:?} more)", fault.options.delay, fault.options.jitter)
         }
-        NemesisKind::WalDamage => format!(" ({})", fault.place.name()),
+        NemesisKind::Bandwidth => format!(" ({} bytes per second)", fault.options.limit),
+        NemesisKind::PowerLoss => fault
+            .options
+            .after_ops
+            .map_or(String::new(), |count| format!(" (after {count} operations of the disk)")),
+        NemesisKind::ReadError | NemesisKind::MisdirectedWrite => {
+            format!(" ({} files)", fault.options.files)
+        }
+        NemesisKind::StoreRot => {
+            format!(" ({} bits, while {})", fault.options.bits, fault.options.when)
+        }
+        NemesisKind::WalDamage => format!(" ({})", fault.options.place.name()),
         _ => String::new(),
     };
     let lasts = fault.ends.saturating_sub(fault.at);

@@ -97,6 +97,7 @@ pub(crate) struct Faults {
     sync: Vec<Rule>,
     read: Vec<Rule>,
     write: Vec<Rule>,
+    astray: Vec<Rule>,
     pub(crate) lying_sync: bool,
     pub(crate) capacity: Option<u64>,
     /// True time, in nanoseconds, before which no work is done.
@@ -114,6 +115,26 @@ impl Faults {
 
     pub(crate) fn fail_read(&mut self, part: &str, times: Option<u32>) {
         self.read.push(Rule { part: part.to_owned(), times });
+    }
+
+    pub(crate) fn spare_syncs(&mut self, part: &str) {
+        self.sync.retain(|rule| rule.part != part);
+    }
+
+    pub(crate) fn spare_reads(&mut self, part: &str) {
+        self.read.retain(|rule| rule.part != part);
+    }
+
+    pub(crate) fn misdirect(&mut self, part: &str, times: Option<u32>) {
+        self.astray.push(Rule { part: part.to_owned(), times });
+    }
+
+    pub(crate) fn spare_writes(&mut self, part: &str) {
+        self.astray.retain(|rule| rule.part != part);
+    }
+
+    pub(crate) fn goes_astray(&mut self, path: &str) -> bool {
+        self.astray.iter_mut().any(|rule| rule.bites(path))
     }
 
     pub(crate) fn fail_write(&mut self, part: &str, times: Option<u32>) {

@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The unit that a disk writes at once; within it a power loss may leave a torn edge.
 pub(crate) const SECTOR: u64 = 512;
 
+/// How often a place with something in it is looked for.
+const TRIES: u32 = 16;
+
 /// Beyond so many unsynced bytes the older half is written back unasked, as a kernel would.
 const WRITEBACK: usize = 32 << 20;
 
@@ -24,6 +27,13 @@ impl Dirty {
         match self {
             Self::Write { offset, bytes } => pages.write(*offset, bytes),
             Self::SetLen(len) => pages.set_len(*len),
+        }
+    }
+
+    fn sectors(&self) -> std::ops::Range<u64> {
+        match self {
+            Self::Write { offset, bytes } => offset / SECTOR..(offset + bytes.len() as u64).div_ceil(SECTOR),
+            Self::SetLen(_) => 0..0,
         }
     }
 
@@ -50,6 +60,8 @@ pub(crate) struct Inode {
     pub(crate) durable: Pages,
     dirty: Vec<Dirty>,
     dirty_bytes: usize,
+    /// Pages that are read from memory; `None`: all of them.
+    warm: Option<BTreeSet<u64>>,
     /// Open handles.
     pub(crate) handles: u32,
     /// The handle that has locked it.
@@ -62,6 +74,7 @@ impl Inode {
             return;
         }
         self.cache.write(offset, bytes);
+        self.warm(offset, bytes.len());
         self.push(Dirty::Write { offset, bytes: Bytes::copy_from_slice(bytes) });
     }
 
@@ -109,6 +122,63 @@ impl Inode {
 
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
+    }
+
+    /// Whether some bytes wait to be written to the medium.
+    pub(crate) fn has_writes(&self) -> bool {
+        self.dirty_bytes > 0
+    }
+
+    /// Everything becomes durable, but one sector that was written lands at the place of another: its own place keeps what
+    /// was durable there. What the page cache holds of both changes too: it could be dropped and read again at any time.
+    pub(crate) fn sync_astray(&mut self, chance: &mut Chance) {
+        let sectors: BTreeSet<u64> = self.dirty.iter().flat_map(Dirty::sectors).collect();
+        let last = self.cache.len().saturating_sub(1) / SECTOR;
+        let written: Vec<u64> = sectors.into_iter().filter(|sector| *sector <= last).collect();
+        let Some(&meant) = chance.pick(&written) else { return self.sync() };
+        let (mut old, mut new) = ([0; SECTOR as usize], [0; SECTOR as usize]);
+        self.durable.read(meant * SECTOR, &mut old);
+        self.cache.read(meant * SECTOR, &mut new);
+        // Where something lies already there is more to lose; a file is mostly holes.
+        let mut hit = chance.below(last + 1);
+        for _ in 0..TRIES {
+            let mut there = [0; SECTOR as usize];
+            self.cache.read(hit * SECTOR, &mut there);
+            if hit != meant && there.iter().any(|byte| *byte != 0) {
+                break;
+            }
+            hit = chance.below(last + 1);
+        }
+        self.sync();
+        let len = self.durable.len();
+        for pages in [&mut self.durable, &mut self.cache] {
+            pages.write(meant * SECTOR, &old);
+            pages.write(hit * SECTOR, &new);
+            pages.set_len(len);
+        }
+    }
+
+    /// Clean pages have to be read from the medium the next time.
+    pub(crate) fn drop_cache(&mut self) {
+        let dirty = self.dirty.iter().flat_map(|dirty| match dirty {
+            Dirty::Write { offset, bytes } => pages_of(*offset, bytes.len()),
+            // An empty range.
+            Dirty::SetLen(_) => 1..=0,
+        });
+        self.warm = Some(dirty.collect());
+    }
+
+    /// Whether some of these bytes have to be read from the medium.
+    pub(crate) fn is_cold(&self, offset: u64, len: usize) -> bool {
+        let is_cold = |warm: &BTreeSet<u64>| pages_of(offset, len).any(|page| !warm.contains(&page));
+        self.warm.as_ref().is_some_and(is_cold)
+    }
+
+    /// They stand in memory now.
+    pub(crate) fn warm(&mut self, offset: u64, len: usize) {
+        if let Some(warm) = &mut self.warm {
+            warm.extend(pages_of(offset, len));
+        }
     }
 
     /// Whether some unsynced write touches this byte.
@@ -192,6 +262,7 @@ impl Inode {
         after.set_len(len);
         self.durable = after;
         self.cache = self.durable.clone();
+        self.warm = Some(BTreeSet::new());
         self.handles = 0;
         self.locked_by = None;
     }

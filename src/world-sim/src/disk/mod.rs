@@ -272,7 +272,8 @@ impl DiskState {
         buffer: &mut [u8],
     ) -> io::Result<()> {
         self.check_power(path)?;
-        if self.faults.read_fails(path) {
+        let is_cold = !buffer.is_empty() && self.file(number).is_cold(offset, buffer.len());
+        if is_cold && self.faults.read_fails(path) {
             return Err(error(ErrorKind::Other, path, "input/output error while reading"));
         }
         let inode = self.file(number);
@@ -281,6 +282,7 @@ impl DiskState {
             return Err(error(ErrorKind::UnexpectedEof, path, "the file ends before"));
         }
         inode.cache.read(offset, buffer);
+        inode.warm(offset, buffer.len());
         Ok(())
     }
 
@@ -335,7 +337,12 @@ impl DiskState {
             let lied = self.file(number).is_dirty();
             return Ok(lied.then_some("a sync lied"));
         }
-        self.file(number).sync();
+        let inode = self.inodes.get_mut(&number).expect("an open file has an inode");
+        if inode.has_writes() && self.faults.goes_astray(path) {
+            inode.sync_astray(&mut self.chance);
+            return Ok(Some("a sector landed at another place"));
+        }
+        inode.sync();
         Ok(None)
     }
 
@@ -413,6 +420,17 @@ impl DiskState {
             rotten.push(path.clone());
         }
         rotten
+    }
+
+    /// Clean pages of these files leave the page cache.
+    pub(crate) fn drop_cache(&mut self, part: &str) {
+        for (path, entry) in self.names.paths() {
+            if let Entry::File(number) = entry
+                && path.contains(part)
+            {
+                self.inodes.get_mut(number).expect("a name has an inode").drop_cache();
+            }
+        }
     }
 
     /// The contents of a file as programs would see them; for tests and oracles.

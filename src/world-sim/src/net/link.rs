@@ -101,6 +101,11 @@ const RETRANSMITS_MAX: u32 = 6;
 const FAST_RETRANSMIT: usize = 3;
 
 impl Link {
+    /// Nothing occupies the line any more.
+    pub(crate) fn vacate(&mut self, now: u64) {
+        self.busy_until = self.busy_until.min(now);
+    }
+
     /// When a segment sent now arrives; `flight` segments are on their way before it.
     pub(crate) fn arrival(
         &mut self,

@@ -517,8 +517,38 @@ impl Net {
         self.links[from as usize][to as usize].cut.is_some()
     }
 
-    pub(crate) fn set_rule(&mut self, from: u32, to: u32, rule: Option<LinkRule>) {
+    pub(crate) fn set_rule(&mut self, outside: &mut Outside, from: u32, to: u32, rule: Option<LinkRule>) {
+        let had = self.rule(from, to).bandwidth;
         self.link(from, to).rule = rule;
+        let wider = |had: u64, has: Option<u64>| has.is_none_or(|has| has > had);
+        if had.is_some_and(|had| wider(had, self.rule(from, to).bandwidth)) {
+            self.widen(outside, from, to);
+        }
+    }
+
+    /// What has waited for a narrow line leaves at once, and in its order.
+    fn widen(&mut self, outside: &mut Outside, from: u32, to: u32) {
+        self.link(from, to).vacate(outside.now);
+        let rule = self.rule(from, to);
+        let latest = outside.now + nanos(rule.latency) + nanos(rule.jitter);
+        for id in self.conns.ids() {
+            for side in 0..2 {
+                let Some(conn) = self.conns.get_mut(id) else { break };
+                let half = &mut conn.halves[side];
+                if conn.ends[side].node != from || conn.ends[1 - side].node != to {
+                    continue;
+                }
+                for packet in &mut half.flight {
+                    packet.arrival = packet.arrival.min(latest);
+                }
+                half.last_arrival = half.last_arrival.min(latest);
+                if let (Some(key), Some(first)) = (half.timer.take(), half.flight.front()) {
+                    outside.queue.cancel(key);
+                    half.timer =
+                        Some(outside.queue.push(first.arrival, QueueDue::Net(Due::Packet(id, side))));
+                }
+            }
+        }
     }
 
     pub(crate) fn set_default(&mut self, rule: LinkRule) {

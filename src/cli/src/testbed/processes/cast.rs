@@ -137,7 +137,13 @@ fn locked(actors: &Actors) -> MutexGuard<'_, BTreeMap<MemberId, Actor>> {
 
 /// Whether a plan does something to links.
 fn bends_links(plan: &Plan) -> bool {
-    let kinds = [NemesisKind::Partition, NemesisKind::Flapping, NemesisKind::Loss, NemesisKind::Latency];
+    let kinds = [
+        NemesisKind::Partition,
+        NemesisKind::Flapping,
+        NemesisKind::Loss,
+        NemesisKind::Latency,
+        NemesisKind::Bandwidth,
+    ];
     plan.faults.iter().any(|fault| kinds.contains(&fault.kind))
 }
 
@@ -464,6 +470,10 @@ impl Theatre for Cast {
         let (operation, text) = match damage {
             DiskDamage::Value => (Operation::Damage, "a value in its store becomes another"),
             DiskDamage::ValueRepaired => (Operation::Repair, "the value is put right"),
+            DiskDamage::StoreRot { .. } => {
+                return disks::damage_store(&data, damage, &*self.draw)
+                    .map_err(|error| cannot(format!("damage the store of member {member}"), error));
+            }
             DiskDamage::WalTail | DiskDamage::WalMiddle { .. } => {
                 return disks::damage_log(&data, damage, &*self.draw)
                     .map_err(|error| cannot(format!("damage the log of member {member}"), error));

@@ -1,15 +1,17 @@
 //! What cannot be had with processes, said before anything starts.
 
 use super::program::{CORRUPT_CHECK, Program};
+use seatrial_scenario::format::options::FaultOptions;
 use seatrial_scenario::format::spec::{During, LinkDown, NemesisKind, Scenario, WorkloadKind};
 
 /// Why a scenario cannot be played with this program, with a hint; `None` where it can.
 pub(crate) fn why_not(scenario: &Scenario, program: &Program) -> Option<String> {
-    let script =
-        scenario.script.iter().flat_map(|script| &script.faults).map(|fault| (fault.kind, fault.during));
-    let drawn = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.during));
-    let nemeses = drawn.chain(script).find_map(|(kind, during)| {
-        fault(kind, program).or_else(|| moment(kind, during)).or_else(|| in_netns(kind, scenario, program))
+    let script = scenario.script.iter().flat_map(|script| &script.faults);
+    let script = script.map(|fault| (fault.kind, fault.during, &fault.options));
+    let drawn = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.during, &nemesis.options));
+    let nemeses = drawn.chain(script).find_map(|(kind, during, options)| {
+        let of_kind = fault(kind, program).or_else(|| moment(kind, during));
+        of_kind.or_else(|| option(kind, options)).or_else(|| in_netns(kind, options, program))
     });
     let workloads = || scenario.workloads.iter().find_map(|workload| clients(workload.kind, program));
     nemeses.or_else(workloads).or_else(|| knobs(scenario, program))
@@ -27,7 +29,8 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
         | NemesisKind::RollingRestart
         | NemesisKind::Pause
         | NemesisKind::Loss
-        | NemesisKind::Latency => None,
+        | NemesisKind::Latency
+        | NemesisKind::Bandwidth => None,
         NemesisKind::RollingUpgrade if program.has_before() => None,
         NemesisKind::RollingUpgrade => {
             cannot("needs a second build of this server", "hint: name the one before with --before-bin")
@@ -42,6 +45,9 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
         | NemesisKind::FullDisk
         | NemesisKind::WalDamage
         | NemesisKind::ValueDamage
+        | NemesisKind::DiskStall
+        | NemesisKind::ReadError
+        | NemesisKind::StoreRot
             if program.is_foreign() =>
         {
             cannot("needs members of our own: only they have a disk that fails on demand", OURS)
@@ -52,7 +58,13 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
         | NemesisKind::SyncError
         | NemesisKind::FullDisk
         | NemesisKind::WalDamage
-        | NemesisKind::ValueDamage => None,
+        | NemesisKind::ValueDamage
+        | NemesisKind::DiskStall
+        | NemesisKind::ReadError
+        | NemesisKind::StoreRot => None,
+        NemesisKind::MisdirectedWrite => {
+            cannot("cannot be had with processes: only a simulated medium loses a sector to another", SIM)
+        }
         NemesisKind::LostMajority => cannot(
             "cannot be judged with processes: what is left of its log only the member itself can tell",
             SIM,
@@ -60,15 +72,20 @@ fn fault(kind: NemesisKind, program: &Program) -> Option<String> {
     }
 }
 
+/// What of a fault that can be had cannot.
+fn option(kind: NemesisKind, options: &FaultOptions) -> Option<String> {
+    options.after_ops.map(|_| {
+        format!("the fault {kind} with `after_ops` cannot be had with processes: nobody counts what their disks do\n{SIM}")
+    })
+}
+
 /// In the kernel a link is there or not.
-fn in_netns(kind: NemesisKind, scenario: &Scenario, program: &Program) -> Option<String> {
-    let script = scenario.script.iter().flat_map(|script| &script.faults);
-    let hows = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, nemesis.how));
-    let resets = hows
-        .chain(script.map(|fault| (fault.kind, fault.how)))
-        .any(|(kind, how)| kind == NemesisKind::Flapping && how == LinkDown::Reset);
-    let bends =
-        matches!(kind, NemesisKind::Loss | NemesisKind::Latency) || (kind == NemesisKind::Flapping && resets);
+fn in_netns(kind: NemesisKind, options: &FaultOptions, program: &Program) -> Option<String> {
+    let bends = match kind {
+        NemesisKind::Loss | NemesisKind::Latency | NemesisKind::Bandwidth => true,
+        NemesisKind::Flapping => options.how == LinkDown::Reset,
+        _ => false,
+    };
     (program.in_netns && bends).then(|| {
         format!("the fault {kind} cannot be had in network namespaces: there, links can only be cut\nhint: leave --netns out")
     })
@@ -119,11 +136,12 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_can_be_had_with_our_own_members_but_two() {
+    fn every_fault_can_be_had_with_our_own_members_but_three() {
         let ours = Program::ours().unwrap();
         for kind in NemesisKind::ALL.iter().filter(|kind| **kind != NemesisKind::LostMajority) {
             let why = why_not(&nemesis(kind.name()), &ours);
-            assert_eq!(why.is_some(), *kind == NemesisKind::Clock, "{kind}: {why:?}");
+            let none = [NemesisKind::Clock, NemesisKind::MisdirectedWrite].contains(kind);
+            assert_eq!(why.is_some(), none, "{kind}: {why:?}");
         }
         let lost = scenario(
             "[[nemesis]]\nname = \"lost-majority\"\ntimes = 1\n[[workload]]\nname = \"membership\"\n",
@@ -150,6 +168,9 @@ mod tests {
         assert_eq!(why_not(&leads, &stranger()), None);
         let fault = "[script]\nseed = 1\n[[fault]]\nname = \"clock\"\nat = \"1s\"\nends = \"2s\"\n";
         assert!(why_not(&scenario(fault), &Program::ours().unwrap()).unwrap().starts_with("the fault clock"));
+        let counted = scenario("[[nemesis]]\nname = \"power-loss\"\nafter_ops = 9\n");
+        let why = why_not(&counted, &Program::ours().unwrap()).unwrap();
+        assert!(why.starts_with("the fault power-loss with `after_ops` cannot be had"), "{why}");
         let why = why_not(&scenario("[knobs]\ncorrupt_check = \"1s\""), &stranger()).unwrap();
         assert!(why.starts_with("the knob corrupt_check needs a flag"), "{why}");
     }

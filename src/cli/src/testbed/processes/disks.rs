@@ -1,7 +1,10 @@
 //! The disk of one machine: our own server asks a folder how its disk behaves (see `fault_dir.rs`), and what a stopped member
 //! left is damaged here.
 
-use crate::fault_dir::{FAIL_LOG_SYNC, FAIL_SYNC, FULL, LYING, SLOW, UNSYNCED};
+use crate::fault_dir::{
+    FAIL_LOG_READ, FAIL_LOG_SYNC, FAIL_READ, FAIL_STORE_READ, FAIL_STORE_SYNC, FAIL_SYNC, FULL, LYING, SLOW,
+    STALLED, UNSYNCED,
+};
 use crate::unsynced::lose_power;
 use seatrial_node::RedbOptions;
 use seatrial_scenario::Plan;
@@ -14,6 +17,7 @@ use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Whether a plan does something to disks, and whether what was not synced may be lost.
@@ -24,8 +28,16 @@ pub(super) fn breaks(plan: &Plan) -> (bool, bool) {
         NemesisKind::LyingSync,
         NemesisKind::WalDamage,
         NemesisKind::ValueDamage,
+        NemesisKind::StoreRot,
     ]);
-    (lost || any(&[NemesisKind::SlowDisk, NemesisKind::SyncError, NemesisKind::FullDisk]), lost)
+    let fails = any(&[
+        NemesisKind::SlowDisk,
+        NemesisKind::SyncError,
+        NemesisKind::FullDisk,
+        NemesisKind::DiskStall,
+        NemesisKind::ReadError,
+    ]);
+    (lost || fails, lost)
 }
 
 /// The folder that a member's disk asks, and what stands there now.
@@ -59,10 +71,16 @@ impl Faults {
         self.turn(SLOW, slow, &numbers)?;
         self.turn(FULL, fault.full, "")?;
         self.turn(LYING, fault.sync_lies, "")?;
-        // These two are gone once they have bitten, and are not set again for the same fault.
+        self.turn(STALLED, fault.stalled, "")?;
+        self.turn(FAIL_READ, fault.reads_fail.any, "")?;
+        self.turn(FAIL_LOG_READ, fault.reads_fail.log, "")?;
+        self.turn(FAIL_STORE_READ, fault.reads_fail.store, "")?;
+        // These are gone once they have bitten, and are not set again for the same fault.
+        let (syncs, before) = (fault.sync_fails, self.now.sync_fails);
         for (name, wanted, before) in [
-            (FAIL_SYNC, fault.sync_fails, self.now.sync_fails),
-            (FAIL_LOG_SYNC, fault.log_sync_fails, self.now.log_sync_fails),
+            (FAIL_SYNC, syncs.any, before.any),
+            (FAIL_LOG_SYNC, syncs.log, before.log),
+            (FAIL_STORE_SYNC, syncs.store, before.store),
         ] {
             if wanted != before {
                 self.turn(name, wanted, "")?;
@@ -123,6 +141,33 @@ pub(super) fn damage_log(
     Ok(Some(spot.text))
 }
 
+/// Lets the store of a member rot, whether it runs or not. What was done; `None` where there was nothing to damage.
+pub(super) fn damage_store(
+    data: &Path,
+    damage: DiskDamage,
+    draw: &dyn Fn() -> u64,
+) -> io::Result<Option<String>> {
+    let mut files = Vec::new();
+    let Ok(folder) = fs::read_dir(data.join("db")) else { return Ok(None) };
+    for file in folder {
+        let path = file?.path();
+        if path.extension().is_some_and(|ending| ending == "redb") {
+            files.push((path.display().to_string(), fs::read(&path)?));
+        }
+    }
+    files.sort();
+    let Some(spot) = damage::spot(&files, damage) else { return Ok(None) };
+    let (path, bytes) = &mut files[spot.segment];
+    let file = fs::OpenOptions::new().write(true).open(path)?;
+    for _ in 0..spot.bits {
+        let at = spot.bytes.start + draw() % (spot.bytes.end - spot.bytes.start);
+        bytes[at as usize] ^= 1 << (draw() % 8);
+        // Nothing else of it is touched: its member may be writing.
+        file.write_at(&bytes[at as usize..=at as usize], at)?;
+    }
+    Ok(Some(spot.text))
+}
+
 /// Changes a value in the store of a member that does not run, or changes it back.
 pub(super) fn damage_value(world: &RealWorld, data: &Path, operation: Operation) -> Option<Observation> {
     let disk = world.disk(data.to_str()?).ok()?;
@@ -132,6 +177,8 @@ pub(super) fn damage_value(world: &RealWorld, data: &Path, operation: Operation)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seatrial_scenario::fault::Which;
+    use seatrial_scenario::format::spec::Files;
     use std::time::Duration;
 
     #[test]
@@ -143,13 +190,36 @@ mod tests {
         faults.set(slow).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("m1").join(SLOW)).unwrap(), "70 0");
         assert!(is_there(FULL) && !is_there(UNSYNCED));
-        faults.set(DiskFault { sync_fails: true, ..DiskFault::default() }).unwrap();
+        let any = Which::of(Files::Any);
+        faults.set(DiskFault { sync_fails: any, ..DiskFault::default() }).unwrap();
         assert!(is_there(FAIL_SYNC) && !is_there(FULL) && !is_there(SLOW));
         fs::remove_file(folder.path().join("m1").join(FAIL_SYNC)).unwrap();
-        faults.set(DiskFault { sync_fails: true, full: true, ..DiskFault::default() }).unwrap();
+        faults.set(DiskFault { sync_fails: any, full: true, ..DiskFault::default() }).unwrap();
         assert!(!is_there(FAIL_SYNC), "it has bitten");
         faults.set(DiskFault::default()).unwrap();
         assert!(!is_there(FULL));
+        let unread = DiskFault { reads_fail: Which::of(Files::Store), stalled: true, ..DiskFault::default() };
+        faults.set(unread).unwrap();
+        assert!(is_there(FAIL_STORE_READ) && is_there(STALLED) && !is_there(FAIL_READ));
+        faults.set(DiskFault::default()).unwrap();
+        assert!(!is_there(FAIL_STORE_READ) && !is_there(STALLED));
+    }
+
+    #[test]
+    fn a_store_rots_in_one_sector_and_nowhere_else() {
+        let data = tempfile::tempdir().unwrap();
+        let rot = DiskDamage::StoreRot { place_permille: 999, bits: 1 };
+        assert_eq!(damage_store(data.path(), rot, &|| 3).unwrap(), None, "there is no store");
+        fs::create_dir(data.path().join("db")).unwrap();
+        let file = data.path().join("db/first.redb");
+        let mut bytes = vec![7; 1024];
+        bytes.resize(4096, 0);
+        fs::write(&file, &bytes).unwrap();
+        let text = damage_store(data.path(), rot, &|| 3).unwrap().unwrap();
+        assert!(text.starts_with("1 bits turned in the sector at byte 512 of "), "{text}");
+        let now = fs::read(&file).unwrap();
+        let differ: Vec<usize> = (0..4096).filter(|at| now[*at] != bytes[*at]).collect();
+        assert_eq!(differ, [515]);
     }
 
     #[test]

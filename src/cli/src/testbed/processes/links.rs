@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// TCP waits at least so long before it sends again when nothing else tells it of a loss (RFC 6298, as Linux has it).
 const RETRANSMIT_MIN: Duration = Duration::from_millis(200);
@@ -39,6 +40,8 @@ impl Links {
 pub(super) struct Link {
     rule: Mutex<LinkRule>,
     changed: Notify,
+    /// Until then earlier bytes occupy the line, where it is narrow.
+    busy_until: Mutex<Option<Instant>>,
 }
 
 impl Link {
@@ -61,6 +64,34 @@ impl Link {
                 return;
             }
             changed.await;
+        }
+    }
+
+    /// Ready once the line has carried so many bytes, after all that it was given before; at once where it is wide, or becomes
+    /// wider meanwhile.
+    pub(super) async fn carry(&self, bytes: usize) {
+        let Some(narrow) = self.rule().bandwidth else { return };
+        let sending = Duration::from_secs_f64(bytes as f64 / narrow as f64);
+        let until = {
+            let mut busy_until = self.busy_until.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let until = busy_until.map_or(now, |busy| busy.max(now)) + sending;
+            *busy_until = Some(until);
+            until
+        };
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            if self.rule().bandwidth.is_none_or(|now| now > narrow) {
+                *self.busy_until.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(until) => return,
+                () = changed => {}
+            }
         }
     }
 
@@ -119,6 +150,24 @@ mod tests {
         assert_eq!(link.delay(100, 0, || u64::MAX), Duration::ZERO, "it got through");
         assert_eq!(link.delay(100, 0, || 0), RETRANSMIT_MIN * 63, "lost as often as it may be");
         assert_eq!(link.delay(100, 3, || 0), RETRANSMIT_MIN * 62, "the first loss was noticed at once");
+    }
+
+    #[tokio::test]
+    async fn a_narrow_line_carries_one_after_the_other_and_a_wide_one_all_at_once() {
+        let (links, ends) = (Links::default(), (Place::Client(1), Place::Client(2)));
+        let link = links.link(ends.0, ends.1);
+        let begun = Instant::now();
+        link.carry(1 << 30).await;
+        assert!(begun.elapsed() < Duration::from_secs(1), "nothing holds it up");
+        links.set(ends.0, ends.1, LinkRule { bandwidth: Some(100_000), ..LinkRule::default() });
+        let begun = Instant::now();
+        tokio::join!(link.carry(10_000), link.carry(10_000));
+        assert!(begun.elapsed() >= Duration::from_millis(200), "{:?}", begun.elapsed());
+        let waiting = tokio::spawn(async move { link.carry(1 << 30).await });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!waiting.is_finished());
+        links.set(ends.0, ends.1, LinkRule::default());
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap();
     }
 
     #[tokio::test]

@@ -149,6 +149,9 @@ async fn give_out(
         }
         // What comes up against a cut stays where it is until the link is back.
         link.open().await;
+        if let Passing::Bytes(bytes) = &what {
+            link.carry(bytes.len()).await;
+        }
         flight.fetch_sub(1, Ordering::Relaxed);
         match what {
             Passing::Bytes(_) | Passing::Reset if link.rule().reset => return Err(Broken),
