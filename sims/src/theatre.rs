@@ -8,7 +8,7 @@ use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Plac
 use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
-use seatrial_types::MemberId;
+use seatrial_types::{MemberId, buggify};
 use seatrial_world::World;
 use seatrial_world_sim::{
     Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, SimWorld, Times,
@@ -159,6 +159,10 @@ impl Theatre for SimTheatre {
             self.sim.resume(node);
         }
         Ok(())
+    }
+
+    fn storm_is_over(&self) {
+        buggify::disarm();
     }
 
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {

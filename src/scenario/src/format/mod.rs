@@ -2,6 +2,7 @@
 
 mod parse;
 mod print;
+mod rare;
 pub mod script;
 mod source;
 pub mod spec;

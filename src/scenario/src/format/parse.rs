@@ -15,8 +15,21 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 const TOP_KEYS: &[&str] = &[
-    "title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal", "script",
-    "client", "fault",
+    "title",
+    "why",
+    "members",
+    "time",
+    "swarm",
+    "priorities",
+    "buggify",
+    "knobs",
+    "workload",
+    "nemesis",
+    "expect",
+    "goal",
+    "script",
+    "client",
+    "fault",
 ];
 const KNOB_KEYS: &[&str] = &[
     "election_timeout",
@@ -37,6 +50,7 @@ const KNOB_KEYS: &[&str] = &[
     "corrupt_check",
     "initial_check",
     "quota",
+    "request_timeout",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always", "during"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -358,6 +372,8 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         top.missing("time", "\"30s\"");
     }
     let swarm = top.boolean("swarm", true);
+    let priorities = top.boolean("priorities", true);
+    let buggify = top.boolean("buggify", true);
 
     let knobs = match subtable(&mut top, "knobs") {
         Some((table, span)) => read_knobs(table, span, top.complaints),
@@ -419,6 +435,8 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         members,
         time,
         swarm,
+        priorities,
+        buggify,
         knobs,
         workloads,
         nemeses,
@@ -486,6 +504,8 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
     let lease_checkpoint =
         durations("lease_checkpoint", usual.lease_checkpoint, &(Duration::ZERO..=seconds(3600)));
+    let request_timeout =
+        durations("request_timeout", usual.request_timeout, &(Duration::from_millis(100)..=seconds(60)));
     let corrupt_check = durations("corrupt_check", usual.corrupt_check, &(Duration::ZERO..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
@@ -554,6 +574,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         corrupt_check,
         initial_check,
         quota_bytes,
+        request_timeout,
     }
 }
 

@@ -1,10 +1,10 @@
 //! A plan as a scenario file: the script that plays it again, for a person to read and keep.
 
-use super::parse;
 use super::script::{told, usual_fault};
 use super::spec::{
     Expect, KnobChoices, NemesisKind, Scenario, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
+use super::{parse, rare};
 use crate::oracles;
 use crate::plan::{Knobs, Plan, PlannedFault};
 use std::fmt::Write as _;
@@ -27,6 +27,7 @@ pub fn print(plan: &Plan, comment: &str) -> String {
         let core: Vec<String> = plan.core.iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "core = [{}]", core.join(", "));
     }
+    rare::print(&mut out, plan);
     out.push_str("\n[knobs]\n");
     knobs(&mut out, &plan.knobs);
     // Clients of one workload differ in nothing but the mix that their swarm left, which says nothing where all steps
@@ -100,6 +101,7 @@ fn knobs(out: &mut String, knobs: &Knobs) {
         ("watch_progress", knobs.watch_progress, &usual.watch_progress),
         ("lease_checkpoint", knobs.lease_checkpoint, &usual.lease_checkpoint),
         ("corrupt_check", knobs.corrupt_check, &usual.corrupt_check),
+        ("request_timeout", knobs.request_timeout, &usual.request_timeout),
     ] {
         line(out, key, time(value), usual == &[value]);
     }
@@ -251,6 +253,7 @@ mod tests {
         plan.scenario.knobs = KnobChoices::default();
         plan.scenario.nemeses.clear();
         plan.scenario.swarm = false;
+        (plan.scenario.priorities, plan.scenario.buggify) = (true, true);
         plan.scenario.name.clear();
         plan.scenario.script = None;
         for workload in &mut plan.scenario.workloads {
@@ -276,9 +279,12 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
         let scenarios = load_scenarios(&[folder]).expect("our own scenarios");
         assert!(scenarios.len() > 40);
+        let mut had = (0, 0);
         for scenario in scenarios {
             for seed in 1..4 {
                 let plan = Plan::draw(&scenario, seed);
+                had.0 += u32::from(plan.priorities.is_some());
+                had.1 += u32::from(!plan.sites.is_empty());
                 let text = print(&plan, "from a test");
                 let read =
                     parse("again.toml", &text).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
@@ -286,5 +292,6 @@ mod tests {
                 assert_eq!(played(again), played(plan), "{} seed {seed}", scenario.name);
             }
         }
+        assert!(had.0 > 0 && had.1 > 0, "some have priorities, and some have sites: {had:?}");
     }
 }
