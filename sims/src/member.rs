@@ -325,6 +325,7 @@ fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> 
     let every = |interval: Duration| (!interval.is_zero()).then_some(interval);
     options.lease_checkpoint_interval = every(knobs.lease_checkpoint);
     options.quota_bytes = knobs.quota_bytes;
+    options.request_timeout = knobs.request_timeout;
     options.corrupt_check_interval = every(knobs.corrupt_check);
     NodeOptions {
         member: options,

@@ -5,7 +5,7 @@ use seatrial_scenario::Plan;
 use seatrial_scenario::batch::Stage;
 use seatrial_scenario::record::{Notebook, Packet, RunLog};
 use seatrial_scenario::runner::{play, time_limit};
-use seatrial_types::MemberId;
+use seatrial_types::{MemberId, buggify};
 use seatrial_world_sim::{Divergence, Event, Failure, Options, Outcome, Sim, check_determinism, run_seed};
 use std::time::Duration;
 
@@ -79,8 +79,13 @@ async fn scene(sim: Sim, plan: Plan, notebook: Notebook) {
         }
         _ => {}
     });
+    let sites: Vec<_> = plan.sites.iter().map(|active| (active.site, active.ppm)).collect();
+    let (clock, book) = (sim.clone(), notebook.clone());
+    // The run has its thread for itself, and so have its sites.
+    buggify::arm(plan.seed, &sites, move |site| book.told_to(site, clock.now()));
     let theatre = SimTheatre::new(sim, &plan, notebook.clone());
     play(&theatre, &plan, &notebook).await;
+    buggify::disarm();
 }
 
 fn packet(at: Duration, sent: Duration, from: MemberId, to: MemberId, bytes: &[u8]) -> Packet {

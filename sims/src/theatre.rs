@@ -9,7 +9,7 @@ use seatrial_scenario::format::spec::Files;
 use seatrial_scenario::record::Notebook;
 use seatrial_scenario::theatre::{Build, Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
-use seatrial_types::MemberId;
+use seatrial_types::{MemberId, buggify};
 use seatrial_world::World;
 use seatrial_world_sim::{
     Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, SimWorld, Times,
@@ -187,6 +187,10 @@ impl Theatre for SimTheatre {
             self.sim.resume(node);
         }
         Ok(())
+    }
+
+    fn storm_is_over(&self) {
+        buggify::disarm();
     }
 
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {

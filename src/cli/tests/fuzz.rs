@@ -178,7 +178,45 @@ fn shards_are_merged_into_one_and_other_campaigns_are_refused() {
     for failure in whole["failures"].as_object().unwrap().values() {
         assert!(all.join(failure["folder"].as_str().unwrap()).join("report.html").exists(), "{failure}");
     }
-    assert!(all.join("index.html").exists());
+    let page = std::fs::read_to_string(all.join("index.html")).unwrap();
+    assert!(page.contains("plot growth"), "the page shows how the whole grew");
+    let growth = whole["growth"].as_array().unwrap();
+    assert_eq!(growth.last().unwrap()["failures"], whole["failures"].as_object().unwrap().len());
+}
+
+#[test]
+fn a_variation_that_failed_when_the_campaign_was_killed_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("lies.toml"), lies()).unwrap();
+    let (file, first, out) = (path("lies.toml"), path("first"), path("out"));
+    let begun = seatrial(&["fuzz", shown(&file), "--seeds", "1..5", "--shrink", "0", "--out", shown(&first)]);
+    assert_eq!(begun.status.code(), Some(1), "{}", text(&begun));
+    let stored = campaign(&first);
+    let (id, failure) = stored["failures"].as_object().unwrap().iter().next().expect("a failure");
+    let plan = first.join(failure["folder"].as_str().unwrap()).join("plan.json");
+    let mut plan: Value = serde_json::from_str(&std::fs::read_to_string(plan).unwrap()).unwrap();
+    let seed = plan["seed"].clone();
+    // Disks that lie toss no coin: another plan than the seed's, and the same run.
+    let coin = &mut plan["faults"][0]["coin"];
+    *coin = (!coin.as_bool().unwrap()).into();
+    // As it is where the process was killed while it made the failure small: the books say nothing of it.
+    let args = ["fuzz", shown(&file), "--seeds", "900..900", "--shrink", "0", "--out", shown(&out)];
+    seatrial(&args);
+    let mut books = campaign(&out);
+    books["failures"].as_object_mut().unwrap().clear();
+    std::fs::write(out.join("campaign.json"), books.to_string()).unwrap();
+    let kept = out.join("failures").join(id);
+    std::fs::create_dir_all(&kept).unwrap();
+    std::fs::write(kept.join("found.json"), plan.to_string()).unwrap();
+    let told = text(&seatrial(&args));
+    let found = &campaign(&out)["failures"][id];
+    assert_eq!((&found["seed"], &found["varied"]), (&seed, &Value::Bool(true)), "{told}");
+    assert!(out.join(found["folder"].as_str().unwrap()).join("report.html").exists(), "{told}");
+    assert_eq!(campaign(&out)["varied"]["runs"], 1);
+    // Now the books know of it.
+    seatrial(&args);
+    assert_eq!(campaign(&out)["varied"]["runs"], 1);
 }
 
 #[test]

@@ -8,11 +8,13 @@ use seatrial_store::wal::{self, Record, Recovered, SnapshotMark};
 use seatrial_store::{
     BackendError, Batch, Commit, RedbBackend, RedbCommitter, RedbOptions, Wal, WalError, WalOptions,
 };
+use seatrial_types::buggify::{Site, amount, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{ClusterId, MemberId};
 use seatrial_world::{Disk, DiskWork, World};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// A disk from which no member can start.
@@ -142,7 +144,7 @@ pub(crate) async fn write_log<W: World>(
                 LogWrite::Release(meta) | LogWrite::Restart(meta) => release = Some(meta.index),
                 LogWrite::ForgetLoss | LogWrite::Alone(..) => {}
             }
-            next = work.try_recv().ok();
+            next = if hits(Site::LogWriteOne) { None } else { work.try_recv().ok() };
         }
         let bytes = records.iter().map(Record::written_bytes).sum();
         meters.log_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -159,6 +161,9 @@ pub(crate) async fn write_log<W: World>(
             Err(error) if is_full(&error) && is_planted(Planted::D20) => Ok(()),
             Err(error) => Err(error),
             Ok(()) => {
+                if let Some(late) = amount(Site::SyncLate, 20) {
+                    world.sleep(Duration::from_millis(late)).await;
+                }
                 let began = world.now();
                 let (back, synced) = world
                     .work(DiskWork::Sync, move || {
@@ -176,6 +181,9 @@ pub(crate) async fn write_log<W: World>(
         if let Err(error) = result {
             let _ = inbox.send(Call::Failed(format!("the write-ahead log cannot be written: {error}")));
             return;
+        }
+        if let Some(late) = amount(Site::DurableLate, 20) {
+            world.sleep(Duration::from_millis(late)).await;
         }
         if let Some(id) = persisted
             && inbox.send(Call::Input(Input::Persisted(id))).is_err()
@@ -246,6 +254,9 @@ pub(crate) async fn write_backend<W: World>(
                 })
                 .await;
             committer = back;
+        }
+        if let Some(late) = amount(Site::CommitLate, 100) {
+            world.sleep(Duration::from_millis(late)).await;
         }
         let began = world.now();
         let (back, result) = world

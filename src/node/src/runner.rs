@@ -12,6 +12,7 @@ use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk, initial_check};
 use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
+use seatrial_types::buggify::{Site, amount, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
@@ -322,7 +323,8 @@ async fn read<W: World, V: View + Send + 'static>(
     while !answer.is_closed() {
         let (back, more) = world
             .work(DiskWork::Read, move || {
-                let more = reading.step(READ_PAGE.0, READ_PAGE.1);
+                let keys = if hits(Site::ReadPageSmall) { 1 } else { READ_PAGE.0 };
+                let more = reading.step(keys, READ_PAGE.1);
                 (reading, more)
             })
             .await;
@@ -470,6 +472,9 @@ impl<W: World> Driver<W> {
                 },
                 () = sleeping => None,
             };
+            if let Some(late) = amount(Site::LoopStalls, 20) {
+                self.world.sleep(Duration::from_millis(late)).await;
+            }
             let now = self.world.now();
             if is_planted(Planted::R28) {
                 self.member.tell_calendar(self.world.wall());
@@ -480,7 +485,8 @@ impl<W: World> Driver<W> {
                     if let Some(result) = self.take(now, call) {
                         return result;
                     }
-                    for _ in 1..BATCH_MAX {
+                    let more = if hits(Site::BatchOne) { 0 } else { BATCH_MAX - 1 };
+                    for _ in 0..more {
                         let Ok(call) = self.inbox.try_recv() else { break };
                         if let Some(result) = self.take(now, call) {
                             return result;
@@ -570,7 +576,18 @@ impl<W: World> Driver<W> {
                 }
                 Output::Answer { id, result } => {
                     if let Some(answer) = self.answers.remove(&id) {
-                        let _ = answer.send(result);
+                        match amount(Site::AnswerLate, 50) {
+                            None => {
+                                let _ = answer.send(result);
+                            }
+                            Some(late) => {
+                                let world = self.world.clone();
+                                self.world.spawn(async move {
+                                    world.sleep(Duration::from_millis(late)).await;
+                                    let _ = answer.send(result);
+                                });
+                            }
+                        }
                     }
                 }
                 Output::Read { id, reading } => {
@@ -589,6 +606,7 @@ impl<W: World> Driver<W> {
                     }
                 }
                 Output::SetTimer { timer, min, max } => {
+                    let max = if hits(Site::TimerSoonest) { min } else { max };
                     let spread = max.saturating_sub(min).as_nanos() as u64;
                     let extra = if spread == 0 { 0 } else { self.world.rand() % (spread + 1) };
                     self.timers.insert(timer, now + min + Duration::from_nanos(extra));

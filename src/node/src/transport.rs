@@ -14,6 +14,7 @@ use crate::peer::{
     question, weight, welcome,
 };
 use seatrial_types::auth::Caller;
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::request::HashKvResponse;
 use seatrial_types::{ClusterId, Error, MemberId, Request, Response, Revision};
 use seatrial_world::{Layered, Listener, Secure, Task, World, host_of};
@@ -214,7 +215,7 @@ impl<W: World> Dialler<W> {
                 message = self.receive.recv() => {
                     let Some(message) = message else { return Ended::Stopped };
                     self.take(&message, &mut writer);
-                    while writer.len() < WRITE_BYTES {
+                    while writer.len() < WRITE_BYTES && !hits(Site::FrameOne) {
                         match self.receive.try_recv() {
                             Ok(message) => self.take(&message, &mut writer),
                             Err(_) => break,
@@ -236,6 +237,9 @@ impl<W: World> Dialler<W> {
                     }
                     self.meters.sent(self.hello.to, writer.len());
                     writer.clear();
+                    if hits(Site::PeerHangsUp) {
+                        return Ended::Broken;
+                    }
                     unheard_since.get_or_insert(self.world.now());
                 }
                 () = stalled => return Ended::Broken,

@@ -9,6 +9,7 @@ use crate::quorum::joint_value;
 use crate::raft::Raft;
 use crate::ready::{ChunkWanted, Role, Timer};
 use bytes::Bytes;
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LogIndex, MemberId, Term};
 
@@ -219,8 +220,9 @@ impl Raft {
             }
             return false;
         };
-        let entries =
-            if full { Vec::new() } else { self.log.batch(progress.next, self.options.append_bytes_max) };
+        // One entry goes always, whatever it weighs.
+        let bytes_max = if hits(Site::AppendOne) { 0 } else { self.options.append_bytes_max };
+        let entries = if full { Vec::new() } else { self.log.batch(progress.next, bytes_max) };
         progress.reprobe = false;
         progress.commit_sent = commit;
         match (entries.last(), &mut progress.state) {

@@ -22,6 +22,8 @@ pub mod files;
 pub mod format;
 mod goals;
 mod judge;
+#[cfg(feature = "mutants")]
+mod kin;
 mod losses;
 pub mod mutants;
 mod nemesis;
@@ -29,14 +31,19 @@ pub mod novelty;
 pub mod observation;
 pub mod oracles;
 mod plan;
+pub mod priorities;
 pub mod record;
 pub mod runner;
 pub mod shrink;
 pub mod signature;
+pub mod sites;
 pub mod table;
+pub mod techniques;
 pub mod theatre;
 mod to_report;
 pub mod vary;
+#[cfg(feature = "mutants")]
+pub mod yields;
 
 pub use judge::{Judgement, judge};
 pub use plan::{ClientPlan, Knobs, LockStep, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};

@@ -216,6 +216,8 @@ mod campaign {
     use crate::batch::{RunSummary, Stage, run_one};
     use crate::format::spec::{Scenario, VerdictKind};
     use crate::judge::Judgement;
+    use crate::kin::Kin;
+    use crate::novelty;
     use crate::plan::Plan;
     use crate::record::RunLog;
     use crate::table::layout;
@@ -236,6 +238,8 @@ mod campaign {
         pub jobs: usize,
         /// The first seed.
         pub from: u64,
+        /// So many runs of 100 are variations of those that went where none had been.
+        pub vary_percent: u32,
     }
 
     /// What came of the hunt for one bug.
@@ -253,6 +257,8 @@ mod campaign {
         pub runs: u64,
         /// Time until it was found, or given up.
         pub seconds: f64,
+        /// CPU time of all these runs.
+        pub cpu_seconds: f64,
     }
 
     impl Found {
@@ -286,6 +292,8 @@ mod campaign {
         plant(&[bug]);
         let next = AtomicU64::new(0);
         let ran = AtomicU64::new(0);
+        let spent = Mutex::new(0.0);
+        let kin = Mutex::new(Kin::default());
         let found: Mutex<Option<(u64, RunSummary)>> = Mutex::new(None);
         let work = || {
             while !likely.is_empty() {
@@ -298,8 +306,14 @@ mod campaign {
                 let count = likely.len() as u64;
                 let at = if count == 1 || number % 4 != 3 { 0 } else { 1 + (number / 4) % (count - 1) };
                 let scenario = likely[usize::try_from(at).expect("an index")];
-                let (summary, log, judgement) = run_one(stage, &Plan::draw(scenario, budget.from + number));
+                let varied = kin.lock().expect("no panic while held").next(budget.vary_percent, budget.from);
+                let plan = varied.unwrap_or_else(|| Plan::draw(scenario, budget.from + number));
+                let (summary, log, judgement) = run_one(stage, &plan);
                 ran.fetch_add(1, Ordering::SeqCst);
+                *spent.lock().expect("no panic while held") += summary.cpu_seconds;
+                if let (Some(log), true) = (&log, budget.vary_percent > 0) {
+                    kin.lock().expect("no panic while held").learn(&plan, novelty::features(log));
+                }
                 if summary.verdict == VerdictKind::Violation {
                     let mut found = found.lock().expect("no panic while held");
                     if found.as_ref().is_none_or(|(other, _)| number < *other) {
@@ -330,6 +344,7 @@ mod campaign {
             oracle,
             runs: ran.into_inner(),
             seconds: (clock() - began).as_secs_f64(),
+            cpu_seconds: spent.into_inner().expect("no panic while held"),
         }
     }
 
@@ -464,6 +479,7 @@ mod score_tests {
             oracle: oracle.map(str::to_owned),
             runs: seconds as u64 * 2,
             seconds,
+            cpu_seconds: seconds,
         }
     }
 

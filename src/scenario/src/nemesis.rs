@@ -45,6 +45,8 @@ enum Moment {
     End,
     Turn,
     Begin,
+    /// So many links have lost their priority by then.
+    Fall,
 }
 
 /// The nemesis of one run.
@@ -55,6 +57,8 @@ pub(crate) struct Nemesis<'a, T: Theatre> {
     members: Vec<MemberId>,
     active: BTreeMap<u32, Active>,
     links_now: BTreeMap<(Place, Place), LinkRule>,
+    /// How many links have lost their priority; `None` where all are equal.
+    fallen: Option<usize>,
     agenda: BTreeSet<(Duration, Moment, u32)>,
     /// Those that are of today's build. Where nothing is ever upgraded, all are.
     upgraded: BTreeSet<MemberId>,
@@ -62,7 +66,10 @@ pub(crate) struct Nemesis<'a, T: Theatre> {
 
 impl<'a, T: Theatre> Nemesis<'a, T> {
     pub(crate) fn new(theatre: &'a T, plan: &'a Plan, notebook: &'a Notebook) -> Self {
-        let agenda = plan.faults.iter().map(|fault| (fault.at, Moment::Begin, fault.id)).collect();
+        let faults = plan.faults.iter().map(|fault| (fault.at, Moment::Begin, fault.id));
+        let falls = plan.priorities.iter().flat_map(|priorities| &priorities.falls);
+        let agenda =
+            faults.chain(falls.zip(1..).map(|(fall, times)| (fall.at, Moment::Fall, times))).collect();
         Self {
             theatre,
             plan,
@@ -70,6 +77,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
             members: plan.machines().collect(),
             active: BTreeMap::new(),
             links_now: BTreeMap::new(),
+            fallen: None,
             agenda,
             upgraded: BTreeSet::new(),
         }
@@ -85,12 +93,21 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     /// Plays the storm until `until`.
     pub(crate) async fn storm(&mut self, until: Duration) -> Result<(), TheatreError> {
+        if self.plan.priorities.is_some() {
+            self.fallen = Some(0);
+            self.apply_links()?;
+        }
         while let Some(&(at, moment, id)) = self.agenda.first() {
             if at >= until {
                 break;
             }
             self.agenda.pop_first();
             self.theatre.sleep_until(at).await;
+            if moment == Moment::Fall {
+                self.fallen = Some(usize::try_from(id).expect("a few"));
+                self.apply_links()?;
+                continue;
+            }
             let fault = self.fault(id);
             match moment {
                 Moment::Begin => match fault.during {
@@ -111,6 +128,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
                 },
                 Moment::Turn => self.turn(&fault).await?,
                 Moment::End => self.end(&fault).await?,
+                Moment::Fall => unreachable!("a fall is no fault's"),
             }
         }
         self.theatre.sleep_until(until).await;
@@ -119,6 +137,9 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     /// Ends every fault and starts every member that does not run.
     pub(crate) async fn calm(&mut self) -> Result<(), TheatreError> {
+        self.theatre.storm_is_over();
+        self.fallen = None;
+        self.apply_links()?;
         let open: Vec<u32> = self.active.keys().copied().collect();
         for id in open {
             let fault = self.fault(id);
@@ -540,7 +561,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     async fn end(&mut self, fault: &PlannedFault) -> Result<(), TheatreError> {
         let Some(active) = self.active.remove(&fault.id) else { return Ok(()) };
-        self.agenda.retain(|(_, _, id)| *id != fault.id);
+        self.agenda.retain(|(_, moment, id)| *moment == Moment::Fall || *id != fault.id);
         self.apply_links()?;
         self.apply_disks()?;
         for (member, _) in &active.clocks {
@@ -657,7 +678,11 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
     /// Tells the theatre about links whose rule has changed.
     fn apply_links(&mut self) -> Result<(), TheatreError> {
         let mut wanted: BTreeMap<(Place, Place), LinkRule> = BTreeMap::new();
-        for (from, to, rule) in self.active.values().flat_map(|active| &active.links) {
+        let slower = match (&self.plan.priorities, self.fallen) {
+            (Some(priorities), Some(falls)) => priorities.links(falls),
+            _ => Vec::new(),
+        };
+        for (from, to, rule) in self.active.values().flat_map(|active| &active.links).chain(&slower) {
             let entry = wanted.entry((*from, *to)).or_default();
             *entry = entry.and(*rule);
         }

@@ -5,6 +5,8 @@ use crate::format::options::FaultOptions;
 use crate::format::spec::{
     ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
 };
+use crate::priorities::Priorities;
+use crate::sites::{self, ActiveSite};
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -29,6 +31,12 @@ pub struct Plan {
     pub faults: Vec<PlannedFault>,
     /// After the storm only these run at first, a bare majority, and must serve; empty: all run at once.
     pub core: Vec<MemberId>,
+    /// In the storm messages take longer over some links than over others, where there are any.
+    #[serde(default)]
+    pub priorities: Option<Priorities>,
+    /// What members are told to do, in the storm, that is allowed and rare.
+    #[serde(default)]
+    pub sites: Vec<ActiveSite>,
 }
 
 /// Settings of the members, drawn.
@@ -63,10 +71,16 @@ pub struct Knobs {
     pub initial_check: bool,
     #[serde(default)]
     pub quota_bytes: u64,
+    #[serde(default = "usual_request_timeout")]
+    pub request_timeout: Duration,
 }
 
 fn usual_uncommitted_bytes() -> u64 {
     1 << 30
+}
+
+fn usual_request_timeout() -> Duration {
+    Duration::from_secs(7)
 }
 
 fn usual_watch_window() -> u64 {
@@ -233,6 +247,8 @@ impl Plan {
                 clients: script.clients.clone(),
                 faults: script.faults.clone(),
                 core: script.core.clone(),
+                priorities: script.priorities.clone(),
+                sites: script.sites.clone(),
             };
         }
         // Whoever may join is hit by faults, and asked, like the others.
@@ -252,11 +268,20 @@ impl Plan {
         for (id, fault) in faults.iter_mut().enumerate() {
             fault.id = u32::try_from(id).expect("fewer faults than 4 billion");
         }
+        let knobs = draw_knobs(scenario, &mut Chance::stream(seed, "knobs"));
+        let mut chance = Chance::stream(seed, "priorities");
+        let priorities = Priorities::draw(&members, scenario.time, knobs.election_timeout, &mut chance);
         Self {
             format: PLAN_FORMAT,
             scenario: scenario.clone(),
             seed,
-            knobs: draw_knobs(scenario, &mut Chance::stream(seed, "knobs")),
+            priorities: priorities.filter(|_| scenario.priorities),
+            sites: if scenario.buggify {
+                sites::draw(&mut Chance::stream(seed, "sites"))
+            } else {
+                Vec::new()
+            },
+            knobs,
             clients: draw_clients(scenario, &members, seed, &mut swarm),
             faults,
             core: draw_core(scenario, &members, &mut Chance::stream(seed, "core")),
@@ -377,6 +402,7 @@ pub(crate) fn draw_knobs(scenario: &Scenario, chance: &mut Chance) -> Knobs {
         corrupt_check: chance.pick(&choices.corrupt_check),
         initial_check: chance.pick(&choices.initial_check),
         quota_bytes: chance.pick(&choices.quota_bytes),
+        request_timeout: chance.pick(&choices.request_timeout),
     }
 }
 

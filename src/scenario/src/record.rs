@@ -5,7 +5,9 @@ use crate::format::spec::{During, Without};
 use crate::losses::Losses;
 use crate::observation::{Observation, Observed};
 use crate::plan::Plan;
+use crate::sites::SiteRecord;
 use seatrial_history::{History, Input, Outcome, Recorder};
+use seatrial_types::buggify::Site;
 use seatrial_types::watch::WatchResponse;
 use seatrial_types::{Event, MemberId};
 use serde::{Deserialize, Serialize};
@@ -459,6 +461,9 @@ pub struct RunLog {
     pub observed: Vec<Observed>,
     /// What the nemeses did.
     pub faults: Vec<FaultRecord>,
+    /// What members were told to do that is allowed and rare, in the order of the first times.
+    #[serde(default)]
+    pub sites: Vec<SiteRecord>,
     /// Who was down.
     pub outages: Vec<OutageRecord>,
     /// What arrived at members from members, where the world can tell; thinned out where it was very much.
@@ -503,6 +508,7 @@ impl RunLog {
             space: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
+            sites: Vec::new(),
             outages: Vec::new(),
             packets: Vec::new(),
             packets_total: 0,
@@ -781,6 +787,15 @@ impl Notebook {
             .filter(|damage| damage.to.is_none())
             .map(|damage| damage.member)
             .collect()
+    }
+
+    /// A member was told to do what is allowed and rare.
+    pub fn told_to(&self, site: Site, at: Duration) {
+        let sites = &mut self.pages().log.sites;
+        match sites.iter_mut().find(|record| record.site == site) {
+            Some(record) => record.times += 1,
+            None => sites.push(SiteRecord { site, first: at, times: 1 }),
+        }
     }
 
     pub(crate) fn fault_began(&self, record: FaultRecord) {

@@ -258,6 +258,9 @@ pub trait Theatre: Clone + Send + Sync + 'static {
     /// Lets it go on.
     fn resume(&self, member: MemberId) -> impl Future<Output = Result<(), TheatreError>> + Send;
 
+    /// The storm is over: members do from now on what they do by themselves.
+    fn storm_is_over(&self) {}
+
     /// The rule of one directed link from now on; [`LinkRule::default`] is a healthy one.
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError>;
 

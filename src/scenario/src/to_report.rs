@@ -7,6 +7,7 @@ use crate::judge::Judgement;
 use crate::observation::{Observation, Role};
 use crate::oracles::Finding;
 use crate::record::{RunLog, nanos};
+
 use seatrial_report as report;
 use seatrial_report::{
     ClientOperation, FaultBand, FirstBad, Goal, LogLine, MemberInfo, OracleResult, Outage, OutageKind, Phase,
@@ -73,7 +74,7 @@ pub(crate) fn to_record(
         },
         seed: plan.seed,
         commit: commit.to_owned(),
-        options: options.iter().cloned().chain(knobs(log)).collect(),
+        options: options.iter().cloned().chain(knobs(log)).chain(pushes(log)).collect(),
         world: world.to_owned(),
         verdict: verdict(judgement.verdict),
         oracle: judgement.oracle.clone(),
@@ -137,6 +138,17 @@ fn knobs(log: &RunLog) -> Vec<(String, String)> {
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
+}
+
+/// What made rare orders of events likelier in this run.
+fn pushes(log: &RunLog) -> Vec<(String, String)> {
+    let priorities = log.plan.priorities.iter().map(|all| ("priorities of links".to_owned(), all.told()));
+    let sites = log.plan.sites.iter().map(|active| {
+        let times =
+            log.sites.iter().find(|record| record.site == active.site).map_or(0, |record| record.times);
+        (format!("told to {}", active.site), format!("{} ppm of the times: {times} times", active.ppm))
+    });
+    priorities.chain(sites).collect()
 }
 
 fn roles(log: &RunLog) -> Vec<RoleBand> {

@@ -1,8 +1,10 @@
 //! Another plan like this one: what a search does with a run that went where none had been.
 
 use crate::chance::Chance;
-use crate::format::spec::{NemesisKind, TIMES_WITHOUT_LIMIT, Target};
+use crate::format::spec::{NemesisKind, Scenario, TIMES_WITHOUT_LIMIT, Target};
 use crate::plan::{Plan, draw_faults, draw_knobs};
+use crate::priorities::Priorities;
+use crate::sites;
 use seatrial_types::MemberId;
 use std::time::Duration;
 
@@ -48,7 +50,15 @@ fn change(plan: &mut Plan, chance: &mut Chance) {
     let free = those(plan, &|kind| !stays(kind) && !is_counted(plan, kind));
     let storm = plan.scenario.time;
     match chance.below(8) {
-        0 => plan.knobs = draw_knobs(&plan.scenario, chance),
+        0 => {
+            plan.knobs = draw_knobs(&plan.scenario, chance);
+            let machines: Vec<MemberId> = plan.machines().collect();
+            let Scenario { time, priorities, buggify, .. } = plan.scenario;
+            let drawn = Priorities::draw(&machines, time, plan.knobs.election_timeout, chance);
+            plan.priorities = drawn.filter(|_| priorities);
+            let drawn = sites::draw(chance);
+            plan.sites = if buggify { drawn } else { Vec::new() };
+        }
         1 => shift_client(plan, chance),
         2 => add(plan, chance),
         3 if !movable.is_empty() => {

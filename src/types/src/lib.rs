@@ -1,5 +1,5 @@
 //! The words that every room shares: ids and counters, requests and answers as values, errors with
-//! etcd's texts, and the switches of the planted bugs.
+//! etcd's texts, and the switches of the planted bugs and of what is rare.
 //!
 //! Knows nothing of I/O, time or async, nor of any wire format; `proto` and `wire` translate.
 //!
@@ -7,6 +7,7 @@
 //! [`error::Error`] (what can go wrong, with etcd's code and text).
 
 pub mod auth;
+pub mod buggify;
 pub mod error;
 pub mod ids;
 pub mod kv;

@@ -72,3 +72,23 @@ fn the_deployment_build_holds_no_simulator() {
     let default: Vec<String> = names(&tree(&[]));
     assert!(default.iter().any(|name| name == "madsim"), "the default build holds no simulator");
 }
+
+#[test]
+fn the_deployment_build_has_no_sites_and_no_build_has_planted_bugs_by_itself() {
+    let features = |more: &[&str]| -> String {
+        let arguments =
+            ["tree", "--quiet", "--package", "seatrial-cli", "--edges", "normal", "--prefix", "none"];
+        let output = cargo(&[&arguments[..], &["--format", "{p} [{f}]"], more].concat())
+            .output()
+            .expect("cargo starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).expect("cargo prints UTF-8");
+        let line = text.lines().find(|line| line.starts_with("seatrial-types "));
+        let line = line.expect("every build has the words");
+        line.split('[').nth(1).and_then(|rest| rest.split(']').next()).expect("features").to_owned()
+    };
+    // Without the feature the compiler proves that no site is ever told to (`seatrial_types::buggify`).
+    assert_eq!(features(&["--no-default-features"]), "", "hang it on the feature `sim` of seatrial-cli");
+    // The default build has the simulator, which tells them to, or the test above would be true of anything.
+    assert_eq!(features(&[]), "buggify");
+}

@@ -10,7 +10,7 @@ use seatrial_scenario::campaign::{
     Asked, Campaign, Failure, Hooks, Kept, Limits, Shard, SmallFailure, fuzz, to_page,
 };
 use seatrial_scenario::files::{
-    load_campaign, load_corpus, load_with_places, store_campaign, store_in_corpus, write_whole,
+    load_campaign, load_corpus, load_plan, load_with_places, store_campaign, store_in_corpus, write_whole,
 };
 use seatrial_scenario::format::spec::VerdictKind;
 use seatrial_scenario::record::RunLog;
@@ -338,7 +338,8 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
         },
         progress: &|campaign| teller.progress(campaign),
     };
-    let campaign = fuzz(stage.as_ref(), &scenarios, campaign, corpus, limits, &hooks);
+    let unfinished = unfinished(&args.out, &campaign);
+    let campaign = fuzz(stage.as_ref(), &scenarios, campaign, unfinished, corpus, limits, &hooks);
     if teller.live {
         eprint!("\r\x1b[K");
     }
@@ -377,7 +378,9 @@ pub(super) fn json(campaign: &Campaign) -> String {
     if let Some(fields) = value.as_object_mut() {
         fields.insert("features".to_owned(), campaign.features.len().into());
         fields.insert("verdict".to_owned(), campaign.verdict().name().into());
-        fields.remove("ahead");
+        for field in ["ahead", "met_at", "reached_at"] {
+            fields.remove(field);
+        }
     }
     value.to_string()
 }
@@ -439,6 +442,29 @@ pub(super) fn told(campaign: &Campaign, out: &Path) -> String {
     text
 }
 
+/// Where the plan of a failure lies from the moment it is found: to keep it may take a minute, and who is killed meanwhile
+/// has nothing else of a variation.
+const FOUND: &str = "found.json";
+
+fn note_found(out: &Path, id: &str, plan: &Plan, teller: &Teller<'_>) {
+    let text = serde_json::to_string(plan).expect("plain data with string keys");
+    teller.keep(write_whole(&out.join("failures").join(id).join(FOUND), &text));
+}
+
+/// The plans of failures that the campaign's books do not know.
+fn unfinished(out: &Path, campaign: &Campaign) -> Vec<Plan> {
+    let Ok(entries) = std::fs::read_dir(out.join("failures")) else { return Vec::new() };
+    let mut folders: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    folders.sort();
+    let is_known = |folder: &PathBuf| {
+        let id = folder.file_name().unwrap_or_default().to_string_lossy();
+        campaign.failures.contains_key(id.as_ref())
+    };
+    let open = folders.into_iter().filter(|folder| !is_known(folder));
+    // One that cannot be read was on its way itself.
+    open.filter_map(|folder| load_plan(&folder.join(FOUND)).ok()).collect()
+}
+
 #[allow(clippy::too_many_arguments, reason = "what the driver hands over, and where it goes")]
 fn keep(
     args: &FuzzArgs,
@@ -452,6 +478,7 @@ fn keep(
 ) -> Kept {
     let id = signature.id();
     let mut kept = Kept { folder: None, small: None, trouble: None };
+    note_found(&args.out, &id, plan, teller);
     let inside = |folder: &Path| folder.strip_prefix(&args.out).unwrap_or(folder).display().to_string();
     let out = args.out.join("failures").join(&id);
     if let Some(log) = log {

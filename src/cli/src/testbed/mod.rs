@@ -2,6 +2,8 @@
 
 mod bisect;
 mod check_history;
+#[cfg(feature = "mutants")]
+mod compare;
 mod fuzz;
 mod merge;
 mod processes;
@@ -13,6 +15,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use seatrial_scenario::batch::{BatchOptions, RunSummary, Stage, run_batch, run_one, write_folder};
 use seatrial_scenario::files::{load_plan, load_scenarios};
 use seatrial_scenario::format::spec::{Scenario, VerdictKind};
+use seatrial_scenario::techniques::Technique;
 use seatrial_scenario::{Plan, table};
 use std::io::{IsTerminal, Write};
 use std::ops::Range;
@@ -132,6 +135,18 @@ pub(crate) struct MutantsArgs {
     /// Look for each bug so often, each time from other seeds, and say how soon it is found.
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "shrink")]
     repeat: u64,
+    /// Try at most so many runs for each bug [default: as many as there is time for].
+    #[arg(long)]
+    runs: Option<u64>,
+    /// Search without this technique: swarm, knobs, during, priorities, buggify; may be given several times.
+    #[arg(long, value_name = "TECHNIQUE", value_parser = Technique::from_name)]
+    without: Vec<Technique>,
+    /// So many runs of 100 are variations of those that went where none had been, as `fuzz --vary` makes them.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=90), conflicts_with = "shrink")]
+    vary: u32,
+    /// Search with all techniques, without each, and with variations; say in Markdown what each is worth.
+    #[arg(long, conflicts_with_all = ["without", "vary", "shrink", "json"])]
+    compare: bool,
 }
 
 /// `A..B` with both ends included, or one number.
@@ -411,6 +426,7 @@ fn list_mutants() {
 #[cfg(feature = "mutants")]
 fn mutants(args: &MutantsArgs) -> ExitCode {
     use seatrial_scenario::mutants::{Budget, find_mutant, table as mutants_table};
+    use seatrial_scenario::techniques;
     use seatrial_types::planted::Planted;
     if args.list {
         list_mutants();
@@ -425,14 +441,22 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
         Ok(scenarios) => scenarios,
         Err(error) => return fail(exit::USAGE, error),
     };
+    let less = |scenario: Scenario| {
+        args.without.iter().fold(scenario, |scenario, technique| techniques::without(&scenario, *technique))
+    };
+    let scenarios: Vec<Scenario> = scenarios.into_iter().map(less).collect();
     let stage = stage(WorldChoice::Sim, &args.out);
     let budget = Budget {
-        runs_max: u64::MAX,
+        vary_percent: args.vary,
+        runs_max: args.runs.unwrap_or(u64::MAX),
         time_max: std::time::Duration::from_secs(args.seconds),
         jobs: jobs(args.jobs),
         from: 0,
     };
     let begun = std::time::Instant::now();
+    if args.compare {
+        return compare::run(args.repeat, stage.as_ref(), &bugs, &scenarios, budget);
+    }
     if args.repeat > 1 {
         return repeated(args, stage.as_ref(), &bugs, &scenarios, budget);
     }

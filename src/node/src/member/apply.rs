@@ -7,6 +7,7 @@ use crate::proposal::{Action, Proposal, RequestId};
 use bytes::Bytes;
 use seatrial_raft::{Entry, Payload};
 use seatrial_store::{Backend, BatchId, Command};
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::{Error, LogIndex, Request, Response, Term};
 
 impl<B: Backend> Member<B> {
@@ -204,7 +205,9 @@ impl<B: Backend> Member<B> {
         let bytes_max = self.options.catch_up_bytes;
         // Large entries fill the memory long before they are many. Half as much again may gather, so that the log is not
         // cut at every checkpoint.
-        if self.raft.log_bytes() > bytes_max + bytes_max / 2 {
+        if hits(Site::LogCutClose) {
+            keep_from = keep_from.max(self.checkpointed.0);
+        } else if self.raft.log_bytes() > bytes_max + bytes_max / 2 {
             keep_from = keep_from.max(self.raft.log_excess(bytes_max).min(self.checkpointed).0);
         } else if keep_from < first.0 + self.options.compact_entries {
             return;

@@ -39,6 +39,7 @@ use crate::proposal::RequestId;
 use bytes::Bytes;
 use seatrial_raft::{PersistId, Raft, ReadId, Ready, Role, SoftState, TimerRequest};
 use seatrial_store::{Backend, BackendError, BatchId, Import, Store};
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
 use seatrial_types::{Error, LeaseId, LogIndex, MemberId, Request, Response, Revision, Term};
@@ -318,7 +319,10 @@ impl<B: Backend> Member<B> {
             }
             Timer::Checkpoint => {
                 self.checkpoint_armed = false;
-                self.checkpoint();
+                // Armed again at the next flush.
+                if !hits(Site::CommitSkipped) {
+                    self.checkpoint();
+                }
             }
             Timer::Background => {
                 self.background_armed = false;
@@ -514,13 +518,15 @@ impl<B: Backend> Member<B> {
     /// One step for watchers that are behind; more steps follow by the background timer.
     fn advance_watchers(&mut self) {
         if self.store.watch_has_work() {
-            let outputs = self.store.watch_step(BACKGROUND_BUDGET);
+            let rows = if hits(Site::WatchStepSmall) { 2 } else { BACKGROUND_BUDGET };
+            let outputs = self.store.watch_step(rows);
             self.tell_watchers(outputs);
         }
     }
 
     fn background(&mut self) {
-        if self.store.compact_step(BACKGROUND_BUDGET) {
+        let keys = if hits(Site::CompactionSmall) { 1 } else { BACKGROUND_BUDGET };
+        if self.store.compact_step(keys) {
             self.checkpoint_physical();
         }
         self.step_hash();
@@ -532,7 +538,8 @@ impl<B: Backend> Member<B> {
         let is_large = self.applied_unsealed > 0
             && self.sealed.is_empty()
             && self.store.pending_bytes() >= self.options.checkpoint_bytes;
-        if is_large || self.applied_unsealed >= self.options.checkpoint_entries {
+        let is_due = is_large || self.applied_unsealed >= self.options.checkpoint_entries;
+        if is_due || self.applied_unsealed > 0 && hits(Site::CommitEach) {
             self.checkpoint();
         } else if self.applied_unsealed > 0 && !self.checkpoint_armed {
             self.checkpoint_armed = true;

@@ -7,9 +7,11 @@ use super::reads::Read;
 use super::{Member, Output, Published, Waiting};
 use crate::peer::{ForwardId, PeerBody, PeerMessage};
 use crate::proposal::{Action, Proposal, RequestId};
+use bytes::Bytes;
 use seatrial_raft::{ProposeError, Role};
 use seatrial_store::{Backend, Command, Failure, Reading, Store};
 use seatrial_types::auth::{AuthRequest, AuthResponse, Caller};
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     AlarmKind, AlarmListResponse, HashResponse, LeaseGrantRequest, LeaseKeepAliveResponse,
@@ -207,6 +209,7 @@ impl<B: Backend> Member<B> {
         }
         let waiting = &self.waiting;
         self.proposals.retain(|(id, _)| *id == Proposal::NOBODY || waiting.contains_key(id));
+        self.refuse_some();
         let data = self.proposals.iter().map(|(_, data)| data.clone()).collect();
         match self.raft.propose(data) {
             Ok(()) => {
@@ -222,6 +225,17 @@ impl<B: Backend> Member<B> {
                 }
             }
             Err(_) => {}
+        }
+    }
+
+    /// As if too much were uncommitted, for some.
+    fn refuse_some(&mut self) {
+        let is_refused =
+            |(id, _): &(RequestId, Bytes)| *id != Proposal::NOBODY && hits(Site::ProposalRefused);
+        let refused: Vec<RequestId> =
+            self.proposals.extract_if(.., |one| is_refused(one)).map(|(id, _)| id).collect();
+        for id in refused {
+            self.answer(id, Err(Error::TooManyRequests));
         }
     }
 
@@ -242,6 +256,10 @@ impl<B: Backend> Member<B> {
             let forward = ForwardId((u64::from(self.options.boot) << 32) | self.next_forward);
             self.forwards.insert(forward, id);
             let body = PeerBody::Forward { id: forward, request };
+            // It is asked again after a while, for it may be lost on its way.
+            if hits(Site::ForwardLost) {
+                return;
+            }
             self.output(Output::Send(PeerMessage { from: self.id(), to: self.soft.leader, body }));
         }
     }
@@ -348,10 +366,13 @@ impl<B: Backend> Member<B> {
     pub(super) fn serve(&mut self, id: RequestId, request: Request) {
         let result = match self.admit(request) {
             Err(error) => Err(error),
-            Ok(Request::Range(range)) => match self.store.reading(&range, READ_KEYS_MAX) {
-                Some(reading) => return self.give_away(id, reading),
-                None => self.evaluate_admitted(Request::Range(range)),
-            },
+            Ok(Request::Range(range)) => {
+                let keys_max = if hits(Site::ReadAway) { 0 } else { READ_KEYS_MAX };
+                match self.store.reading(&range, keys_max) {
+                    Some(reading) => return self.give_away(id, reading),
+                    None => self.evaluate_admitted(Request::Range(range)),
+                }
+            }
             Ok(request) => self.evaluate_admitted(request),
         };
         self.answer(id, result);

@@ -1,5 +1,6 @@
 //! One run is entered into the campaign's books.
 
+use super::grown::thin;
 use super::{Campaign, Failure, Growth, Kept};
 use crate::batch::RunSummary;
 use crate::format::spec::VerdictKind;
@@ -8,8 +9,6 @@ use std::collections::BTreeSet;
 
 /// Other runs of one failure that are named.
 const OTHERS_MAX: usize = 20;
-/// Points of the growth that are kept.
-const GROWTH_MAX: usize = 400;
 
 /// A run, seen by the campaign.
 pub(super) struct Ended<'a> {
@@ -74,6 +73,7 @@ impl Campaign {
         for goal in &run.summary.reached {
             *tally.reached.entry(*goal).or_default() += 1;
             self.first_reached.entry(*goal).or_insert_with(|| (scenario.clone(), *seed));
+            self.reached_at.entry(*goal).or_insert(run.seconds);
         }
         for kind in &run.faults {
             *self.faults.entry(kind.clone()).or_default() += 1;
@@ -82,6 +82,7 @@ impl Campaign {
             let times = self.features.entry(*feature).or_default();
             news.features += u64::from(*times == 0);
             *times += 1;
+            self.met_at.entry(*feature).or_insert(run.seconds);
         }
         let (varied, seconds, runs) = (run.varied, run.seconds, self.runs() + 1);
         if let Some(signature) = self.signature_of(run.summary) {
@@ -148,20 +149,13 @@ impl Campaign {
         if is_news {
             self.growth.push(point);
         }
-        if self.growth.len() > GROWTH_MAX {
-            // Every second one goes, but the first and the last stay.
-            let last = self.growth.len() - 1;
-            let mut at = 0..;
-            self.growth.retain(|_| {
-                let at = at.next().expect("no end");
-                at % 2 == 0 || at == last
-            });
-        }
+        thin(&mut self.growth);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::grown::GROWTH_MAX;
     use super::super::{Asked, Shard};
     use super::*;
     use crate::format::spec::{GoalKind, Scenario};

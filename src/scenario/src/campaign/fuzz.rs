@@ -68,6 +68,8 @@ struct Shared {
     variations: u64,
     given: u64,
     corpus: Vec<Kin>,
+    /// Variations that failed and of which the books know nothing, since the campaign was killed while they were kept.
+    unfinished: VecDeque<Arc<Plan>>,
     /// Plans of earlier campaigns, which are played first.
     again: VecDeque<Arc<Plan>>,
     /// Failures that a thread is about to keep.
@@ -86,13 +88,15 @@ enum Task {
     Again(Arc<Plan>),
 }
 
-/// Runs the campaign on, until a limit is reached. The plans of `corpus` are played first, and varied like those that
-/// the campaign finds worth it.
+/// Runs the campaign on, until a limit is reached. The plans of `unfinished` and of `corpus` are played first, in this
+/// order, and those of `corpus` are varied like those that the campaign finds worth it. Of `unfinished` only variations
+/// are played: seeds that were on their way are run again by themselves.
 #[must_use]
 pub fn fuzz(
     stage: &dyn Stage,
     scenarios: &[Scenario],
     campaign: Campaign,
+    unfinished: Vec<Plan>,
     corpus: Vec<Plan>,
     limits: Limits,
     hooks: &Hooks<'_>,
@@ -104,6 +108,7 @@ pub fn fuzz(
         next,
         campaign,
         corpus: Vec::new(),
+        unfinished: unfinished.into_iter().filter(is_variation).map(Arc::new).collect(),
         again: corpus.into_iter().take(CORPUS_MAX).map(Arc::new).collect(),
         kept: BTreeSet::new(),
     });
@@ -132,8 +137,18 @@ pub fn fuzz(
     campaign
 }
 
+/// No seed draws it.
+fn is_variation(plan: &Plan) -> bool {
+    Plan::draw(&plan.scenario, plan.seed) != *plan
+}
+
 impl Shared {
     fn take(&mut self, vary_percent: u32) -> Option<Task> {
+        if let Some(plan) = self.unfinished.pop_front() {
+            self.given += 1;
+            self.variations += 1;
+            return Some(Task::Again(plan));
+        }
         if vary_percent > 0
             && let Some(plan) = self.again.pop_front()
         {
@@ -297,7 +312,7 @@ mod tests {
             },
             progress: &|_| {},
         };
-        (fuzz(stage, scenarios, campaign, Vec::new(), limits, &hooks), told)
+        (fuzz(stage, scenarios, campaign, Vec::new(), Vec::new(), limits, &hooks), told)
     }
 
     const ALONE: Limits = Limits { jobs: 1, vary_percent: 0, time: None, failures_max: None };
@@ -339,7 +354,9 @@ mod tests {
         let (_, mut campaign) = campaign(Some(6));
         campaign.close(1);
         let (corpus, again, kept) = (Vec::new(), VecDeque::new(), BTreeSet::new());
-        let mut shared = Shared { campaign, next: 0, variations: 0, given: 0, corpus, again, kept };
+        let unfinished = VecDeque::new();
+        let mut shared =
+            Shared { campaign, next: 0, variations: 0, given: 0, corpus, unfinished, again, kept };
         let mut place = || match shared.take(0) {
             Some(Task::Fresh { place, .. }) => Some(place),
             _ => None,
@@ -389,6 +406,27 @@ mod tests {
     }
 
     #[test]
+    fn a_variation_that_failed_and_was_not_entered_is_played_again_and_a_seed_is_not() {
+        let (scenarios, begun) = campaign(Some(3));
+        let stage = hand(|plan| plan.seed > 500);
+        let drawn = Plan::draw(&scenarios[0], 700);
+        let mut varied = Plan::draw(&scenarios[0], 701);
+        varied.core = vec![seatrial_types::MemberId(1)];
+        let hooks = Hooks {
+            now: &|| Duration::ZERO,
+            is_over: &|| false,
+            failed: &|_, _, _, _| Kept { folder: Some("there".to_owned()), ..Kept::default() },
+            is_new: &|_| {},
+            progress: &|_| {},
+        };
+        let ended = fuzz(&stage, &scenarios, begun, vec![drawn, varied], Vec::new(), ALONE, &hooks);
+        assert_eq!(stage.ran.into_inner().unwrap(), [701, 1, 2]);
+        let [failure] = ended.failures.values().collect::<Vec<_>>()[..] else { panic!("not one failure") };
+        assert_eq!((failure.seed, failure.varied, failure.folder.as_deref()), (701, true, Some("there")));
+        assert_eq!((ended.varied.runs, ended.fresh.runs), (1, 2));
+    }
+
+    #[test]
     fn plans_of_an_earlier_campaign_are_played_first_where_anything_is_varied() {
         let (scenarios, begun) = campaign(None);
         let corpus: Vec<Plan> = [700, 701].map(|seed| Plan::draw(&scenarios[0], seed)).into();
@@ -402,7 +440,7 @@ mod tests {
                 progress: &|_| {},
             };
             let limits = Limits { vary_percent, ..ALONE };
-            let ended = fuzz(&stage, &scenarios, begun.clone(), corpus.clone(), limits, &hooks);
+            let ended = fuzz(&stage, &scenarios, begun.clone(), Vec::new(), corpus.clone(), limits, &hooks);
             (stage.ran.into_inner().unwrap(), ended)
         };
         let (ran, ended) = play(50);

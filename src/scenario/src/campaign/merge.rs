@@ -1,5 +1,6 @@
 //! Campaigns of several machines become one.
 
+use super::grown::together;
 use super::{Campaign, Failure, Shard, Yield};
 use std::collections::BTreeSet;
 
@@ -73,10 +74,10 @@ pub fn merge(parts: &[(String, Campaign)]) -> Result<(Campaign, Vec<String>), Me
         let commits: Vec<&str> = all.commits.iter().map(String::as_str).collect();
         notes.push(format!("The shards ran different code: {}.", commits.join(", ")));
     }
-    // Of one part alone everything is known, also how it grew.
-    if parts.len() == 1 {
-        all.growth.clone_from(&begun.growth);
-    }
+    all.growth = match parts {
+        [_] => begun.growth.clone(),
+        _ => together(&parts.iter().map(|(_, part)| part).collect::<Vec<_>>()),
+    };
     Ok((all, notes))
 }
 
@@ -123,6 +124,14 @@ fn add(all: &mut Campaign, part: &Campaign, place: &str) {
             known.clone_from(first);
         }
     }
+    for (feature, at) in &part.met_at {
+        let known = all.met_at.entry(*feature).or_insert(*at);
+        *known = known.min(*at);
+    }
+    for (goal, at) in &part.reached_at {
+        let known = all.reached_at.entry(*goal).or_insert(*at);
+        *known = known.min(*at);
+    }
     for (kind, times) in &part.faults {
         *all.faults.entry(kind.clone()).or_default() += times;
     }
@@ -153,7 +162,7 @@ fn add(all: &mut Campaign, part: &Campaign, place: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Asked, SmallFailure, Tally};
+    use super::super::{Asked, Growth, SmallFailure, Tally};
     use super::*;
     use crate::format::spec::{GoalKind, Scenario, VerdictKind};
     use crate::signature::Signature;
@@ -222,6 +231,47 @@ mod tests {
         let mut others: Vec<u64> = failure.others.iter().map(|(_, seed)| *seed).collect();
         others.sort_unstable();
         assert_eq!(others, [1, 2, 51, 52, 53]);
+    }
+
+    /// Two features, the second after `later` seconds, and a run a second.
+    fn grown(index: u32, second: u64, later: f64) -> (String, Campaign) {
+        let (place, mut part) = named(index);
+        part.features = [(1, 1), (second, 1)].into();
+        part.met_at = [(1, 1.0), (second, later)].into();
+        part.reached_at = [(GoalKind::LeaderChanged, later)].into();
+        part.failures.values_mut().for_each(|failure| failure.after_seconds = 4.0);
+        let point = |seconds: f64, features, goals, failures| Growth {
+            runs: seconds as u64,
+            seconds,
+            features,
+            goals,
+            failures,
+        };
+        part.growth = vec![point(1.0, 1, 0, 0), point(later, 2, 1, u64::from(later >= 4.0))];
+        if later < 4.0 {
+            part.growth.push(point(4.0, 2, 1, 1));
+        }
+        (part.wall_seconds, part.fresh.runs) = (10.0, 10);
+        (place, part)
+    }
+
+    #[test]
+    fn parts_grow_together_as_if_they_had_begun_at_one_moment() {
+        let parts = [grown(1, 2, 3.0), grown(2, 3, 6.0), grown(3, 2, 2.0)];
+        let (all, _) = merge(&parts).unwrap();
+        let told: Vec<(f64, u64, u64, u64, u64)> = all
+            .growth
+            .iter()
+            .map(|point| (point.seconds, point.runs, point.features, point.goals, point.failures))
+            .collect();
+        let wanted =
+            [(1.0, 3, 1, 0, 0), (2.0, 6, 2, 1, 0), (3.0, 9, 2, 1, 0), (4.0, 12, 2, 1, 1), (6.0, 18, 3, 1, 1)];
+        assert_eq!(told, wanted, "what two parts met counts once, from the first time on");
+        let newest = all.growth.last().expect("points");
+        assert_eq!(newest.features, all.features.len() as u64);
+        let mut old = parts;
+        old[1].1.met_at.clear();
+        assert_eq!(merge(&old).unwrap().0.growth, [], "an earlier build did not say when");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod book;
 mod fuzz;
+mod grown;
 mod merge;
 mod to_page;
 
@@ -234,6 +235,12 @@ pub struct Campaign {
     pub faults: BTreeMap<String, u64>,
     /// How many runs had a feature ([`crate::novelty`]).
     pub features: BTreeMap<u64, u64>,
+    /// When a feature was first met, in seconds since the beginning.
+    #[serde(default)]
+    pub met_at: BTreeMap<u64, f64>,
+    /// When a goal was first reached, in seconds since the beginning.
+    #[serde(default)]
+    pub reached_at: BTreeMap<GoalKind, f64>,
     /// By [`Signature::id`].
     pub failures: BTreeMap<String, Failure>,
     /// In order; thinned out as it grows.
@@ -263,6 +270,8 @@ impl Campaign {
             first_reached: BTreeMap::new(),
             faults: BTreeMap::new(),
             features: BTreeMap::new(),
+            met_at: BTreeMap::new(),
+            reached_at: BTreeMap::new(),
             failures: BTreeMap::new(),
             growth: Vec::new(),
         }

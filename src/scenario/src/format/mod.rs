@@ -3,6 +3,7 @@
 pub mod options;
 mod parse;
 mod print;
+mod rare;
 pub mod script;
 mod source;
 pub mod spec;

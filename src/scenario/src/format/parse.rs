@@ -16,8 +16,22 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 const TOP_KEYS: &[&str] = &[
-    "title", "why", "members", "time", "swarm", "knobs", "workload", "nemesis", "expect", "goal", "script",
-    "client", "fault", "damage",
+    "title",
+    "why",
+    "members",
+    "time",
+    "swarm",
+    "priorities",
+    "buggify",
+    "knobs",
+    "workload",
+    "nemesis",
+    "expect",
+    "goal",
+    "script",
+    "client",
+    "fault",
+    "damage",
 ];
 const KNOB_KEYS: &[&str] = &[
     "election_timeout",
@@ -39,6 +53,7 @@ const KNOB_KEYS: &[&str] = &[
     "corrupt_check",
     "initial_check",
     "quota",
+    "request_timeout",
 ];
 const NEMESIS_COMMON: &[&str] = &["name", "start", "every", "lasts", "times", "always", "during"];
 const EXPECT_KEYS: &[&str] = &["oracles", "heals_within", "serves_within", "verdict", "oracle"];
@@ -360,6 +375,8 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         top.missing("time", "\"30s\"");
     }
     let swarm = top.boolean("swarm", true);
+    let priorities = top.boolean("priorities", true);
+    let buggify = top.boolean("buggify", true);
 
     let knobs = match subtable(&mut top, "knobs") {
         Some((table, span)) => read_knobs(table, span, top.complaints),
@@ -456,6 +473,8 @@ fn read_scenario(name: &str, root: &Spanned<DeTable<'_>>, complaints: &mut Vec<C
         members,
         time,
         swarm,
+        priorities,
+        buggify,
         knobs,
         workloads,
         nemeses,
@@ -524,6 +543,8 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         durations("watch_progress", usual.watch_progress, &(Duration::from_millis(10)..=seconds(3600)));
     let lease_checkpoint =
         durations("lease_checkpoint", usual.lease_checkpoint, &(Duration::ZERO..=seconds(3600)));
+    let request_timeout =
+        durations("request_timeout", usual.request_timeout, &(Duration::from_millis(100)..=seconds(60)));
     let corrupt_check = durations("corrupt_check", usual.corrupt_check, &(Duration::ZERO..=seconds(3600)));
     let mut sizes = |key: &str, usual: Vec<u64>| {
         knobs.choices(key, usual, |knobs, value| {
@@ -594,6 +615,7 @@ fn read_knobs(table: &DeTable<'_>, span: Range<usize>, complaints: &mut Vec<Comp
         corrupt_check,
         initial_check,
         quota_bytes,
+        request_timeout,
     }
 }
 

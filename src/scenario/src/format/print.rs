@@ -4,7 +4,7 @@ use super::script::{told, usual_fault};
 use super::spec::{
     Expect, KnobChoices, NemesisKind, Scenario, Shape, Target, VerdictKind, WorkloadKind, WorkloadSpec,
 };
-use super::{options, parse};
+use super::{options, parse, rare};
 use crate::oracles;
 use crate::plan::{Knobs, Plan, PlannedFault};
 use std::fmt::Write as _;
@@ -30,6 +30,7 @@ pub fn print(plan: &Plan, comment: &str) -> String {
     if scenario.damage.beyond_quorum {
         out.push_str("\n[damage]\nbeyond_quorum = true\n");
     }
+    rare::print(&mut out, plan);
     out.push_str("\n[knobs]\n");
     knobs(&mut out, &plan.knobs);
     // Clients of one workload differ in nothing but the mix that their swarm left, which says nothing where all steps
@@ -103,6 +104,7 @@ fn knobs(out: &mut String, knobs: &Knobs) {
         ("watch_progress", knobs.watch_progress, &usual.watch_progress),
         ("lease_checkpoint", knobs.lease_checkpoint, &usual.lease_checkpoint),
         ("corrupt_check", knobs.corrupt_check, &usual.corrupt_check),
+        ("request_timeout", knobs.request_timeout, &usual.request_timeout),
     ] {
         line(out, key, time(value), usual == &[value]);
     }
@@ -255,6 +257,7 @@ mod tests {
         plan.scenario.knobs = KnobChoices::default();
         plan.scenario.nemeses.clear();
         plan.scenario.swarm = false;
+        (plan.scenario.priorities, plan.scenario.buggify) = (true, true);
         plan.scenario.name.clear();
         plan.scenario.script = None;
         for workload in &mut plan.scenario.workloads {
@@ -280,9 +283,12 @@ mod tests {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scenarios");
         let scenarios = load_scenarios(&[folder]).expect("our own scenarios");
         assert!(scenarios.len() > 40);
+        let mut had = (0, 0);
         for scenario in scenarios {
             for seed in 1..4 {
                 let plan = Plan::draw(&scenario, seed);
+                had.0 += u32::from(plan.priorities.is_some());
+                had.1 += u32::from(!plan.sites.is_empty());
                 let text = print(&plan, "from a test");
                 let read =
                     parse("again.toml", &text).unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
@@ -290,5 +296,6 @@ mod tests {
                 assert_eq!(played(again), played(plan), "{} seed {seed}", scenario.name);
             }
         }
+        assert!(had.0 > 0 && had.1 > 0, "some have priorities, and some have sites: {had:?}");
     }
 }

@@ -5,8 +5,10 @@ use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
 use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
-use super::units;
+use super::{rare, units};
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
+use crate::priorities::Priorities;
+use crate::sites::ActiveSite;
 use seatrial_types::MemberId;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -25,6 +27,12 @@ pub struct Script {
     pub clients: Vec<ClientPlan>,
     /// In order of their beginning.
     pub faults: Vec<PlannedFault>,
+    /// As [`crate::Plan::priorities`].
+    #[serde(default)]
+    pub priorities: Option<Priorities>,
+    /// As [`crate::Plan::sites`].
+    #[serde(default)]
+    pub sites: Vec<ActiveSite>,
 }
 
 /// Whom a fault hits where nothing is said.
@@ -91,13 +99,15 @@ pub(super) fn read_script(
             "write each fault below a [[fault]], with its `at` and `ends`".to_owned(),
         );
     }
-    let (seed, core) = {
-        let mut section = Section::new(table, span, "[script]".to_owned(), &["seed", "core"], top.complaints);
+    let (seed, core, (priorities, sites)) = {
+        let keys: Vec<&str> = ["seed", "core"].into_iter().chain(rare::KEYS).collect();
+        let mut section = Section::new(table, span, "[script]".to_owned(), &keys, top.complaints);
         if section.get("seed").is_none() {
             section.missing("seed", "1");
         }
         let seed = section.integer("seed", 0..=i64::MAX.unsigned_abs(), 1);
-        (seed, members(&mut section, "core", machines, Vec::new()))
+        let core = members(&mut section, "core", machines, Vec::new());
+        (seed, core, rare::read(&mut section, machines, time))
     };
     let clients = subtables(top, "client")
         .into_iter()
@@ -111,7 +121,7 @@ pub(super) fn read_script(
     for (id, fault) in (0..).zip(&mut faults) {
         fault.id = id;
     }
-    Some(Script { seed, core, clients, faults })
+    Some(Script { seed, core, clients, faults, priorities, sites })
 }
 
 /// A list of members, each of the machines that there are.

@@ -495,8 +495,6 @@ named! {
         WriteOverLeaders = "write-over-leaders",
         /// A read of a revision was refused that had been compacted away.
         CompactedRead = "compacted-read",
-        /// A client was told that the leader changed.
-        ErrorLeaderChanged = "error-leader-changed",
         /// A client was told that there is no leader.
         ErrorNoLeader = "error-no-leader",
         /// A client was told by a member that its request timed out.
@@ -535,6 +533,56 @@ named! {
         ThirdChange = "third-change",
         /// A change of the members was refused.
         ChangeRefused = "change-refused",
+        /// A link lost its priority.
+        PriorityFell = "priority-fell",
+        /// Members were told to at the site `append-one`.
+        BuggifyAppendOne = "buggify-append-one",
+        /// Members were told to at the site `chunk-small`.
+        BuggifyChunkSmall = "buggify-chunk-small",
+        /// Members were told to at the site `timer-soonest`.
+        BuggifyTimerSoonest = "buggify-timer-soonest",
+        /// Members were told to at the site `batch-one`.
+        BuggifyBatchOne = "buggify-batch-one",
+        /// Members were told to at the site `loop-stalls`.
+        BuggifyLoopStalls = "buggify-loop-stalls",
+        /// Members were told to at the site `answer-late`.
+        BuggifyAnswerLate = "buggify-answer-late",
+        /// Members were told to at the site `proposal-refused`.
+        BuggifyProposalRefused = "buggify-proposal-refused",
+        /// Members were told to at the site `forward-lost`.
+        BuggifyForwardLost = "buggify-forward-lost",
+        /// Members were told to at the site `read-away`.
+        BuggifyReadAway = "buggify-read-away",
+        /// Members were told to at the site `read-page-small`.
+        BuggifyReadPageSmall = "buggify-read-page-small",
+        /// Members were told to at the site `watch-window-one`.
+        BuggifyWatchWindowOne = "buggify-watch-window-one",
+        /// Members were told to at the site `watch-step-small`.
+        BuggifyWatchStepSmall = "buggify-watch-step-small",
+        /// Members were told to at the site `compaction-small`.
+        BuggifyCompactionSmall = "buggify-compaction-small",
+        /// Members were told to at the site `commit-each`.
+        BuggifyCommitEach = "buggify-commit-each",
+        /// Members were told to at the site `commit-skipped`.
+        BuggifyCommitSkipped = "buggify-commit-skipped",
+        /// Members were told to at the site `commit-late`.
+        BuggifyCommitLate = "buggify-commit-late",
+        /// Members were told to at the site `log-cut-close`.
+        BuggifyLogCutClose = "buggify-log-cut-close",
+        /// Members were told to at the site `log-write-one`.
+        BuggifyLogWriteOne = "buggify-log-write-one",
+        /// Members were told to at the site `sync-late`.
+        BuggifySyncLate = "buggify-sync-late",
+        /// Members were told to at the site `durable-late`.
+        BuggifyDurableLate = "buggify-durable-late",
+        /// Members were told to at the site `segment-rolled`.
+        BuggifySegmentRolled = "buggify-segment-rolled",
+        /// Members were told to at the site `lease-noted-early`.
+        BuggifyLeaseNotedEarly = "buggify-lease-noted-early",
+        /// Members were told to at the site `frame-one`.
+        BuggifyFrameOne = "buggify-frame-one",
+        /// Members were told to at the site `peer-hangs-up`.
+        BuggifyPeerHangsUp = "buggify-peer-hangs-up",
     }
 }
 
@@ -595,6 +643,12 @@ pub struct Scenario {
     pub time: Duration,
     /// Each seed drops a random part of nemeses and operations.
     pub swarm: bool,
+    /// In some seeds' storms links have priorities ([`crate::priorities`]).
+    #[serde(default = "yes")]
+    pub priorities: bool,
+    /// In some seeds' storms members do what is allowed and rare ([`crate::sites`]).
+    #[serde(default = "yes")]
+    pub buggify: bool,
     /// What each seed draws its settings from.
     pub knobs: KnobChoices,
     /// What clients do.
@@ -679,11 +733,22 @@ pub struct KnobChoices {
     /// Members compare what they hold with their peers before they serve.
     #[serde(default = "usual_joint")]
     pub initial_check: Vec<bool>,
+    /// How long a member waits for the answer to a request before it says that there is none.
+    #[serde(default = "usual_request_timeout")]
+    pub request_timeout: Vec<Duration>,
 }
 
 /// Of an interval: never.
+fn yes() -> bool {
+    true
+}
+
 fn usual_off() -> Vec<Duration> {
     vec![Duration::ZERO]
+}
+
+fn usual_request_timeout() -> Vec<Duration> {
+    vec![Duration::from_secs(7)]
 }
 
 fn usual_quota() -> Vec<u64> {
@@ -734,6 +799,7 @@ impl Default for KnobChoices {
             corrupt_check: usual_off(),
             initial_check: usual_joint(),
             quota_bytes: usual_quota(),
+            request_timeout: usual_request_timeout(),
         }
     }
 }

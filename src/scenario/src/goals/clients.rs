@@ -68,7 +68,6 @@ pub(super) fn operations(log: &RunLog, story: &Story, met: &mut Met) {
                 }
                 for (text, goal) in [
                     ("required revision has been compacted", GoalKind::CompactedRead),
-                    ("leader changed", GoalKind::ErrorLeaderChanged),
                     ("no leader", GoalKind::ErrorNoLeader),
                     ("request timed out", GoalKind::ErrorTimedOut),
                     ("too many requests", GoalKind::ErrorTooMany),

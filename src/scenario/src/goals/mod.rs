@@ -24,6 +24,11 @@ pub(crate) fn first_times(log: &RunLog) -> Vec<(GoalKind, Option<Duration>)> {
     clients::operations(log, &story, &mut met);
     clients::streams(log, &story, &mut met);
     clients::faults(log, &story, &mut met);
+    for record in &log.sites {
+        met.at(crate::sites::goal(record.site), record.first);
+    }
+    let falls = log.plan.priorities.iter().flat_map(|priorities| &priorities.falls);
+    falls.filter(|fall| fall.at < log.ended).for_each(|fall| met.at(GoalKind::PriorityFell, fall.at));
     GoalKind::ALL.iter().map(|goal| (*goal, met.0.get(goal).copied().or_else(|| first(*goal, log)))).collect()
 }
 

@@ -23,12 +23,17 @@ pub(super) fn all(search: &mut Search<'_>, went_wrong: Option<Duration>) {
     let mut plan = search.best().clone();
     plan.core.clear();
     search.one(&plan);
+    let plain = |plan: &Plan| Plan { priorities: None, sites: Vec::new(), ..plan.clone() };
+    let plan = plain(search.best());
+    search.one(&plan);
     loop {
         let mut went = clients(search);
         went |= faults(search);
         went |= time(search);
         went |= steps(search);
         went |= members(search);
+        went |= priorities(search);
+        went |= sites(search);
         if !went || search.is_over() {
             break;
         }
@@ -60,6 +65,32 @@ fn faults(search: &mut Search<'_>) -> bool {
             let mut plan = plan.clone();
             let mut at = 0..;
             plan.faults.retain(|_| !is_out(at.next().expect("no end")));
+            plan
+        },
+    )
+}
+
+/// All links are equal, or fewer fall.
+fn priorities(search: &mut Search<'_>) -> bool {
+    let plan = Plan { priorities: None, ..search.best().clone() };
+    let falls = |plan: &Plan| plan.priorities.as_ref().map_or(0, |priorities| priorities.falls.len());
+    search.one(&plan)
+        || search.thin(falls, |plan, is_out| {
+            let mut plan = plan.clone();
+            let mut at = 0..;
+            let all = plan.priorities.iter_mut();
+            all.for_each(|all| all.falls.retain(|_| !is_out(at.next().expect("no end"))));
+            plan
+        })
+}
+
+fn sites(search: &mut Search<'_>) -> bool {
+    search.thin(
+        |plan| plan.sites.len(),
+        |plan, is_out| {
+            let mut plan = plan.clone();
+            let mut at = 0..;
+            plan.sites.retain(|_| !is_out(at.next().expect("no end")));
             plan
         },
     )
@@ -104,6 +135,8 @@ fn until(plan: &Plan, time: Duration) -> Plan {
     }
     plan.clients.retain(|client| !client.steps.is_empty());
     plan.faults.retain(|fault| fault.at < time);
+    let priorities = plan.priorities.iter_mut();
+    priorities.for_each(|priorities| priorities.falls.retain(|fall| fall.at < time));
     for fault in &mut plan.faults {
         fault.ends = fault.ends.min(time);
     }
@@ -136,6 +169,7 @@ fn members(search: &mut Search<'_>) -> bool {
     let mut plan = plan.clone();
     let round = |member: MemberId| MemberId((member.0 - 1) % FEWER + 1);
     plan.scenario.members = FEWER;
+    plan.priorities.iter_mut().for_each(|priorities| priorities.among(|member| member.0 <= FEWER));
     plan.core.retain(|member| member.0 <= FEWER);
     if plan.core.len() as u64 <= FEWER / 2 {
         // Less than a majority can serve nobody.

@@ -2,6 +2,7 @@
 
 use crate::format::spec::{NemesisKind, OpKind, Target};
 use crate::plan::{ClientPlan, LockStep, Plan, PlannedFault, StandStep, Step, StepKind};
+use crate::sites;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -89,11 +90,24 @@ pub fn story(plan: &Plan) -> String {
         lines.extend(client.steps.iter().map(|one| (one.at, step(client, one))));
     }
     lines.extend(plan.faults.iter().map(|one| (one.at, fault(one))));
+    if let Some(priorities) = &plan.priorities {
+        for fall in &priorities.falls {
+            lines.push((fall.at, format!("from now on {} is the slowest link", fall.link)));
+        }
+    }
     lines.sort();
     let mut out = format!(
         "{} seed {}: {} members, elections after {:?}\n",
         plan.scenario.name, plan.seed, plan.scenario.members, plan.knobs.election_timeout
     );
+    if let Some(priorities) = &plan.priorities {
+        let order: Vec<String> = priorities.order.iter().map(ToString::to_string).collect();
+        let step = priorities.step;
+        let _ = writeln!(out, "links from the fastest to the slowest, {step:?} apart: {}", order.join(" "));
+    }
+    for active in &plan.sites {
+        let _ = writeln!(out, "told to: {} ({})", sites::told(active), active.site.text());
+    }
     for (time, line) in lines {
         let _ = writeln!(out, "{}  {line}", at(time));
     }

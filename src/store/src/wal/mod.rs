@@ -12,6 +12,7 @@ mod recover;
 
 use bytes::Bytes;
 use format::{HEADER_BYTES, Header};
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{ClusterId, LogIndex, MemberId, Term};
 use seatrial_world::{Disk, DiskFile, OpenMode};
@@ -415,7 +416,7 @@ impl<D: Disk> Wal<D> {
         let ends_with_state = matches!(batch.last(), Some(Record::HardState(_)));
         let state_bytes = format::frame_bytes(&Record::HardState(self.hard_state));
         let bytes: u64 = batch.iter().map(format::frame_bytes).sum::<u64>() + state_bytes;
-        if self.offset + bytes > self.capacity {
+        if self.offset + bytes > self.capacity || hits(Site::SegmentRolled) {
             self.rotate(bytes)?;
         }
         let seq = self.current().seq;

@@ -11,6 +11,7 @@ use crate::backend::{Backend, BackendError};
 use crate::mvcc::Mvcc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
+use seatrial_types::buggify::{Site, hits};
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::Header;
 use seatrial_types::watch::{StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse};
@@ -184,7 +185,7 @@ impl WatchHub {
 
     /// Begins a stream; nothing happens where it is there.
     pub fn open(&mut self, stream: StreamId) {
-        let credit = self.options.credit.into();
+        let credit = if hits(Site::WatchWindowOne) { 1 } else { self.options.credit.into() };
         self.streams.entry(stream).or_insert_with(|| Stream {
             watchers: OrdMap::new(),
             next_id: 0,

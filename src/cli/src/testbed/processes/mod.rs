@@ -43,6 +43,8 @@ impl Stage for Processes {
     }
 
     fn run(&self, plan: &Plan) -> RunLog {
+        // Real members are not told when to be slow, nor their messages in which order to arrive.
+        let plan = &Plan { priorities: None, sites: Vec::new(), ..plan.clone() };
         let notebook = Notebook::new(plan.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let begun = Instant::now();
