@@ -106,7 +106,9 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         GoalKind::WalDamageFound => {
             observed(&|what| matches!(what, Observation::Finding { damage: true, .. }))
         }
-        GoalKind::StoreDamageFound => observed(&|what| ended_saying(what, "data is damaged")),
+        GoalKind::StoreDamageFound => {
+            observed(&|what| FOUND_DAMAGED.iter().any(|words| ended_saying(what, words)))
+        }
         GoalKind::ReadRefused => observed(&|what| ended_saying(what, "input/output error while reading")),
         GoalKind::WatchResumed => {
             let resumed = log.watches.iter().find(|watch| watch.resumes && watch.created_at.is_some());
@@ -205,6 +207,9 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         _ => None,
     }
 }
+
+/// What members say of a damaged store. Of processes only the last line is heard, which is not the hint.
+const FOUND_DAMAGED: &[&str] = &["data is damaged", "makes no sense", "checksum", "orrupt"];
 
 /// Whether a member stopped, or did not start, with these words.
 fn ended_saying(what: &Observation, words: &str) -> bool {

@@ -28,10 +28,15 @@ pub(super) fn tail(log: &Path, from: u64) -> String {
     read().unwrap_or_default()
 }
 
+/// In the path of the database's sources. Where it panics at a page that a disk has altered, the store catches it, takes it for
+/// what it is, and says so; only the words of the panic are in the log all the same.
+const DATABASE: &str = "/redb-";
+
 /// Where a process says that it stopped at an assertion of its own: Rust's words and Go's.
 pub(super) fn panic_in(tail: &str) -> Option<String> {
     let lines: Vec<&str> = tail.lines().collect();
-    let at = lines.iter().position(|line| line.contains("panicked at ") || line.starts_with("panic: "))?;
+    let is_rusts = |line: &str| line.contains("panicked at ") && !line.contains(DATABASE);
+    let at = lines.iter().position(|line| is_rusts(line) || line.starts_with("panic: "))?;
     // Rust has the message in the next line.
     let end = if lines[at].contains("panicked at ") { at + 2 } else { at + 1 };
     Some(lines[at..end.min(lines.len())].join(" "))
@@ -55,6 +60,9 @@ mod tests {
         assert!(found.ends_with("src/x.rs:1:2: applied 7 beyond commit 6"), "{found}");
         let go = "{\"level\":\"panic\"}\npanic: tocommit(9) is out of range [lastIndex(4)]\n\ngoroutine 1";
         assert_eq!(panic_in(go).unwrap(), "panic: tocommit(9) is out of range [lastIndex(4)]");
+        let caught = "thread 'disk-1' (9) panicked at /x/redb-4.6.0/src/tree_store/btree_base.rs:35:22:\nInvalid page\n";
+        assert_eq!(panic_in(caught), None);
+        assert!(panic_in(&format!("{caught}{rust}")).unwrap().ends_with("commit 6"), "another one is found");
         assert_eq!(panic_in("WARN no panic here\nall is well"), None);
     }
 
