@@ -178,6 +178,11 @@ fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observa
         Observation::Applied { index, term, checksum, revision } => {
             Told::Applied { index, term, checksum, revision }
         }
+        Observation::Log { begin, entries } => Told::Log {
+            begin,
+            first: entries.first().map_or(seatrial_types::LogIndex::ZERO, |entry| entry.index),
+            entries: entries.iter().map(|entry| (entry.term, seatrial_node::checksum(entry))).collect(),
+        },
         Observation::Durable { index } => Told::Durable { index },
         Observation::SnapshotInstalled { index, term } => Told::SnapshotInstalled { index, term },
         Observation::SnapshotStarted { to, index } => Told::SnapshotStarted { to: roster.number(to), index },

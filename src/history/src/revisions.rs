@@ -194,7 +194,9 @@ impl<'a> Facts<'a> {
         let (left, right) = (before.kv, kv);
         let counters = |kv: &Kv| format!("{kv} (created at {}, version {})", kv.create_revision, kv.version);
         let sentence = format!("{first} saw {}, but {second} saw {}", counters(left), counters(right));
-        Err(Violation::new(Rule::Contradiction, sentence)
+        // The final read is the last to be added.
+        let rule = if by.is_none() { Rule::FinalState } else { Rule::Contradiction };
+        Err(Violation::new(rule, sentence)
             .operations(before.by.into_iter().chain(by))
             .at(by.and_then(|by| self.history.operations[by].ret))
             .revision(kv.mod_revision))

@@ -370,6 +370,10 @@ fn two_answers_about_one_revision_must_agree() {
     };
     rejected(&verdict(reads(kv("a", "y", 2, 2, 1))), Rule::Contradiction, &[1, 2], "but");
     accepted(&verdict(reads(kv("a", "x", 2, 0, 0))));
+    // What only the final read contradicts is said of the end.
+    let seen = vec![put(1, 1, 2, "a", "x", 2), get(2, 3, 4, "a", vec![kv("a", "x", 2, 2, 1)], 2)];
+    accepted(&ending(seen.clone(), 2, vec![kv("a", "x", 2, 2, 1)]));
+    rejected(&ending(seen, 2, vec![kv("a", "x", 2, 2, 9)]), Rule::FinalState, &[1], "but the final read saw");
 }
 
 #[test]

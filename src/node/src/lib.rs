@@ -35,7 +35,7 @@ pub use member::{
 };
 pub use message_names::{MessageName, name_messages};
 pub use meters::{Histogram, Meters, PeerBytes};
-pub use observation::{Blind, Observation, Observer};
+pub use observation::{Blind, Observation, Observer, checksum};
 pub use offline::{defragment, hash_kv, lock_folder};
 pub use peer::fuzz_peer;
 pub use peer::{ForwardId, PeerBody, PeerMessage, PeerVersions};

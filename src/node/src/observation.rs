@@ -1,6 +1,6 @@
 //! What a member lets its onlookers see: facts for oracles, reports and metrics, never read back.
 
-use seatrial_raft::{Config, Role};
+use seatrial_raft::{Config, Entry, Role};
 use seatrial_types::{LogIndex, MemberId, Revision, Term};
 use std::time::Duration;
 
@@ -35,6 +35,14 @@ pub enum Observation {
         checksum: u32,
         /// The store's revision afterwards.
         revision: Revision,
+    },
+    /// What the log holds from here on, as it is written: found at the start, or appended.
+    Log {
+        /// The entry before the first of them, where the log begins anew behind it; otherwise they follow what was told before,
+        /// and replace what was told from their first index on.
+        begin: Option<(LogIndex, Term)>,
+        /// They.
+        entries: Vec<Entry>,
     },
     /// Raft wants this term and vote made durable.
     HardState {
@@ -128,6 +136,12 @@ pub enum Observation {
         /// One sentence.
         why: String,
     },
+}
+
+/// A checksum of everything an entry says: equal entries, equal checksums.
+#[must_use]
+pub fn checksum(entry: &Entry) -> u32 {
+    crc32c::crc32c(&postcard::to_extend(&entry.payload, Vec::new()).expect("entries always encode"))
 }
 
 /// Takes observations; called in the member's loop, so it must be quick.

@@ -63,10 +63,15 @@ impl Raft {
     #[must_use]
     pub fn is_promotable(&self) -> bool {
         let id = self.options.id;
-        self.lost.is_none()
+        self.may_vote()
             && !self.receiving.as_ref().is_some_and(|receiving| receiving.installing)
             && (self.log.configs_from(self.commit).any(|config| config.is_voter(id))
                 || is_planted(Planted::R14))
+    }
+
+    /// Who has forgotten what it acknowledged might help to elect a leader that lacks it (Protocol-Aware Recovery).
+    fn may_vote(&self) -> bool {
+        self.lost.is_none() || is_planted(Planted::R44)
     }
 
     pub(crate) fn is_only_voter(&self) -> bool {
@@ -92,7 +97,9 @@ impl Raft {
     }
 
     pub(crate) fn on_leader_silent(&mut self) {
-        self.forget_leader();
+        if !is_planted(Planted::R20) {
+            self.forget_leader();
+        }
         if self.is_promotable() {
             self.out.set(Timer::Campaign, Duration::ZERO, self.options.election_timeout);
         } else {
@@ -131,7 +138,9 @@ impl Raft {
         if is_planted(Planted::R23) {
             return self.begin_election(false);
         }
-        self.forget_leader();
+        if !is_planted(Planted::R20) {
+            self.forget_leader();
+        }
         self.role = Role::PreCandidate;
         self.votes.clear();
         self.votes.insert(self.options.id, true);
@@ -184,7 +193,7 @@ impl Raft {
         let free = term > self.term
             || self.vote == from
             || (self.vote == MemberId::NONE && self.leader == MemberId::NONE);
-        let granted = free && self.lost.is_none() && self.log.is_covered_by(last_index, last_term);
+        let granted = free && self.may_vote() && self.log.is_covered_by(last_index, last_term);
         // A "yes" speaks of the term asked for, which is not ours yet; a "no" tells our own.
         let answer_term = if granted { term } else { self.term };
         self.send_in(answer_term, from, Body::PreVoteAnswer { granted });
@@ -202,10 +211,13 @@ impl Raft {
         let free = self.vote == from || (self.vote == MemberId::NONE && self.leader == MemberId::NONE);
         let granted = free
             && self.role != Role::Leader
-            && self.lost.is_none()
+            && self.may_vote()
             && self.log.is_covered_by(last_index, last_term);
         if granted {
             self.vote = from;
+            if is_planted(Planted::R42) {
+                self.leader = from;
+            }
             // Raft §5.2: a candidate that gets our vote gets the time to win, too.
             self.wait_for_leader();
         }

@@ -2,6 +2,7 @@
 
 use crate::message::{Config, Entry, Payload, SnapshotMeta};
 use imbl::Vector;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LogIndex, Term};
 
 /// Entries since the last compaction. A clone costs next to nothing: the entries are shared.
@@ -96,6 +97,18 @@ impl Log {
     /// Whether a log that ends so is at least as good as this one (Raft §5.4.1).
     #[must_use]
     pub(crate) fn is_covered_by(&self, last_index: LogIndex, last_term: Term) -> bool {
+        if is_planted(Planted::R04) {
+            return (last_index, last_term) >= (self.last_index(), self.last_term());
+        }
+        if is_planted(Planted::R50) {
+            return (last_term, last_index) <= (self.last_term(), self.last_index());
+        }
+        if is_planted(Planted::R51) {
+            return last_index <= self.last_index();
+        }
+        if is_planted(Planted::R43) {
+            return last_term >= self.last_term();
+        }
         (last_term, last_index) >= (self.last_term(), self.last_index())
     }
 

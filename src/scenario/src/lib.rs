@@ -11,6 +11,7 @@
 //! Read first: [`format::spec::Scenario`] (what is asked for), [`Plan`] (what is done), [`record::RunLog`]
 //! (what came of it).
 
+pub mod alone;
 mod atlas;
 pub mod batch;
 pub mod campaign;

@@ -26,6 +26,23 @@ pub const HUNTS: &[Hunt] = &[
         oracles: &["election-safety", "log-matching", "no-panic"],
     },
     Hunt {
+        bug: Planted::R04,
+        scenarios: &["figure-eight", "leader-cut-off"],
+        oracles: &[
+            "no-panic",
+            "leader-completeness",
+            "state-machine-safety",
+            "durability",
+            "linearizable",
+            "convergence",
+        ],
+    },
+    Hunt {
+        bug: Planted::R20,
+        scenarios: &["leader-cut-off-that-stays"],
+        oracles: &["serves", "convergence"],
+    },
+    Hunt {
         bug: Planted::R05,
         scenarios: &["stale-appends", "flapping-link"],
         oracles: &[
@@ -194,6 +211,62 @@ pub const HUNTS: &[Hunt] = &[
     },
     Hunt { bug: Planted::R28, scenarios: &["calendar-steps-back"], oracles: &["linearizable"] },
     Hunt { bug: Planted::D06, scenarios: &["full-disk"], oracles: &["boots"] },
+    Hunt { bug: Planted::R42, scenarios: &["votes-that-split"], oracles: &["election-safety"] },
+    Hunt {
+        bug: Planted::R43,
+        scenarios: &["leaders-cut-off-at-once"],
+        oracles: &["leader-completeness", "no-panic", "state-machine-safety"],
+    },
+    Hunt {
+        bug: Planted::R44,
+        scenarios: &["damaged-voters"],
+        oracles: &["leader-completeness", "no-panic", "state-machine-safety"],
+    },
+    Hunt { bug: Planted::R45, scenarios: &["divergent-tails"], oracles: &["log-matching"] },
+    Hunt { bug: Planted::R46, scenarios: &["divergent-tails"], oracles: &["log-matching"] },
+    Hunt { bug: Planted::R47, scenarios: &["divergent-tails"], oracles: &["state-machine-safety"] },
+    Hunt { bug: Planted::R48, scenarios: &["quiet-changes-of-leader"], oracles: &["state-machine-safety"] },
+    Hunt {
+        bug: Planted::R50,
+        scenarios: &["leaders-cut-off-at-once"],
+        oracles: &["leader-completeness", "no-panic", "state-machine-safety"],
+    },
+    Hunt {
+        bug: Planted::R51,
+        scenarios: &["leaders-cut-off-at-once"],
+        oracles: &["leader-completeness", "no-panic", "state-machine-safety"],
+    },
+    Hunt {
+        bug: Planted::D27,
+        scenarios: &["reads-behind-compaction", "restart-after-compaction"],
+        oracles: &["no-panic"],
+    },
+    Hunt {
+        bug: Planted::D28,
+        scenarios: &["restart-after-compaction", "reads-behind-compaction"],
+        oracles: &["hash-kv"],
+    },
+    Hunt { bug: Planted::F04, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt { bug: Planted::A04, scenarios: &["users", "rights-at-a-member-that-lags"], oracles: &["auth"] },
+    Hunt { bug: Planted::W07, scenarios: &["watchers-ahead"], oracles: &["no-panic"] },
+    Hunt { bug: Planted::D21, scenarios: &["power-loss-of-all"], oracles: &["boots"] },
+    Hunt { bug: Planted::D22, scenarios: &["wal-damage", "rotten-log"], oracles: &["boots"] },
+    Hunt {
+        bug: Planted::D23,
+        scenarios: &["reads-behind-compaction"],
+        oracles: &["no-panic", "convergence"],
+    },
+    Hunt { bug: Planted::D24, scenarios: &["full-at-the-end"], oracles: &["durability"] },
+    Hunt { bug: Planted::D25, scenarios: &["no-power-at-the-end"], oracles: &["durability"] },
+    Hunt { bug: Planted::D26, scenarios: &["reads-behind-compaction"], oracles: &["hash-kv"] },
+    Hunt {
+        bug: Planted::A03,
+        scenarios: &["rights-at-a-member-that-lags", "users-alone"],
+        oracles: &["auth"],
+    },
+    Hunt { bug: Planted::Q04, scenarios: &["full-quota"], oracles: &["quota"] },
+    Hunt { bug: Planted::V01, scenarios: &["leader-cut-off"], oracles: &["serializable"] },
+    Hunt { bug: Planted::V02, scenarios: &["leader-cut-off"], oracles: &["serializable"] },
     Hunt { bug: Planted::E01, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E02, scenarios: &["elections"], oracles: &["elections"] },
     Hunt { bug: Planted::E03, scenarios: &["elections"], oracles: &["elections"] },
@@ -277,6 +350,19 @@ mod campaign {
         }
     }
 
+    /// The scenarios of a bug's row that are among these, the likeliest first.
+    pub(crate) fn likely(bug: Planted, scenarios: &[Scenario]) -> Vec<&Scenario> {
+        let named = hunt(bug).scenarios.iter();
+        named.filter_map(|name| scenarios.iter().find(|scenario| scenario.name == *name)).collect()
+    }
+
+    /// Which of them the run of this number plays: the likeliest gets three seeds in four, the others share the fourth.
+    pub(crate) fn choose<'a>(likely: &[&'a Scenario], number: u64) -> &'a Scenario {
+        let count = likely.len() as u64;
+        let at = if count == 1 || number % 4 != 3 { 0 } else { 1 + (number / 4) % (count - 1) };
+        likely[usize::try_from(at).expect("an index")]
+    }
+
     /// Plants one bug and runs the scenarios of its row, seeds in turn, until an oracle sees a violation. The
     /// bug is pulled out again before it returns. `clock` gives the time since any fixed moment; `keep` is
     /// handed the run that found it.
@@ -291,11 +377,7 @@ mod campaign {
         keep: &(dyn Fn(&RunLog, &Judgement) + Sync),
     ) -> Found {
         let hunt: &Hunt = hunt(bug);
-        let likely: Vec<&Scenario> = hunt
-            .scenarios
-            .iter()
-            .filter_map(|name| scenarios.iter().find(|scenario| scenario.name == *name))
-            .collect();
+        let likely = likely(bug, scenarios);
         let began = clock();
         plant(&[bug]);
         let next = AtomicU64::new(0);
@@ -310,10 +392,7 @@ mod campaign {
                 if is_over || number >= budget.runs_max || clock() - began >= budget.time_max {
                     return;
                 }
-                // The likeliest scenario gets three seeds in four, the others share the fourth.
-                let count = likely.len() as u64;
-                let at = if count == 1 || number % 4 != 3 { 0 } else { 1 + (number / 4) % (count - 1) };
-                let scenario = likely[usize::try_from(at).expect("an index")];
+                let scenario = choose(&likely, number);
                 let varied = kin.lock().expect("no panic while held").next(budget.vary_percent, budget.from);
                 let plan = varied.unwrap_or_else(|| Plan::draw(scenario, budget.from + number));
                 let (summary, log, judgement) = run_one(stage, &plan);
@@ -474,6 +553,8 @@ mod campaign {
 
 #[cfg(feature = "mutants")]
 pub use campaign::{Budget, Found, Score, find_mutant, scores, table};
+#[cfg(feature = "mutants")]
+pub(crate) use campaign::{choose, likely};
 
 #[cfg(all(test, feature = "mutants"))]
 mod score_tests {

@@ -653,7 +653,7 @@ impl<'a, T: Theatre> Nemesis<'a, T> {
 
     fn drift_of(&self, member: MemberId) -> i64 {
         let drifts = self.active.values().flat_map(|active| &active.clocks);
-        together(drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| *ppm), self.plan.drift_ppm_max())
+        together(drifts, member, self.plan.drift_ppm_max())
     }
 
     /// All links from and to these members: to the other members, and to clients where asked.
@@ -754,10 +754,11 @@ pub(crate) async fn start<T: Theatre>(
     theatre.start(member).await
 }
 
-/// Drifts of one clock at one time. Oracles reckon with the largest of a single fault, and no clock runs backwards.
-fn together(drifts: impl Iterator<Item = i64>, ppm_max: u64) -> i64 {
+/// All drifts of one member's clock at one time. Oracles reckon with the largest of a single fault, and no clock runs backwards.
+fn together<'a>(drifts: impl Iterator<Item = &'a (MemberId, i64)>, member: MemberId, ppm_max: u64) -> i64 {
     let most = i64::try_from(ppm_max).expect("a drift that came from a signed number");
-    drifts.sum::<i64>().clamp(-most, most)
+    let its_own = drifts.filter(|(other, _)| *other == member).map(|(_, ppm)| *ppm);
+    its_own.sum::<i64>().clamp(-most, most)
 }
 
 fn percent(ppm: u32) -> f64 {
@@ -770,8 +771,14 @@ mod tests {
 
     #[test]
     fn drifts_at_one_time_are_no_larger_than_the_largest() {
-        assert_eq!(together([300, -100].into_iter(), 500), 200);
-        assert_eq!(together([400, 300].into_iter(), 500), 500);
-        assert_eq!(together([-600_000, -600_000].into_iter(), 600_000), -600_000);
+        let of_two = |drifts: &[i64], ppm_max: u64| {
+            let mut all = vec![(MemberId(1), 450)];
+            all.extend(drifts.iter().map(|ppm| (MemberId(2), *ppm)));
+            together(all.iter(), MemberId(2), ppm_max)
+        };
+        assert_eq!(of_two(&[], 500), 0, "another member's clock is not its own");
+        assert_eq!(of_two(&[300, -100], 500), 200);
+        assert_eq!(of_two(&[400, 300], 500), 500);
+        assert_eq!(of_two(&[-600_000, -600_000], 600_000), -600_000);
     }
 }

@@ -94,7 +94,10 @@ fn name(what: &Observation) -> Option<&'static str> {
         Observation::Config { .. } => "changed its configuration",
         Observation::Removed => "was removed",
         Observation::Failed { .. } => "stopped",
-        Observation::Applied { .. } | Observation::Durable { .. } | Observation::Said { .. } => return None,
+        Observation::Applied { .. }
+        | Observation::Log { .. }
+        | Observation::Durable { .. }
+        | Observation::Said { .. } => return None,
     })
 }
 

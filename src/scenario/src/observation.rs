@@ -56,6 +56,16 @@ pub enum Observation {
         /// The store's revision after it.
         revision: Revision,
     },
+    /// What its log holds from here on, as it is written: found at its start, or appended.
+    Log {
+        /// Where the log begins anew: the index and term of the entry before. Otherwise what follows replaces what was told from
+        /// its first index on.
+        begin: Option<(LogIndex, Term)>,
+        /// The first one's index.
+        first: LogIndex,
+        /// Term and checksum of each: equal entries, equal checksums.
+        entries: Vec<(Term, u32)>,
+    },
     /// Entries up to here are durable on this member.
     Durable {
         /// The last durable index.

@@ -319,7 +319,10 @@ fn logs(log: &RunLog) -> Vec<LogLine> {
             Observation::Removed => ("info", "was removed from the cluster".to_owned()),
             Observation::Failed { why } => ("error", format!("stopped: {why}")),
             Observation::Said { level, text } => (level.as_str(), text.clone()),
-            Observation::Applied { .. } | Observation::Role { .. } | Observation::Durable { .. } => continue,
+            Observation::Applied { .. }
+            | Observation::Log { .. }
+            | Observation::Role { .. }
+            | Observation::Durable { .. } => continue,
         };
         lines.push(LogLine { at: nanos(seen.at), member: name(seen.member), level: level.to_owned(), text });
     }

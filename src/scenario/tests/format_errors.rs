@@ -218,6 +218,8 @@ fn faults_that_cannot_be_as_they_are_asked_for_are_refused() {
     let again = faults("name = \"lost-majority\"\ntimes = 2\n[[workload]]\nname = \"membership\"");
     assert!(again.contains("a majority is lost for good, and cannot be lost again"), "{again}");
     assert!(again.contains("hint: say `times = 1`"), "{again}");
+    let unsaid = faults("name = \"lost-majority\"\n[[workload]]\nname = \"membership\"");
+    assert!(unsaid.contains("cannot be lost again"), "without a bound it would come again: {unsaid}");
     let unseen = faults("name = \"value-damage\"");
     assert!(
         unseen.contains("these never do") && unseen.contains("hint: give [knobs] a `corrupt_check`"),
@@ -226,6 +228,11 @@ fn faults_that_cannot_be_as_they_are_asked_for_are_refused() {
     let text = GOOD.replace("name = \"kill\"\ntarget = \"leader\"", "name = \"value-damage\"");
     let checked = text.replace("time = \"30s\"", "time = \"30s\"\n[knobs]\ninitial_check = [false, true]");
     parse("x.toml", &checked).expect("some seeds compare");
+    let never = "time = \"30s\"\n[knobs]\ninitial_check = false\ncorrupt_check = \"0s\"";
+    let error = parse("x.toml", &text.replace("time = \"30s\"", never)).unwrap_err();
+    assert!(error.to_string().contains("these never do"), "they say so, but they do not compare: {error}");
+    let sometimes = "time = \"30s\"\n[knobs]\ncorrupt_check = [\"0s\", \"1s\"]";
+    parse("x.toml", &text.replace("time = \"30s\"", sometimes)).expect("some seeds compare");
 }
 
 #[test]

@@ -9,6 +9,7 @@
     reason = "reads the documents of the tree, and writes them when asked to"
 )]
 
+use seatrial_scenario::alone::ALONE_MIN;
 use seatrial_scenario::format::parse;
 use seatrial_scenario::format::spec::{NemesisKind, OpKind, Scenario, VerdictKind, WorkloadKind};
 use seatrial_scenario::mutants::{HUNTS, Hunt};
@@ -215,7 +216,13 @@ fn the_last_chapter_of_an_oracles_page_names_its_scenarios_and_bugs() {
     // Bug, by whom it was named, in which scenario, and more.
     let report = rows("reports/planted-bugs.md");
     assert!(!report.is_empty(), "the report has a table");
+    // Oracle, and the bugs that only it finds, and more.
+    let alone = rows("reports/oracles.md");
     for name in oracles::NAMES {
+        let only = alone.iter().find(|row| row[0] == *name);
+        let only = &only.unwrap_or_else(|| panic!("reports/oracles.md has no row for {name}"))[1];
+        let count = only.split(',').filter(|id| id.trim() != "-").count();
+        assert!(count >= ALONE_MIN, "{name} alone finds {only}, which is too few to prove it");
         let asks = |scenario: &Scenario| scenario.expect.oracles.iter().any(|oracle| oracle == name);
         let without: Vec<String> =
             scenarios.iter().filter(|(_, scenario)| !asks(scenario)).map(|(path, _)| link(path)).collect();
@@ -225,14 +232,15 @@ fn the_last_chapter_of_an_oracles_page_names_its_scenarios_and_bugs() {
             format!("all scenarios but {}", listed(&without))
         };
         let may = ids(HUNTS.iter().filter(|hunt| hunt.oracles.contains(name)));
-        let alone = ids(HUNTS.iter().filter(|hunt| hunt.oracles == [*name]));
+        let expected = ids(HUNTS.iter().filter(|hunt| hunt.oracles == [*name]));
         let named = report.iter().filter(|row| row[1] == *name);
         let named: Vec<String> = named.map(|row| format!("{} in `{}`", row[0], row[2])).collect();
         let text = format!(
             "- Asked in {asked}.\n- [Planted bugs](../planted-bugs.md) that it may name: {}. That it alone is expected to name: \
-             {}.\n- Named by it in [the last campaign](../../reports/planted-bugs.md): {}.",
+             {}.\n- Named by it in [the last campaign](../../reports/planted-bugs.md): {}.\n- Found by it \
+             and by no other, where all of them judged [the same runs](../../reports/oracles.md): {only}.",
             listed(&may),
-            listed(&alone),
+            listed(&expected),
             listed(&named)
         );
         let path = format!("docs/oracles/{name}.md");

@@ -46,6 +46,7 @@ macro_rules! planted {
 planted! {
     R01 = "a leader commits an entry of an older term by counting its replicas (Raft figure 8)";
     R02 = "a vote is answered before it is durable";
+    R04 = "a vote is given to the longer log, whatever the terms of their last entries are";
     R05 = "a follower truncates its log at every append, also at stale ones";
     R07 = "a follower acknowledges an append before it is durable";
     R08 = "a leader counts its own copy before it is durable";
@@ -76,6 +77,7 @@ planted! {
     R12 = "a member that was removed comes back under its old id";
     R14 = "a learner campaigns";
     R16 = "a joint configuration is never left";
+    R20 = "who misses its leader and asks for votes goes on taking it for the leader, and refuses others their votes";
     R23 = "no pre-vote, no lease against votes, and a leader nobody answers goes on leading";
     A01 = "a member that starts again has forgotten what users may do";
     A02 = "what a role loses, its users keep until the member starts again";
@@ -96,6 +98,30 @@ planted! {
     R40 = "a leader steps down as soon as one follower is not heard";
     R41 = "a member that is added votes before it has started, and is counted on";
     R28 = "a leader answers reads at once for an election timeout after a quorum answered, by the machine's calendar";
+    R42 = "who votes for a candidate takes it for the leader at once";
+    R43 = "a vote looks at the last entries' terms alone, and not at how long the logs are";
+    R44 = "a member whose log lost what it had acknowledged votes and campaigns all the same";
+    R45 = "entries are written into the log with the term of the append that brings them";
+    R46 = "of entries that replace others only those beyond the log's old end are written";
+    R47 = "an applied entry is taken down with the term of now instead of its own";
+    R48 = "an entry that was replaced in the log is still applied from a cache";
+    R50 = "a vote is given to the log that is no longer than the voter's: the comparison is the wrong way round";
+    R51 = "a vote is refused to whom has entries that the voter has never seen";
+    D21 = "a torn end of the log is cut, and this start fails all the same";
+    D22 = "damage in the log is set aside, and this start fails all the same";
+    D23 = "a transaction that reads a revision which is compacted stops whoever applies it";
+    D24 = "a compaction takes along the newest version of a key where that was made at its very revision";
+    D25 = "where one revision changed several keys, a member that starts again finds only the first of them";
+    D26 = "a hash of the keys counts old versions which a compaction has not removed yet";
+    D27 = "asked for the hash at a revision that it has not reached, a member stops";
+    D28 = "a hash of the keys at a revision takes in what is newer";
+    F04 = "a member that goes on alone begins with what its store holds, and drops the end of its log";
+    A04 = "whether a read is allowed is looked up when it is asked and not when it is answered";
+    W07 = "a watch that begins beyond a member's newest revision stops that member";
+    A03 = "a read is refused by what its member knew when it was asked, which may lag";
+    Q04 = "under the alarm of the quota deletions are refused as well";
+    V01 = "a member's own read misses the newest change, and says that it has it";
+    V02 = "a member's own read of several keys takes some of them as they were before the newest change";
     D06 = "a segment of the log that a full disk left half made stays, and refuses to boot";
     D20 = "a write of the log that finds the disk full counts as done";
     U01 = "a member speaks its newest version of the peer protocol, whatever the other one knows";
@@ -112,18 +138,22 @@ mod mask {
     use super::Planted;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    static MASK: AtomicU64 = AtomicU64::new(0);
+    const WORDS: usize = Planted::ALL.len().div_ceil(64);
+
+    static MASK: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 
     /// Plants exactly these bugs, in the whole process.
     pub fn plant(bugs: &[Planted]) {
-        let mask = bugs.iter().fold(0, |mask, bug| mask | (1 << (*bug as u64)));
-        MASK.store(mask, Ordering::SeqCst);
+        for (at, word) in MASK.iter().enumerate() {
+            let here = bugs.iter().filter(|bug| **bug as usize / 64 == at);
+            word.store(here.fold(0, |mask, bug| mask | (1 << (*bug as u64 % 64))), Ordering::SeqCst);
+        }
     }
 
     /// Whether this bug is planted.
     #[must_use]
     pub fn is_planted(bug: Planted) -> bool {
-        MASK.load(Ordering::Relaxed) & (1 << (bug as u64)) != 0
+        MASK[bug as usize / 64].load(Ordering::Relaxed) & (1 << (bug as u64 % 64)) != 0
     }
 }
 

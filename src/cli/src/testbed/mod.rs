@@ -135,8 +135,9 @@ pub(crate) struct MutantsArgs {
     /// Look for each bug so often, each time from other seeds, and say how soon it is found.
     #[arg(long, value_name = "TIMES", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000), conflicts_with = "shrink")]
     repeat: u64,
-    /// Try at most so many runs for each bug [default: as many as there is time for].
-    #[arg(long)]
+    /// Try at most so many runs for each bug [default: as many as there is time for]. With --alone: so many at least, and on
+    /// until three of them are violations [default: 16].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     runs: Option<u64>,
     /// Search without this technique: swarm, knobs, during, priorities, buggify; may be given several times.
     #[arg(long, value_name = "TECHNIQUE", value_parser = Technique::from_name)]
@@ -147,6 +148,9 @@ pub(crate) struct MutantsArgs {
     /// Search with all techniques, without each, and with variations; say in Markdown what each is worth.
     #[arg(long, conflicts_with_all = ["without", "vary", "shrink", "json"])]
     compare: bool,
+    /// Let all oracles judge several runs of each bug, and say which bugs only one of them finds.
+    #[arg(long, conflicts_with_all = ["shrink", "repeat", "without", "vary", "compare"])]
+    alone: bool,
 }
 
 /// `A..B` with both ends included, or one number.
@@ -460,6 +464,9 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
     if args.repeat > 1 {
         return repeated(args, stage.as_ref(), &bugs, &scenarios, budget);
     }
+    if args.alone {
+        return alone(args, stage.as_ref(), &bugs, &scenarios);
+    }
     let mut found = Vec::new();
     let mut trouble = None;
     let mut smalls = Vec::new();
@@ -565,6 +572,57 @@ fn repeated(
     } else {
         exit::VIOLATION
     })
+}
+
+/// What `mutants --alone` runs of each bug where nothing is said.
+#[cfg(feature = "mutants")]
+const ALONE_RUNS: u64 = 16;
+
+/// So many runs must be violations before a bug is left.
+#[cfg(feature = "mutants")]
+const FOUND_MIN: usize = 3;
+
+#[cfg(feature = "mutants")]
+fn alone(
+    args: &MutantsArgs,
+    stage: &dyn Stage,
+    bugs: &[seatrial_types::planted::Planted],
+    scenarios: &[Scenario],
+) -> ExitCode {
+    use seatrial_scenario::alone::{Measure, bugs_table, look_at, oracles_table, summary, unproven};
+    use seatrial_scenario::oracles::NAMES;
+    let measure = Measure {
+        runs_min: args.runs.unwrap_or(ALONE_RUNS),
+        found_min: FOUND_MIN,
+        time_max: std::time::Duration::from_secs(args.seconds),
+        jobs: jobs(args.jobs),
+        from: 0,
+    };
+    let begun = std::time::Instant::now();
+    let mut all = Vec::new();
+    for bug in bugs {
+        let seen = look_at(stage, *bug, scenarios, measure, &|| begun.elapsed());
+        eprintln!(
+            "{bug}: found in {} of {} runs, only by {}",
+            seen.violated.len(),
+            seen.runs,
+            seen.only_by().unwrap_or("-")
+        );
+        if args.json {
+            println!("{}", serde_json::to_string(&seen).expect("what was seen is plain data"));
+        }
+        all.push(seen);
+    }
+    let is_whole = bugs.len() == seatrial_types::planted::Planted::ALL.len();
+    let unproven = unproven(NAMES, &all);
+    if !args.json {
+        print!("{}\n{}", oracles_table(NAMES, &all), bugs_table(&all));
+    }
+    if is_whole {
+        eprint!("{}", summary(NAMES, &all));
+    }
+    let all_found = all.iter().all(|seen| !seen.violated.is_empty());
+    ExitCode::from(if all_found && (!is_whole || unproven.is_empty()) { exit::PASS } else { exit::VIOLATION })
 }
 
 #[cfg(test)]

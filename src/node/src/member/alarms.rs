@@ -34,6 +34,7 @@ fn grows(command: &Command) -> bool {
     match command.inner() {
         Command::Put(_) | Command::LeaseGrant(_) => true,
         Command::Txn(txn) => puts(txn),
+        Command::DeleteRange(_) => is_planted(Planted::Q04),
         _ => false,
     }
 }

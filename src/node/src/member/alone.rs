@@ -23,7 +23,10 @@ pub(super) struct Alone {
 /// already. All that this member has is kept, also what it does not know to be committed: that may have been
 /// acknowledged, and nobody else can tell any more.
 pub(super) fn alone(me: MemberId, cluster: &Cluster, restored: &Restored) -> Option<Alone> {
-    let unsure = is_planted(Planted::F01).then(|| restored.hard_state.commit.max(restored.applied));
+    let mut unsure = is_planted(Planted::F01).then(|| restored.hard_state.commit.max(restored.applied));
+    if is_planted(Planted::F04) {
+        unsure = Some(restored.applied);
+    }
     let sure = |entry: &&Entry| unsure.is_none_or(|known| entry.index <= known);
     let last = restored.entries.iter().rev().find(sure);
     let (index, term) =
@@ -64,7 +67,7 @@ pub(super) fn alone(me: MemberId, cluster: &Cluster, restored: &Restored) -> Opt
         "--force-new-cluster: this member goes on alone, with everything up to entry {index} of its log ({unsure} of them it did not know to be committed); removed for good: {}{lost}\nWhat the others had acknowledged and this member had not heard of is lost. Start it without the flag from now on, and add members with `member add`.",
         if others.is_empty() { "nobody".to_owned() } else { others.join(", ") },
     );
-    let hard_state = HardState { term, vote: me, commit: restored.hard_state.commit };
+    let hard_state = HardState { term, vote: me, commit: restored.hard_state.commit.min(index) };
     Some(Alone { entry, hard_state, text })
 }
 

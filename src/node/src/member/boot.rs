@@ -146,6 +146,8 @@ impl<B: Backend> Member<B> {
             last_index: end_of(&restored),
         };
         let term = restored.hard_state.term;
+        let begin = (restored.snapshot.index, restored.snapshot.term);
+        let held = Observation::Log { begin: Some(begin), entries: restored.entries.clone() };
 
         let mut member = Self {
             raft: Raft::new(options.raft.clone(), restored),
@@ -194,6 +196,7 @@ impl<B: Backend> Member<B> {
             configs_told: Vec::new(),
             repairing: false,
             stopped: false,
+            planted: super::planted::State::default(),
             tally: super::figures::Tally::default(),
             options,
         };
@@ -202,6 +205,7 @@ impl<B: Backend> Member<B> {
             member.observe(Observation::Finding { text, damage });
         }
         member.observe(started);
+        member.observe(held);
         member.tell_configs();
         if let Some(meta) = restart {
             member.output(Output::Log(LogWrite::Restart(meta)));

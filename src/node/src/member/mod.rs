@@ -20,6 +20,7 @@ mod io;
 mod lease_checkpoints;
 mod maintenance;
 mod options;
+mod planted;
 mod reads;
 mod requests;
 mod snapshots;
@@ -121,6 +122,8 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     /// The log's note of lost entries is still on disk; taken back once Raft has them again.
     repairing: bool,
     stopped: bool,
+    /// Only with a planted bug.
+    planted: planted::State,
     tally: figures::Tally,
 }
 
@@ -382,7 +385,8 @@ impl<B: Backend> Member<B> {
             self.change_role(soft);
         }
         self.send_all(ready.messages);
-        if let Some(persist) = ready.persist {
+        if let Some(mut persist) = ready.persist {
+            self.planted.spoil(&mut persist, self.raft.term());
             assert!(
                 persist.id > self.persist_issued,
                 "write {:?} after {:?}",
@@ -395,6 +399,9 @@ impl<B: Backend> Member<B> {
             }
             if let Some(hard) = persist.hard_state {
                 self.observe(Observation::HardState { term: hard.term, vote: hard.vote });
+            }
+            if !persist.entries.is_empty() {
+                self.observe(Observation::Log { begin: None, entries: persist.entries.clone() });
             }
             self.output(Output::Log(LogWrite::Append(persist)));
         }
@@ -410,7 +417,8 @@ impl<B: Backend> Member<B> {
         for chunk in ready.chunks_received {
             self.receive_chunk(chunk);
         }
-        self.apply_committed(ready.committed);
+        let committed = self.planted.stale(ready.committed);
+        self.apply_committed(committed);
         for read in ready.reads {
             self.reads.confirmed(read);
         }

@@ -87,6 +87,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_failure_of_the_testbed_is_an_error_and_no_violation() {
+        let mut page = sample();
+        page.failures[1].verdict = RunVerdict::HarnessError;
+        let file = render_campaign_junit(&page);
+        assert!(file.contains("tests=\"5\" failures=\"0\" errors=\"3\">"), "{file}");
+        assert!(file.contains("<error type=\"lease\""), "{file}");
+    }
+
+    #[test]
     fn each_way_to_fail_is_a_case_and_the_counts_agree() {
         let file = render_campaign_junit(&sample());
         assert!(file.contains("tests=\"5\" failures=\"1\" errors=\"2\">"), "{file}");
@@ -102,6 +111,14 @@ mod tests {
         );
         assert!(file.contains("<error type=\"unknown-watch\""), "{file}");
         assert!(file.contains("<error type=\"goals\" message=\"never reached: lease-expired\"/>"), "{file}");
+        assert!(
+            file.contains(
+                "<testsuite name=\"storm\" tests=\"3\" failures=\"0\" errors=\"2\" time=\"2.000\">"
+            ),
+            "{file}"
+        );
+        assert!(file.contains("name=\"42 of 44 runs passed\""), "{file}");
+        assert!(file.contains(">seed 17, 3 times\nseatrial replay out/small/plan.json</failure>"), "{file}");
         let count = |text: &str| file.matches(text).count();
         assert_eq!((count("<testcase "), count("<failure "), count("<error ")), (5, 1, 2));
         assert_eq!(

@@ -132,10 +132,11 @@ fn one(out: &mut String, failure: &CampaignFailure) {
     out.push_str("</article>\n");
 }
 
-/// Only what lies below this page is linked, nothing with a scheme or from the root.
+/// Only what lies below this page is linked, nothing with a scheme, from the root or beside it.
 fn link(to: Option<&str>) -> Option<String> {
     let to = to?;
-    (!to.contains(':') && !to.starts_with('/')).then(|| escape(to))
+    let is_below = !to.contains(':') && !to.starts_with('/') && to.split('/').all(|part| part != "..");
+    is_below.then(|| escape(to))
 }
 
 /// One of the lines of the growth.
@@ -313,10 +314,73 @@ mod tests {
     #[test]
     fn links_lead_nowhere_but_below_the_page() {
         let mut campaign = sample();
-        for bad in ["javascript:alert(1)", "/etc/passwd", "https://elsewhere"] {
+        for bad in
+            ["javascript:alert(1)", "/etc/passwd", "https://elsewhere", "../beside", "failures/../../beside"]
+        {
             campaign.failures[1].link = Some(bad.to_owned());
             assert!(!render_campaign(&campaign).contains(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_is_known_of_a_failure_stands_on_its_card() {
+        let mut campaign = sample();
+        campaign.failures[1].times = 9;
+        let page = render_campaign(&campaign);
+        assert!(
+            page.contains("also leases seed 20, storm seed 4, and 6 more</p>"),
+            "2 of the other 8 are named"
+        );
+        assert!(page.contains("first after 0 runs and 1 s, by a variation of an earlier run"));
+        assert!(page.contains("<code>seatrial replay out/small/plan.json</code>"));
+        assert!(page.contains("<p class=\"note\">runs/x: no room left</p>"));
+        assert!(page.contains("first run: storm seed 1"), "without a page of its own it is not linked");
+        assert!(page.contains("<p class=\"note\">1 of 3 shards are not here: 3.</p>"));
+        assert!(page.contains("<dt>commit</dt><dd>abc123</dd>"));
+    }
+
+    #[test]
+    fn what_was_reached_and_what_hit_is_told_with_the_rarest_goal_and_the_commonest_fault_first() {
+        let mut campaign = sample();
+        let often = super::super::GoalRow { name: "a-often".to_owned(), runs: 86, first: None };
+        campaign.goals.insert(0, often);
+        campaign.faults.reverse();
+        let page = render_campaign(&campaign);
+        let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text} is not on the page"));
+        assert!(
+            place(">never-met<") < place(">leader-changed<")
+                && place(">leader-changed<") < place(">a-often<")
+        );
+        assert!(place(">kill<") < place(">partition<"));
+        assert!(page.contains("width:100%") && page.contains("width:4%"), "12 of 300");
+        // Of three points two are steps: each gives its height twice.
+        let line =
+            page.split("class=\"s2\" points=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+        assert_eq!(line.split(' ').count(), 5, "{line}");
+        let heights: Vec<&str> = line.split(' ').filter_map(|point| point.split(',').nth(1)).collect();
+        assert_eq!(heights, ["200.0", "200.0", "107.5", "107.5", "15.0"], "no failure, one, two");
+        assert!(page.contains(">2 failures</text>"));
+    }
+
+    #[test]
+    fn the_scenarios_that_are_worst_come_first_and_none_counts_as_passed_that_never_ran() {
+        let mut campaign = sample();
+        let named = |name: &str, runs, broken| CampaignScenario {
+            name: name.to_owned(),
+            runs,
+            passed: runs - broken,
+            broken,
+            ..CampaignScenario::default()
+        };
+        campaign.scenarios.extend([named("a-calm", 3, 0), named("a-broken", 3, 1), named("a-absent", 0, 0)]);
+        let page = render_campaign(&campaign);
+        let place = |name: &str| page.rfind(&format!("<b>{name}</b>")).unwrap();
+        let order = ["leases", "storm", "a-broken", "a-absent", "a-calm"].map(place);
+        assert!(order.is_sorted(), "{order:?}");
+        assert!(
+            page.contains("<td class=\"num\">300</td></tr>"),
+            "600 s of the world in 2 s of the processor"
+        );
     }
 
     #[test]

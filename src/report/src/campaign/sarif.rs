@@ -80,6 +80,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn two_ways_to_violate_one_property_are_two_results_of_one_rule() {
+        let mut page = sample();
+        page.failures[0].oracle = "lease".to_owned();
+        page.failures[0].verdict = RunVerdict::HarnessError;
+        let file: Value = serde_json::from_str(&render_sarif(&page, "1", &BTreeMap::new())).unwrap();
+        let run = &file["runs"][0];
+        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 1);
+        let levels: Vec<&Value> =
+            run["results"].as_array().unwrap().iter().map(|one| &one["level"]).collect();
+        assert_eq!(levels, ["error", "error"], "a testbed that fails is no warning");
+    }
+
+    #[test]
     fn each_way_to_fail_is_a_result_with_a_rule_a_place_and_a_fingerprint() {
         let places = BTreeMap::from([("leases".to_owned(), "my scenarios/fast/leases.toml".to_owned())]);
         let file: Value = serde_json::from_str(&render_sarif(&sample(), "1.2.3", &places)).unwrap();
@@ -102,6 +115,11 @@ mod tests {
         assert_eq!(
             (uri(first), uri(second)),
             (json!("my%20scenarios/fast/leases.toml"), json!("storm.toml"))
+        );
+        assert_eq!(run["tool"]["driver"]["rules"].as_array().unwrap().len(), 2, "one for each oracle");
+        assert_eq!(
+            second["message"]["text"], "the budget ran out (storm seed 1, 1 times)",
+            "nothing replays what was not kept"
         );
         assert!(
             first["message"]["text"]

@@ -4,19 +4,103 @@
 //! acknowledged put must stand in it at the revision it was acknowledged with, with its value, and the
 //! store's revision must not be below any that was ever told to a client.
 //!
-//! Does not see writes whose revisions were compacted away, and does not run where the cluster did not heal
+//! What the last read finds is what these changes make of every key; and a key whose changes are compacted away is still there
+//! with its newest acknowledged version, unless something may have deleted it.
+//!
+//! Does not see older versions that were compacted away, and does not run where the cluster did not heal
 //! (`convergence` then fails).
 
 use super::{Finding, Violation};
 use crate::record::{FinalState, RunLog};
 use bytes::Bytes;
-use seatrial_history::{Action, Answer, Delete, Input, Operation};
+use seatrial_history::{Action, Answer, Delete, Input, Operation, Outcome};
 use seatrial_types::EventKind;
+use seatrial_types::kv::{Event, KeyValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub(super) fn check(log: &RunLog) -> Finding {
-    check_those(log, |_, _| true)
+    match (check_those(log, |_, _| true), &log.last) {
+        (Finding::Ok, Some(last)) => state(log, last).unwrap_or(Finding::Ok),
+        (found, _) => found,
+    }
+}
+
+/// What was read at the end is what all changes make, and what was written before the oldest change kept is still there.
+fn state(log: &RunLog, last: &FinalState) -> Option<Finding> {
+    let held: BTreeMap<&Bytes, &KeyValue> = last.kvs.iter().map(|kv| (&kv.key, kv)).collect();
+    let changed: BTreeMap<&Bytes, &Event> = last.ledger.iter().map(|event| (&event.kv.key, event)).collect();
+    for (key, event) in &changed {
+        let is_so = match (event.kind, held.get(key)) {
+            (EventKind::Put, Some(kv)) => **kv == event.kv,
+            (EventKind::Delete, None) => true,
+            (EventKind::Put, None) | (EventKind::Delete, Some(_)) => false,
+        };
+        if !is_so {
+            let what = match event.kind {
+                EventKind::Put => "put",
+                EventKind::Delete => "deleted",
+            };
+            let sentence = format!(
+                "the last change of {} is that it was {what} at revision {}, but the last read at revision {} found {}",
+                show(key),
+                event.kv.mod_revision,
+                last.revision,
+                held.get(key).map_or("nothing".to_owned(), |kv| {
+                    format!("version {} of revision {}", kv.version, kv.mod_revision)
+                }),
+            );
+            return Some(Finding::violation(sentence, None, None));
+        }
+    }
+    let mut newest: BTreeMap<&Bytes, (i64, usize)> = BTreeMap::new();
+    for (place, operation) in log.history.operations.iter().enumerate() {
+        let Some((revision, answer)) = operation.outcome.answered() else { continue };
+        for (key, _) in written(&operation.input, answer) {
+            let known = newest.entry(key).or_insert((revision, place));
+            *known = (*known).max((revision, place));
+        }
+    }
+    for (key, (revision, place)) in newest {
+        let found = held.get(key).map_or(0, |kv| kv.mod_revision.0);
+        if changed.contains_key(key) || found >= revision || may_be_gone(log, key, revision) {
+            continue;
+        }
+        let what = format!(
+            "was acknowledged at revision {revision}, nothing can have removed it, and the last read found {}",
+            if found == 0 { "nothing".to_owned() } else { format!("a version of revision {found}") }
+        );
+        return Some(lost(place, &log.history.operations[place], what));
+    }
+    None
+}
+
+/// Whether something may have deleted a key after this revision: its lease, or a client.
+fn may_be_gone(log: &RunLog, key: &Bytes, revision: i64) -> bool {
+    let deletes = |input: &Input| match input {
+        Input::Delete(delete) => is_meant(delete, key),
+        Input::Txn(txn) => txn
+            .then
+            .iter()
+            .chain(&txn.otherwise)
+            .any(|action| matches!(action, Action::Delete(delete) if is_meant(delete, key))),
+        _ => false,
+    };
+    let may_have_come = |operation: &Operation| match &operation.outcome {
+        Outcome::Ok { revision: at, .. } => *at > revision,
+        Outcome::Failed { .. } => false,
+        Outcome::Unknown { .. } => true,
+    };
+    key.starts_with(b"lease/")
+        || log
+            .history
+            .operations
+            .iter()
+            .any(|operation| deletes(&operation.input) && may_have_come(operation))
+}
+
+fn show(key: &Bytes) -> std::borrow::Cow<'_, str> {
+    String::from_utf8_lossy(key)
 }
 
 /// The same for some of the operations, by what was done and at which revision it was answered.
@@ -162,6 +246,49 @@ mod tests {
         last.ledger.remove(0);
         last.ledger_from = 3;
         assert_eq!(check(&log), Finding::Ok);
+    }
+
+    #[test]
+    fn a_last_read_that_is_not_what_the_changes_make_is_a_violation() {
+        let mut log = quiet();
+        put(&mut log, (1, 2), "a", "1", 2);
+        put(&mut log, (3, 4), "a", "2", 3);
+        let (first, second) = (event(EventKind::Put, "a", "1", 2, 1), event(EventKind::Put, "a", "2", 3, 2));
+        ends_with(&mut log, vec![first.clone(), second]);
+        assert_eq!(check(&log), Finding::Ok);
+        log.last.as_mut().unwrap().kvs = vec![first.kv];
+        assert_eq!(
+            violated(&check(&log)),
+            "the last change of a is that it was put at revision 3, but the last read at revision 3 found version 1 of \
+             revision 2"
+        );
+        log.last.as_mut().unwrap().kvs.clear();
+        assert!(violated(&check(&log)).ends_with("found nothing"));
+    }
+
+    #[test]
+    fn a_key_that_is_gone_with_its_compacted_changes_is_a_violation_unless_something_may_have_deleted_it() {
+        let mut log = quiet();
+        put(&mut log, (1, 2), "a", "1", 2);
+        put(&mut log, (3, 4), "b", "2", 3);
+        ends_with(&mut log, vec![event(EventKind::Put, "b", "2", 3, 1)]);
+        log.last.as_mut().unwrap().ledger_from = 3;
+        assert!(
+            violated(&check(&log)).contains("nothing can have removed it, and the last read found nothing")
+        );
+        let mut unknown = log.clone();
+        put(&mut unknown, (5, 6), "a", "", 4);
+        unknown.history.operations[2].input = Input::Delete(Delete { key: "a".into(), end: None });
+        unknown.history.operations[2].outcome = Outcome::Unknown { error: "timed out".to_owned() };
+        assert_eq!(check(&unknown), Finding::Ok, "it may have come");
+        unknown.history.operations[2].outcome = Outcome::Failed { error: "no leader".to_owned() };
+        violated(&check(&unknown));
+        let mut before = log.clone();
+        put(&mut before, (0, 1), "a", "", 1);
+        before.history.operations[2].input = Input::Delete(Delete { key: "a".into(), end: None });
+        before.history.operations[2].outcome =
+            Outcome::Ok { revision: 1, result: Answer::Delete { deleted: 1 } };
+        violated(&check(&before));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! | `no-panic` | no member stopped at an assertion of its own | our habit: an invariant is an assertion |
 //! | `boots` | every disk that a crash can leave is recovered from | etcd#5230, Protocol-Aware Recovery |
 //! | `election-safety` | at most one leader in a term | Raft §5.2 |
-//! | `log-matching` | entries of equal index and term are equal | Raft §5.3 |
+//! | `log-matching` | entries of equal index and term are equal, and so are all before them | Raft §5.3 |
 //! | `leader-completeness` | a leader has every entry committed before its term | Raft §5.4 |
 //! | `state-machine-safety` | equal index, equal entry applied | Raft §5.4.3 |
 //! | `membership` | members agree on who they are, and change that by safe steps | Raft §6; thesis §4; etcd: strict reconfiguration |

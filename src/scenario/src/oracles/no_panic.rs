@@ -98,4 +98,29 @@ mod tests {
         }];
         assert_eq!(check(&log), Finding::Ok);
     }
+
+    #[test]
+    fn a_disk_that_failed_excuses_a_stop_soon_afterwards_and_never_a_panic() {
+        let fault = |to: Option<u64>| crate::record::FaultRecord {
+            id: 0,
+            kind: "sync-error".to_owned(),
+            targets: vec![MemberId(2)],
+            from: Duration::from_millis(1000),
+            to: to.map(Duration::from_millis),
+            text: String::new(),
+            cut: Vec::new(),
+        };
+        let mut log = quiet();
+        log.faults = vec![fault(Some(2000))];
+        saw(&mut log, 7000, 2, 0, Observation::Failed { why: "sync failed".to_owned() });
+        assert_eq!(check(&log), Finding::Ok, "noticed five seconds later");
+        let mut late = log.clone();
+        saw(&mut late, 7001, 2, 1, Observation::Failed { why: "sync failed".to_owned() });
+        violated(&check(&late));
+        let mut panicked = log.clone();
+        panicked.panics.push((Some(MemberId(2)), "no room".to_owned()));
+        violated(&check(&panicked));
+        saw(&mut log, 7500, 3, 0, Observation::Said { level: "error".to_owned(), text: "ended".to_owned() });
+        assert_eq!(check(&log), Finding::Ok, "what it says is no stop");
+    }
 }

@@ -68,4 +68,44 @@ mod tests {
         reads(&mut log, 2, "1", 2);
         assert_eq!(check(&Judged::new(&log)), Finding::Ok);
     }
+
+    #[test]
+    fn a_mixture_of_two_revisions_and_a_state_to_come_are_violations() {
+        let mut log = two_writes();
+        reads(&mut log, 2, "2", 3);
+        violated(&check(&Judged::new(&log)));
+        let mut mixed = two_writes();
+        put(&mut mixed, (5, 6), "b", "3", 4);
+        let last = mixed.last.as_mut().unwrap();
+        last.ledger.push(event(EventKind::Put, "b", "3", 4, 1));
+        (last.revision, last.kvs) = (4, vec![last.ledger[1].kv.clone(), last.ledger[2].kv.clone()]);
+        let both = |a: (&str, i64)| {
+            let kv = |key: &str, value: &str, mod_revision| Kv {
+                key: key.into(),
+                value: value.into(),
+                mod_revision,
+                ..Kv::default()
+            };
+            Answer::Get(Found { kvs: vec![kv("a", a.0, a.1), kv("b", "3", 4)], count: Some(2) })
+        };
+        reads(&mut mixed, 4, "2", 3);
+        let read = mixed.history.operations.last_mut().unwrap();
+        read.input =
+            Input::Get(Get { key: "a".into(), end: Some("c".into()), serializable: true, ..Get::default() });
+        read.outcome = Outcome::Ok { revision: 4, result: both(("2", 3)) };
+        assert_eq!(check(&Judged::new(&mixed)), Finding::Ok);
+        let read = mixed.history.operations.last_mut().unwrap();
+        read.outcome = Outcome::Ok { revision: 4, result: both(("1", 2)) };
+        violated(&check(&Judged::new(&mixed)));
+    }
+
+    #[test]
+    fn a_linearizable_read_of_the_past_is_not_its_own() {
+        let mut log = two_writes();
+        reads(&mut log, 2, "1", 2);
+        let read = log.history.operations.last_mut().unwrap();
+        read.input = Input::get("a");
+        assert_eq!(check(&Judged::new(&log)), Finding::Ok);
+        assert!(log.history.operations.len() == 3 && Judged::new(&log).explained.is_err(), "but it is wrong");
+    }
 }

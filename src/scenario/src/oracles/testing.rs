@@ -39,6 +39,15 @@ pub(crate) fn applied(index: u64, term: u64, checksum: u32) -> Observation {
     Observation::Applied { index: LogIndex(index), term: Term(term), checksum, revision: Revision(1) }
 }
 
+/// Entries in the log from `first` on, by term and checksum; `begin` where it begins anew.
+pub(crate) fn wrote(begin: Option<(u64, u64)>, first: u64, entries: &[(u64, u32)]) -> Observation {
+    Observation::Log {
+        begin: begin.map(|(index, term)| (LogIndex(index), Term(term))),
+        first: LogIndex(first),
+        entries: entries.iter().map(|(term, checksum)| (Term(*term), *checksum)).collect(),
+    }
+}
+
 /// An acknowledged put.
 pub(crate) fn put(log: &mut RunLog, ms: (u64, u64), key: &str, value: &str, revision: i64) {
     log.history.operations.push(Operation {

@@ -132,7 +132,9 @@ impl<B: Backend> Mvcc<B> {
             newest = At::from_row(row)?;
             let head = record::head(newest, value)?;
             let version = if head.kind == EventKind::Put { head.version } else { 0 };
-            index.restore(head.key, newest, head.create_revision, version);
+            if newest.sub == 0 || !is_planted(Planted::D25) {
+                index.restore(head.key, newest, head.create_revision, version);
+            }
             leases.restore_attachment(head.key, head.lease);
             found += 1;
             Ok(())

@@ -4,6 +4,7 @@
 use super::{Failure, Mvcc, Writing};
 use crate::backend::{Backend, BackendError};
 use crate::lease::Leases;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     Compare, CompareOp, CompareTarget, Header, TxnOp, TxnOpResponse, TxnRequest, TxnResponse,
 };
@@ -118,6 +119,7 @@ impl<B: Backend> Mvcc<B> {
                     return Err(Error::FutureRevision.into());
                 }
                 TxnOp::Range(range) if range.revision.0 != 0 && range.revision < self.oldest() => {
+                    assert!(!is_planted(Planted::D23), "a transaction failed: {}", Error::Compacted);
                     return Err(Error::Compacted.into());
                 }
                 TxnOp::Txn(inner) => self.check_ranges(inner, nested.next().expect(NESTED))?,

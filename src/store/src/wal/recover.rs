@@ -569,6 +569,8 @@ fn finish<D: Disk>(
         joint = Joint::default();
         ending = Ending::Damaged { what: String::new(), gap_bytes: 0 };
     }
+    let is_torn = matches!(ending, Ending::Torn { .. });
+    let is_damaged = matches!(ending, Ending::Damaged { .. });
     if let Ending::Torn { bytes } = &ending {
         let segment = segment_name(joint.seq);
         if is_planted(Planted::D01) {
@@ -633,6 +635,10 @@ fn finish<D: Disk>(
         buffer: Vec::new(),
         poisoned: None,
     };
+    let fails_once = is_torn && is_planted(Planted::D21) || is_damaged && is_planted(Planted::D22);
+    if fails_once {
+        return Err(WalError::BadRecord { segment: wal.current().name.clone(), offset: joint.end });
+    }
     let recovered = Recovered {
         hard_state: replay.hard_state,
         snapshot: replay.mark,

@@ -287,6 +287,9 @@ impl WatchHub {
         // What lies before the first revision is history too, as in etcd: gone once anything was compacted.
         let is_from_now = create.start_revision.0 == 0;
         let next = if is_from_now { revision.next() } else { create.start_revision };
+        if is_planted(Planted::W07) {
+            assert!(next <= revision.next(), "a watch from revision {next}, but the newest is {revision}");
+        }
         let watcher = Watcher {
             range,
             next,
