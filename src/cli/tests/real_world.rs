@@ -214,7 +214,8 @@ every = "1s"
 lasts = "500ms"
 "#,
     );
-    expect_pass(&stand.run(&[]), &["read-refused", "store-damage-found", "member-restarted"]);
+    // Whether the rot hits what somebody needs is drawn from what the store holds then, which no two runs share.
+    expect_pass(&stand.run(&[]), &["read-refused", "member-restarted", "served-during-store-rot"]);
 }
 
 #[test]

@@ -160,12 +160,11 @@ impl Inode {
 
     /// Clean pages have to be read from the medium the next time.
     pub(crate) fn drop_cache(&mut self) {
-        let dirty = self.dirty.iter().flat_map(|dirty| match dirty {
-            Dirty::Write { offset, bytes } => pages_of(*offset, bytes.len()),
-            // An empty range.
-            Dirty::SetLen(_) => 1..=0,
+        let dirty = self.dirty.iter().filter_map(|dirty| match dirty {
+            Dirty::Write { offset, bytes } => Some(pages_of(*offset, bytes.len())),
+            Dirty::SetLen(_) => None,
         });
-        self.warm = Some(dirty.collect());
+        self.warm = Some(dirty.flatten().collect());
     }
 
     /// Whether some of these bytes have to be read from the medium.
