@@ -62,7 +62,7 @@ fn messages_take_as_long_as_their_link_has_priority_and_after_the_storm_all_are_
     let after = [&order[1..], &order[..1]].concat();
     wanted(&order, &least(&order, 1, 5), 20);
     wanted(&after, &least(&after, 6, 10), 20);
-    wanted(&order, &least(&order, 11, log.ended.as_secs() + 1), 0);
+    wanted(&order, &least(&order, 10, log.ended.as_secs() + 1), 0);
 }
 
 #[test]
