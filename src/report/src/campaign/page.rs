@@ -375,7 +375,7 @@ mod tests {
         campaign.scenarios.extend([named("a-calm", 3, 0), named("a-broken", 3, 1), named("a-absent", 0, 0)]);
         let page = render_campaign(&campaign);
         let place = |name: &str| page.rfind(&format!("<b>{name}</b>")).unwrap();
-        let order = ["leases", "storm", "a-broken", "a-absent", "a-calm"].map(place);
+        let order = ["a-broken", "leases", "storm", "a-absent", "a-calm"].map(place);
         assert!(order.is_sorted(), "{order:?}");
         assert!(
             page.contains("<td class=\"num\">300</td></tr>"),
