@@ -153,7 +153,7 @@ fn shards_are_merged_into_one_and_other_campaigns_are_refused() {
             "fuzz",
             shown(&file),
             "--seeds",
-            "1..5",
+            "3..7",
             "--shrink",
             "0",
             "--shard",

@@ -336,8 +336,11 @@ proptest! {
         let mut text = as_maps(&registers(seed), show_register).join("\n").into_bytes();
         match chance.below(3) {
             0 => text.truncate(chance.below(text.len() as u64) as usize),
-            1 => text[chance.below(200) as usize] = b"{}[]\"\\;# \n0:"[chance.below(12) as usize],
-            _ => drop(text.remove(chance.below(200) as usize)),
+            1 => {
+                let at = chance.below(text.len() as u64) as usize;
+                text[at] = b"{}[]\"\\;# \n0:"[chance.below(12) as usize];
+            }
+            _ => drop(text.remove(chance.below(text.len() as u64) as usize)),
         }
         let text = String::from_utf8(text).unwrap();
         if let Err(error) = read(&text, &Options::default()) {

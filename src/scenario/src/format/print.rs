@@ -27,10 +27,10 @@ pub fn print(plan: &Plan, comment: &str) -> String {
         let core: Vec<String> = plan.core.iter().map(ToString::to_string).collect();
         let _ = writeln!(out, "core = [{}]", core.join(", "));
     }
+    rare::print(&mut out, plan);
     if scenario.damage.beyond_quorum {
         out.push_str("\n[damage]\nbeyond_quorum = true\n");
     }
-    rare::print(&mut out, plan);
     out.push_str("\n[knobs]\n");
     knobs(&mut out, &plan.knobs);
     // Clients of one workload differ in nothing but the mix that their swarm left, which says nothing where all steps
