@@ -437,6 +437,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         initial_corrupt_check: upkeep.initial_corrupt_check,
     };
     let observer: Arc<dyn Observer> = if args.log_level == "error" { Arc::new(Blind) } else { Arc::new(Log) };
+    tracing::info!(peer_versions = %options.peer_versions, "starts");
     let mut node = seatrial_node::start(&world, options, observer)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;

@@ -258,6 +258,96 @@ lasts = "500ms"
     assert!(joined, "nobody joined: {:?}", std::fs::read_dir(data).unwrap().collect::<Vec<_>>());
 }
 
+const UPGRADED: &str = r#"
+title = "upgraded"
+why = "members of two builds understand each other"
+time = "12s"
+swarm = false
+
+[knobs]
+election_timeout = "500ms"
+
+[[workload]]
+name = "kv"
+clients = 4
+
+[[workload]]
+name = "watch"
+clients = 1
+
+[[nemesis]]
+name = "rolling-upgrade"
+period = "1200ms"
+start = "2s"
+every = "9s"
+lasts = "8s"
+"#;
+
+#[test]
+fn members_become_another_build_one_by_one_and_so_do_etcds() {
+    let stand = Stand::new(UPGRADED);
+    expect_pass(&stand.run(&[]), &["served-during-rolling-upgrade", "member-restarted"]);
+    let logs = |member: u32| {
+        let log = stand.folder.path().join(format!("runs/tried-1-data/m{member}.log"));
+        std::fs::read_to_string(log).unwrap()
+    };
+    for member in 1..=3 {
+        let starts = logs(member).matches("peer_versions=").count();
+        assert!(logs(member).contains("peer_versions=version 3"), "{}", logs(member));
+        assert!(starts >= 2 && logs(member).contains("peer_versions=versions 3 to 4"), "{}", logs(member));
+    }
+    expect_usage(
+        &stand.run(&["--before-bin", "/nowhere/etcd"]),
+        &["--before-bin /nowhere/etcd: it cannot be started", "hint: "],
+    );
+    let Some(etcd) = etcds().into_iter().next() else { return };
+    let etcd = etcd.as_str();
+    expect_usage(&stand.run(&["--server-bin", etcd]), &["needs a second build", "--before-bin"]);
+    expect_usage(&stand.run(&["--before-bin", etcd]), &["cannot become members of seatrial"]);
+    let both = stand.run(&["--server-bin", etcd, "--before-bin", etcd]);
+    expect_pass(&both, &["served-during-rolling-upgrade"]);
+}
+
+const CUT: &str = r#"
+title = "cut"
+why = "what TCP does at a black hole is the kernel's own doing"
+time = "9s"
+swarm = false
+
+[knobs]
+election_timeout = "500ms"
+
+[[workload]]
+name = "kv"
+clients = 4
+
+[[nemesis]]
+name = "partition"
+shape = "leader-alone"
+clients = "split"
+start = "2s"
+every = "10s"
+lasts = "4s"
+"#;
+
+/// Elsewhere than where networks can be made it is said loudly that nothing was tried.
+#[test]
+fn links_are_cut_in_the_kernel_where_networks_can_be_made() {
+    let stand = Stand::new(CUT);
+    let run = stand.run(&["--netns"]);
+    if run.status.code() == Some(2) && said(&run).contains("--netns") {
+        eprintln!("SKIPPED: no network of our own can be made here: {}", said(&run));
+        return;
+    }
+    expect_pass(&run, &["leader-changed", "served-during-partition"]);
+    let lossy =
+        Stand::new(&CUT.replace(
+            "name = \"partition\"\nshape = \"leader-alone\"\nclients = \"split\"",
+            "name = \"loss\"",
+        ));
+    expect_usage(&lossy.run(&["--netns"]), &["cannot be had in network namespaces", "leave --netns out"]);
+}
+
 #[test]
 fn what_cannot_be_had_is_said_before_anything_starts() {
     let with = |nemesis: &str| {
