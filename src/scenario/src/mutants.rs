@@ -129,6 +129,7 @@ pub const HUNTS: &[Hunt] = &[
             "boots",
             "no-panic",
             "convergence",
+            "election-safety",
         ],
     },
     Hunt {
@@ -182,7 +183,7 @@ pub const HUNTS: &[Hunt] = &[
         scenarios: &["users-alone", "users"],
         oracles: &["auth", "linearizable", "serializable", "durability", "hash-kv", "watch", "convergence"],
     },
-    Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth"] },
+    Hunt { bug: Planted::A02, scenarios: &["users"], oracles: &["auth", "linearizable", "convergence"] },
     Hunt { bug: Planted::L06, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
     Hunt { bug: Planted::L07, scenarios: &["lease-checkpoints"], oracles: &["lease"] },
     Hunt { bug: Planted::C01, scenarios: &["another-value"], oracles: &["corruption"] },
@@ -246,7 +247,7 @@ pub const HUNTS: &[Hunt] = &[
         scenarios: &["restart-after-compaction", "reads-behind-compaction"],
         oracles: &["hash-kv"],
     },
-    Hunt { bug: Planted::F04, scenarios: &["lost-majority"], oracles: &["rescue"] },
+    Hunt { bug: Planted::F04, scenarios: &["lost-majority"], oracles: &["rescue", "convergence"] },
     Hunt { bug: Planted::A04, scenarios: &["users", "rights-at-a-member-that-lags"], oracles: &["auth"] },
     Hunt { bug: Planted::W07, scenarios: &["watchers-ahead"], oracles: &["no-panic"] },
     Hunt { bug: Planted::D21, scenarios: &["power-loss-of-all"], oracles: &["boots"] },
@@ -454,6 +455,19 @@ mod campaign {
         pub runs: u64,
         /// Which oracles named it, the most frequent first, and how often.
         pub oracles: Vec<(String, usize)>,
+        /// Oracles that saw a violation where none of its row did: the row is too short, or they see what is not there.
+        pub strangers: Vec<(String, usize)>,
+    }
+
+    /// How often each comes, the most frequent first.
+    fn counted(names: impl Iterator<Item = String>) -> Vec<(String, usize)> {
+        let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+        for name in names {
+            *counts.entry(name).or_default() += 1;
+        }
+        let mut counts: Vec<(String, usize)> = counts.into_iter().collect();
+        counts.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+        counts
     }
 
     impl Score {
@@ -468,12 +482,7 @@ mod campaign {
             let mut runs: Vec<u64> = hunts.iter().map(|one| one.runs).collect();
             seconds.sort_by(f64::total_cmp);
             runs.sort_unstable();
-            let mut named: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
-            for oracle in hunts.iter().filter_map(|one| one.oracle.clone()) {
-                *named.entry(oracle).or_default() += 1;
-            }
-            let mut oracles: Vec<(String, usize)> = named.into_iter().collect();
-            oracles.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(&b.0)));
+            let beyond = hunts.iter().filter(|one| !one.is_found()).filter_map(|one| one.run.as_ref());
             Self {
                 bug: first.bug.clone(),
                 times: hunts.len(),
@@ -482,7 +491,8 @@ mod campaign {
                 nine_of_ten: quantile(&seconds, 90),
                 worst: quantile(&seconds, 100),
                 runs: quantile(&runs, 50),
-                oracles,
+                oracles: counted(hunts.iter().filter_map(|one| one.oracle.clone())),
+                strangers: counted(beyond.flat_map(|run| run.violated.iter().cloned())),
             }
         }
     }
@@ -499,9 +509,11 @@ mod campaign {
             "| bug | found | median s | 9 of 10 | worst s | median runs | named by |\n|---|---|---|---|---|---|---|\n",
         );
         for score in scores {
-            let Score { bug, times, found, median, nine_of_ten, worst, runs, oracles } = score;
-            let named: Vec<String> =
+            let Score { bug, times, found, median, nine_of_ten, worst, runs, oracles, strangers } = score;
+            let mut named: Vec<String> =
                 oracles.iter().map(|(oracle, times)| format!("`{oracle}` {times}")).collect();
+            named
+                .extend(strangers.iter().map(|(oracle, times)| format!("beyond its row `{oracle}` {times}")));
             out += &format!(
                 "| {bug} | {found}/{times} | {median:.1} | {nine_of_ten:.1} | {worst:.1} | {runs} | {} |\n",
                 named.join(", ")

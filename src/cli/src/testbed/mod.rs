@@ -559,6 +559,9 @@ fn repeated(
             "{bug}: {}/{} found, {:.1} s in the median, {:.1} s at worst",
             score.found, score.times, score.median, score.worst
         );
+        for (oracle, times) in &score.strangers {
+            eprintln!("{bug}: {times} times {oracle} saw a violation, which is not in its row");
+        }
         if args.json {
             println!("{}", serde_json::to_string(&score).expect("a score is plain data"));
         }
