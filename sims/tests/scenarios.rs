@@ -5,6 +5,7 @@ use seatrial_scenario::files::load_scenarios;
 use seatrial_scenario::format::spec::{Scenario, VerdictKind};
 use seatrial_scenario::{Plan, mutants};
 use seatrial_sims::Simulation;
+use seatrial_types::buggify::Site;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -140,6 +141,15 @@ fn a_second_log_is_spared_while_the_first_is_not_whole() {
         log.expect("a run").faults.iter().any(|fault| fault.text.contains("is spared: not whole yet"))
     });
     assert!(spared.count() > 0, "no run damages a second log so soon");
+}
+
+/// The site `commit-skipped` lets the store's file lag behind in this run: more than twice the quota was let in once.
+#[test]
+fn what_waits_to_be_written_counts_against_the_quota() {
+    let plan = Plan::draw(&scenario("rare", "full-at-the-end"), 1001);
+    assert!(plan.sites.iter().any(|active| active.site == Site::CommitSkipped), "{:?}", plan.sites);
+    let (summary, ..) = run_one(&Simulation::default(), &plan);
+    assert_eq!(summary.verdict, VerdictKind::Pass, "{}", summary.sentence);
 }
 
 #[test]

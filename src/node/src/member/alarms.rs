@@ -92,14 +92,16 @@ impl<B: Backend> Member<B> {
         (is_full && grows(command)).then_some(Error::NoSpace)
     }
 
-    /// Why a request is not even proposed: this member's file is as large as it may become. The first such request
-    /// raises the alarm.
+    /// Why a request is not even proposed: this member's file is as large as it may become, or will be once all that was
+    /// applied is in it. The first such request raises the alarm.
     pub(super) fn quota_refuses(&mut self, request: &Request) -> Option<Error> {
         let quota = self.options.quota_bytes;
         if quota == 0 || !request_grows(request) {
             return None;
         }
-        if self.store.size().total_bytes + cost_bytes(request) < quota {
+        // What is applied and not written yet will be in the file soon: on a slow disk that may be much.
+        let pending = u64::try_from(self.store.pending_bytes()).unwrap_or(u64::MAX);
+        if self.store.size().total_bytes.saturating_add(pending) + cost_bytes(request) < quota {
             return None;
         }
         let change = AlarmChangeRequest { raise: true, member: self.id(), kind: AlarmKind::NoSpace };
