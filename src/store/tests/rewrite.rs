@@ -115,6 +115,39 @@ fn a_file_written_anew_gives_back_the_room_of_what_was_deleted_and_holds_the_sam
     );
 }
 
+/// Snapshots on their way and long ranges go on reading what they began with.
+#[test]
+fn who_reads_the_old_file_reads_it_to_the_end_though_it_is_gone() {
+    let disk = FaultDisk::new();
+    let mut kept = Kept::open(&disk).unwrap();
+    for i in 0..300 {
+        kept.put(&format!("k{i}"), &[7; 500], 0);
+    }
+    kept.commit();
+    let all = |export: &mut seatrial_store::SnapshotReader<_>| {
+        let (mut read, mut done) = (Vec::new(), false);
+        while !done {
+            let (bytes, last) = export.read(read.len() as u64, 4000).unwrap();
+            read.extend_from_slice(&bytes);
+            done = last;
+        }
+        read
+    };
+    let want = all(&mut kept.store.export());
+    assert!(want.len() > 150_000);
+    let mut export = kept.store.export();
+    export.read(0, 4000).unwrap();
+    kept.committer.rewrite().unwrap();
+    kept.store.rewritten().unwrap();
+    kept.put("k0", b"another", 0);
+    kept.commit();
+    assert_eq!(all(&mut export), want);
+    // And the new one can be closed and opened while the old one is still read.
+    let digest = kept.store.digest().unwrap();
+    drop(kept);
+    assert_eq!(Kept::open(&disk).unwrap().store.digest().unwrap(), digest);
+}
+
 #[test]
 fn where_the_disk_is_full_nothing_is_written_anew_and_the_store_goes_on() {
     let disk = FaultDisk::new();

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use db::{Db, fail};
 use file::sync_or_mark;
 use imbl::OrdMap;
-use redb::{ReadOnlyTable, ReadableTableMetadata};
+use redb::{Database, ReadOnlyTable, ReadableTableMetadata};
 use rows::guarded;
 use seatrial_world::{Disk, DiskFile, OpenMode};
 use std::collections::{BTreeMap, VecDeque};
@@ -62,6 +62,8 @@ struct RedbView {
     path: String,
     tables: Vec<ReadOnlyTable<&'static [u8], &'static [u8]>>,
     parts: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    /// A database closes with its handle, also under whoever still reads: a view may outlive the file's time in force.
+    _database: Arc<Database>,
 }
 
 /// What is written but not committed, by table: rows with the batch that wrote them last.

@@ -60,7 +60,7 @@ pub(super) struct Db<F> {
     /// Below the disk's root.
     pub(super) path: String,
     pub(super) file: Arc<F>,
-    pub(super) database: Database,
+    pub(super) database: Arc<Database>,
     rows_bytes: AtomicU64,
     parts_bytes: AtomicU64,
     pub(super) per_mille: AtomicU64,
@@ -101,7 +101,7 @@ impl<F: DiskFile> Db<F> {
         let mut builder = Database::builder();
         builder.set_cache_size(options.cache_bytes).set_check_integrity_on_open(options.check_on_open);
         let opening = || builder.create_with_backend(adapter).map_err(|error| fail(&*what, error));
-        let database = guarded(&path, "opening it", opening)?;
+        let database = Arc::new(guarded(&path, "opening it", opening)?);
         let db = Self {
             name: name.to_owned(),
             path,
@@ -201,7 +201,7 @@ impl<F: DiskFile> Db<F> {
                 tables.push(read.open_table(definition(table)).map_err(|error| fail(what(), error))?);
             }
             let parts = read.open_table(PARTS).map_err(|error| fail(what(), error))?;
-            Ok(RedbView { path: self.path.clone(), tables, parts })
+            Ok(RedbView { path: self.path.clone(), tables, parts, _database: self.database.clone() })
         })
     }
 
