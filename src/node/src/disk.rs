@@ -61,8 +61,17 @@ pub(crate) fn open<D: Disk>(disk: &D, wal: WalOptions, redb: RedbOptions) -> Res
 }
 
 fn decode(recovered: Recovered) -> Result<Durable, DiskError> {
-    let findings =
+    let mut findings: Vec<(String, bool)> =
         recovered.report.iter().map(|finding| (finding.to_string(), finding.is_damage())).collect();
+    // The start that found the damage may not have come so far as to tell of it.
+    if let Some(lost) = recovered.lost_up_to
+        && !findings.iter().any(|(_, damage)| *damage)
+    {
+        let text = format!(
+            "an earlier start found damage in the log: entries up to {lost} may be missing until the peers have given them back; until then this member neither votes nor campaigns"
+        );
+        findings.push((text, true));
+    }
     let start = match recovered.snapshot {
         None => None,
         Some(mark) => {
