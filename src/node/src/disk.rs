@@ -286,3 +286,40 @@ pub(crate) async fn write_backend<W: World>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seatrial_store::wal::Finding;
+    use seatrial_types::LogIndex;
+
+    fn told(report: Vec<Finding>, lost_up_to: Option<LogIndex>) -> Vec<(String, bool)> {
+        let recovered = Recovered {
+            hard_state: wal::HardState::default(),
+            snapshot: None,
+            entries: Vec::new(),
+            report,
+            lost_up_to,
+        };
+        decode(recovered).unwrap().findings
+    }
+
+    /// The start that found the damage may have failed for another reason, and told nobody.
+    #[test]
+    fn each_start_tells_what_the_log_has_lost_and_not_got_back() {
+        let torn = || Finding::TornTail { segment: "a.wal".to_owned(), offset: 512, bytes: 9 };
+        assert_eq!(told(Vec::new(), None), Vec::new());
+        assert_eq!(told(vec![torn()], None).len(), 1, "a torn end is no loss");
+        let later = told(vec![torn()], Some(LogIndex(7)));
+        assert_eq!(later.len(), 2, "{later:?}");
+        assert!(later[1].1 && later[1].0.contains("entries up to 7"), "{later:?}");
+        let header = Finding::Damage {
+            segment: "a.wal".to_owned(),
+            offset: 512,
+            last_intact: LogIndex(3),
+            lost_up_to: LogIndex(7),
+            what: "x".to_owned(),
+        };
+        assert_eq!(told(vec![header], Some(LogIndex(7))).len(), 1, "it is told once");
+    }
+}
