@@ -249,3 +249,11 @@ fn a_fault_that_waited_lasts_as_long_as_it_would_have_lasted() {
     }
     assert!(waited > 3, "{waited} faults waited");
 }
+
+#[test]
+fn of_all_logs_that_one_fault_could_hit_at_once_a_majority_is_spared() {
+    let log = play(&script(&fault("read-error", "4s", "5s", "target = \"all\"\nfiles = \"log\"")), 7);
+    let text = &log.faults[0].text;
+    assert_eq!(text.matches(" cannot be read").count(), 1, "{text}");
+    assert_eq!(text.matches(" is spared").count(), 2, "{text}");
+}
