@@ -1,6 +1,7 @@
 //! What a caller learns of a request that failed.
 
 use seatrial_types::auth::AuthRequest;
+use seatrial_types::v2::V2Request;
 use seatrial_types::{Code, Error, Request};
 
 /// A request that failed, and whether it may have taken effect all the same.
@@ -78,6 +79,7 @@ pub fn has_effect(request: &Request) -> bool {
         | Request::Defragment
         | Request::Downgrade(_) => true,
         Request::Txn(txn) => !txn.is_read_only(),
+        Request::V2(request) => matches!(request, V2Request::Change(_)),
         // A second token does no harm.
         Request::Auth(AuthRequest::Authenticate { .. }) => false,
         Request::Auth(auth) => !auth.is_read(),

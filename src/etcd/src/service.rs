@@ -14,6 +14,7 @@ use seatrial_types::request::{
     PutRequest, PutResponse, RangeRequest, RangeResponse, SnapshotPiece, SnapshotReadRequest, StatusResponse,
     TxnRequest, TxnResponse,
 };
+use seatrial_types::v2::{V2Error, V2Request, V2Response, V2Watch};
 use seatrial_types::watch::{WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, LeaseId, MemberId, Request, Response, Revision};
 use std::sync::Arc;
@@ -173,6 +174,25 @@ impl<A: Ask> EtcdService<A> {
         snapshot_read(r: SnapshotReadRequest) = Request::SnapshotRead(r) => SnapshotRead(SnapshotPiece);
         /// Raises or clears an alarm.
         alarm_change(r: AlarmChangeRequest) = Request::AlarmChange(r) => AlarmChange(AlarmListResponse);
+    }
+
+    /// Asks the v2 key space.
+    ///
+    /// # Errors
+    /// What [`validate::check`] refuses, and whatever the member says.
+    pub async fn v2(&self, request: V2Request) -> Result<V2Response, Error> {
+        match self.call(Request::V2(request)).await? {
+            Response::V2(response) => Ok(response),
+            other => Err(mismatch("V2", &other)),
+        }
+    }
+
+    /// Begins to wait for changes of the v2 key space; within, that what is asked for may have been forgotten.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn v2_watch(&self, watch: V2Watch) -> Result<Result<A::V2, V2Error>, Error> {
+        self.ask.v2_watch(watch).await
     }
 
     /// Opens a watch stream.

@@ -70,6 +70,7 @@ pub fn check(request: &Request, limits: &Limits) -> Result<(), Error> {
         | Request::Defragment
         | Request::Hash
         | Request::Downgrade(_)
+        | Request::V2(_)
         | Request::SnapshotRead(_) => Ok(()),
         Request::As(_, request) => check(request, limits),
     }?;

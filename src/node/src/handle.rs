@@ -3,13 +3,19 @@
 //! Handlers of gRPC and HTTP hold this and nothing else, so that they are compiled once and not once per
 //! world.
 
+use seatrial_types::v2::{V2Error, V2Event, V2Watch, V2WatchId, V2Watching};
 use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, Request, Response};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// What a stream may have in its channel before the member holds back (and catches up from the store later), in units
 /// of [`WatchResponse::credit`]: bounds the memory of a reader that does not read to 4 MiB and one answer.
 pub const WATCH_WINDOW: usize = 64;
+
+/// Changes that gather for one who waits at the v2 key space and does not read; with more its stream ends (etcd: the
+/// same).
+const V2_WINDOW: usize = 100;
 
 /// What callers hand to the loop.
 #[derive(Debug)]
@@ -47,6 +53,17 @@ pub(crate) enum Call {
         /// Which stream.
         stream: StreamId,
     },
+    /// Somebody begins to wait for changes of the v2 key space.
+    V2Watch {
+        /// For what.
+        watch: V2Watch,
+        /// Whether that may be.
+        answer: oneshot::Sender<Result<(V2WatchId, V2Watching), V2Error>>,
+        /// Where the changes go.
+        events: mpsc::Sender<Arc<V2Event>>,
+    },
+    /// Waits no longer.
+    V2Close(V2WatchId),
     /// A peer has dialled us and told where it is heard.
     Dialled {
         /// Which.
@@ -106,6 +123,20 @@ impl Handle {
         Ok(WatchSession { handle: self.clone(), stream, receive, taken: 0 })
     }
 
+    /// Begins to wait for changes of the v2 key space.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]; within, that what is asked for may have been forgotten.
+    pub async fn v2_watch(&self, watch: V2Watch) -> Result<Result<V2Stream, V2Error>, Error> {
+        let (events, receive) = mpsc::channel(V2_WINDOW);
+        let (answer, wait) = oneshot::channel();
+        if self.calls.send(Call::V2Watch { watch, answer, events }).is_err() {
+            return Err(Error::Stopped);
+        }
+        let told = wait.await.map_err(|_| Error::Stopped)?;
+        Ok(told.map(|(id, began)| V2Stream { handle: self.clone(), id, began, receive }))
+    }
+
     /// How the member stands.
     ///
     /// # Errors
@@ -161,6 +192,30 @@ impl WatchSession {
 impl Drop for WatchSession {
     fn drop(&mut self) {
         let _ = self.handle.calls.send(Call::WatchClose { stream: self.stream });
+    }
+}
+
+/// One who waits for changes of the v2 key space. Dropping it ends that.
+#[derive(Debug)]
+pub struct V2Stream {
+    handle: Handle,
+    id: V2WatchId,
+    /// Where it began.
+    pub began: V2Watching,
+    receive: mpsc::Receiver<Arc<V2Event>>,
+}
+
+impl V2Stream {
+    /// The next change; `None` where there is nothing more to come: the member has stopped, more had gathered than is
+    /// kept for one who does not read, or what happened is forgotten. Cancel-safe.
+    pub async fn next(&mut self) -> Option<Arc<V2Event>> {
+        self.receive.recv().await
+    }
+}
+
+impl Drop for V2Stream {
+    fn drop(&mut self) {
+        let _ = self.handle.calls.send(Call::V2Close(self.id));
     }
 }
 

@@ -26,7 +26,7 @@ mod transport;
 
 pub use cluster::{BootstrapError, ChangeContext, Cluster, ClusterChange};
 pub use disk::{DiskError, wal_options};
-pub use handle::{Handle, WATCH_WINDOW, WatchSender, WatchSession};
+pub use handle::{Handle, V2Stream, WATCH_WINDOW, WatchSender, WatchSession};
 pub use identity::{Identity, read_identity};
 pub use image::LogImage;
 pub use member::{

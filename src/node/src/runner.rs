@@ -11,9 +11,10 @@ use crate::peer::{Hello, PeerVersions};
 use crate::proposal::RequestId;
 use crate::transport::{self, InboundPeers, PeerLink};
 use crate::{Cluster, disk, initial_check};
-use seatrial_store::{Reading, RedbBackend, RedbOptions, View, WalOptions};
+use seatrial_store::{Reading, RedbBackend, RedbOptions, V2Output, View, WalOptions};
 use seatrial_types::buggify::{Site, amount, hits};
 use seatrial_types::planted::{Planted, is_planted};
+use seatrial_types::v2::{V2Error, V2Event, V2WatchId, V2Watching};
 use seatrial_types::watch::{StreamId, WatchResponse};
 use seatrial_types::{ClusterId, Error, MemberId, Response, Revision};
 use seatrial_world::{Disk, DiskFile, DiskWork, OpenMode, Secure, Task, World};
@@ -295,6 +296,7 @@ pub async fn start<W: World>(
         answers: BTreeMap::new(),
         readings: Arc::new(Semaphore::new(READINGS_MAX)),
         streams: BTreeMap::new(),
+        v2_watches: BTreeMap::new(),
         next_request: boot,
         next_stream: boot,
         meters: meters.clone(),
@@ -424,6 +426,9 @@ impl<W: World> Peers<W> {
     }
 }
 
+/// Where one who wants to wait for changes of the v2 key space learns whether they may.
+type V2Begin = oneshot::Sender<Result<(V2WatchId, V2Watching), V2Error>>;
+
 struct Driver<W: World> {
     world: W,
     member: Member<RedbBackend<W::Disk>>,
@@ -436,6 +441,8 @@ struct Driver<W: World> {
     answers: BTreeMap<RequestId, oneshot::Sender<Result<Response, Error>>>,
     readings: Arc<Semaphore>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
+    /// Who waits for changes of the v2 key space: who wants to know whether they may, and where the changes go.
+    v2_watches: BTreeMap<V2WatchId, (Option<V2Begin>, mpsc::Sender<Arc<V2Event>>)>,
     next_request: u64,
     next_stream: u64,
     meters: Arc<Meters>,
@@ -529,6 +536,16 @@ impl<W: World> Driver<W> {
                 self.streams.remove(&stream);
                 self.member.step(now, Input::WatchClose(stream));
             }
+            Call::V2Watch { watch, answer, events } => {
+                self.next_stream += 1;
+                let id = V2WatchId(self.next_stream);
+                self.v2_watches.insert(id, (Some(answer), events));
+                self.member.step(now, Input::V2Watch { id, watch });
+            }
+            Call::V2Close(id) => {
+                self.v2_watches.remove(&id);
+                self.member.step(now, Input::V2Close(id));
+            }
             Call::Dialled { peer, urls } => self.peers.dialled(peer, urls),
             Call::Cluster { answer } => {
                 let _ = answer.send(self.member.cluster().clone());
@@ -604,6 +621,29 @@ impl<W: World> Driver<W> {
                         }
                         let _ = responses.send(response);
                     }
+                }
+                Output::V2Watching { id, result } => {
+                    let is_refused = result.is_err();
+                    if let Some((begin, _)) = self.v2_watches.get_mut(&id)
+                        && let Some(answer) = begin.take()
+                    {
+                        let _ = answer.send(result.map(|began| (id, began)));
+                    }
+                    if is_refused {
+                        self.v2_watches.remove(&id);
+                    }
+                }
+                Output::V2(V2Output::Event(id, event)) => {
+                    // Whoever reads too slowly is told nothing more, rather than something and then not all.
+                    let is_over =
+                        self.v2_watches.get(&id).is_some_and(|(_, events)| events.try_send(event).is_err());
+                    if is_over {
+                        self.v2_watches.remove(&id);
+                        self.member.step(now, Input::V2Close(id));
+                    }
+                }
+                Output::V2(V2Output::Lost(id)) => {
+                    self.v2_watches.remove(&id);
                 }
                 Output::SetTimer { timer, min, max } => {
                     let max = if hits(Site::TimerSoonest) { min } else { max };

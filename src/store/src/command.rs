@@ -7,6 +7,7 @@ use seatrial_types::auth::{AuthRequest, Identity};
 use seatrial_types::request::{
     CompactRequest, DeleteRangeRequest, LeaseGrantRequest, PutRequest, TxnRequest,
 };
+use seatrial_types::v2::V2Change;
 use serde::{Deserialize, Serialize};
 
 /// The newest format this code writes. Older ones stay readable; a newer one is refused by name.
@@ -37,6 +38,10 @@ pub enum Command {
     As(Identity, Box<Command>),
     /// So many seconds are left of these leases; 0: as many as they were granted. From the leader alone.
     LeaseCheckpoint(Vec<(LeaseId, i64)>),
+    /// Change the v2 key space.
+    V2(V2Change),
+    /// Move the clock of the v2 key space to so many milliseconds, and end what has run out by it. From the leader alone.
+    V2Tick(u64),
 }
 
 impl Command {

@@ -16,6 +16,7 @@ pub mod mvcc;
 mod rows;
 pub mod snapshot;
 pub mod store;
+mod v2;
 pub mod wal;
 pub mod watch;
 
@@ -30,5 +31,6 @@ pub use mvcc::{Failure, ForeignVersion, HashTask, Mvcc, Reading, foreign_key, re
 pub use rows::Row;
 pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
 pub use store::{Answer, Applied, Store};
+pub use v2::{V2, V2Output};
 pub use wal::{Wal, WalError, WalOptions};
 pub use watch::{HubOptions, Output, WatchHub};

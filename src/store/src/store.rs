@@ -7,6 +7,7 @@ use crate::command::Command;
 use crate::lease::{LEASE_TTL_SECONDS_MAX, Leases};
 use crate::mvcc::{Counters, Failure, HashTask, Mvcc, Reading, check_count};
 use crate::snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader};
+use crate::v2::V2;
 use crate::watch::{HubOptions, Output, WatchHub};
 use bytes::Bytes;
 use seatrial_types::auth::{AuthResponse, Identity};
@@ -126,6 +127,7 @@ pub struct Store<B> {
     leases: Leases,
     auth: Auth,
     hub: WatchHub,
+    v2: V2,
     applied: LogIndex,
     applied_term: Term,
 }
@@ -155,9 +157,10 @@ impl<B: Backend> Store<B> {
         let rows = backend.scan(Table::Meta, Bound::Unbounded, Bound::Unbounded, usize::MAX)?;
         check_count(&backend, Table::Meta, rows.len() as u64)?;
         let auth = Auth::load(&backend)?;
+        let v2 = V2::load(&backend)?;
         let mvcc = Mvcc::open(backend, state.counters, &mut leases)?;
         let StateRow { applied, applied_term, .. } = state;
-        Ok(Self { mvcc, leases, auth, hub: WatchHub::new(hub), applied, applied_term })
+        Ok(Self { mvcc, leases, auth, hub: WatchHub::new(hub), v2, applied, applied_term })
     }
 
     /// The last entry applied.
@@ -205,6 +208,17 @@ impl<B: Backend> Store<B> {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// The v2 key space.
+    #[must_use]
+    pub fn v2(&self) -> &V2 {
+        &self.v2
+    }
+
+    /// The v2 key space, to read from, wait at, and take from it what is to be told.
+    pub fn v2_mut(&mut self) -> &mut V2 {
+        &mut self.v2
     }
 
     /// The watches.
@@ -274,8 +288,16 @@ impl<B: Backend> Store<B> {
                 plain
             }
         };
-        let Self { mvcc, leases, auth, .. } = self;
+        let Self { mvcc, leases, auth, v2, .. } = self;
         Ok(match command {
+            Command::V2(change) => {
+                let response = v2.change(change, mvcc.header(), mvcc.backend_mut());
+                (Some(Response::V2(response)), Vec::new())
+            }
+            Command::V2Tick(clock_ms) => {
+                v2.tick(*clock_ms, mvcc.backend_mut());
+                (None, Vec::new())
+            }
             Command::Put(request) => {
                 let (response, events) = mvcc.put(request, leases)?;
                 (Some(Response::Put(response)), events)
@@ -563,6 +585,7 @@ impl<B: Backend> Store<B> {
         self.mvcc.reload(state.counters, &mut leases)?;
         self.leases = leases;
         self.auth = Auth::load(self.mvcc.backend())?;
+        self.v2.reload(self.mvcc.backend())?;
         self.applied = state.applied;
         self.applied_term = state.applied_term;
         self.hub.restored(old_revision);
@@ -637,6 +660,7 @@ impl<B: Backend> Store<B> {
         self.leases.check();
         self.auth.check();
         self.hub.check();
+        self.v2.check();
     }
 }
 

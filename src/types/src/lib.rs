@@ -13,6 +13,7 @@ pub mod ids;
 pub mod kv;
 pub mod planted;
 pub mod request;
+pub mod v2;
 pub mod watch;
 
 pub use error::{Code, Error};

@@ -5,6 +5,7 @@
 use crate::auth::{AuthRequest, AuthResponse, Caller};
 use crate::ids::{ClusterId, LeaseId, LogIndex, MemberId, Revision, Term};
 use crate::kv::{KeyRange, KeyValue};
+use crate::v2::{V2Request, V2Response};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +83,8 @@ pub enum Request {
     Hash,
     /// Prepare the cluster for an older version.
     Downgrade(DowngradeRequest),
+    /// The key space of etcd's v2 API.
+    V2(V2Request),
 }
 
 impl Request {
@@ -124,6 +127,7 @@ pub enum Response {
     Defragment(Header),
     Hash(HashResponse),
     Downgrade(DowngradeResponse),
+    V2(V2Response),
 }
 
 /// How a range is ordered.
@@ -604,6 +608,7 @@ impl Response {
             Self::Defragment(h) => h,
             Self::Hash(r) => &r.header,
             Self::Downgrade(r) => &r.header,
+            Self::V2(r) => &r.header,
         }
     }
 }
@@ -634,6 +639,7 @@ impl Response {
             Self::Defragment(h) => h,
             Self::Hash(r) => &mut r.header,
             Self::Downgrade(r) => &mut r.header,
+            Self::V2(r) => &mut r.header,
         }
     }
 }

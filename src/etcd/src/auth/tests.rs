@@ -132,8 +132,16 @@ struct OneUser(Secret);
 
 impl Ask for OneUser {
     type Watch = seatrial_node::WatchSession;
+    type V2 = seatrial_node::V2Stream;
 
     async fn watch(&self) -> Result<Self::Watch, Error> {
+        Err(Error::Stopped)
+    }
+
+    async fn v2_watch(
+        &self,
+        _: seatrial_types::v2::V2Watch,
+    ) -> Result<Result<Self::V2, seatrial_types::v2::V2Error>, Error> {
         Err(Error::Stopped)
     }
 

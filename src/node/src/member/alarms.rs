@@ -11,6 +11,7 @@ use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     AlarmChangeRequest, AlarmKind, AlarmListResponse, PutRequest, TxnOp, TxnRequest,
 };
+use seatrial_types::v2::{V2Action, V2Change, V2Request};
 use seatrial_types::{Error, LogIndex, MemberId, Request, Response, Term};
 use std::collections::BTreeSet;
 
@@ -29,12 +30,29 @@ fn puts(txn: &TxnRequest) -> bool {
     })
 }
 
+/// What a change of the v2 key space writes.
+fn v2_value(change: &V2Change) -> &str {
+    match &change.action {
+        V2Action::Set { value, .. }
+        | V2Action::Create { value, .. }
+        | V2Action::CreateInOrder { value, .. }
+        | V2Action::Update { value, .. }
+        | V2Action::CompareAndSwap { value, .. } => value,
+        V2Action::Delete { .. } | V2Action::CompareAndDelete { .. } => "",
+    }
+}
+
+fn v2_grows(change: &V2Change) -> bool {
+    !matches!(change.action, V2Action::Delete { .. } | V2Action::CompareAndDelete { .. })
+}
+
 /// Whether a command takes up space.
 fn grows(command: &Command) -> bool {
     match command.inner() {
         Command::Put(_) | Command::LeaseGrant(_) => true,
         Command::Txn(txn) => puts(txn),
         Command::DeleteRange(_) => is_planted(Planted::Q04),
+        Command::V2(change) => v2_grows(change),
         _ => false,
     }
 }
@@ -44,6 +62,7 @@ pub(super) fn request_grows(request: &Request) -> bool {
     match request {
         Request::Put(_) | Request::LeaseGrant(_) => true,
         Request::Txn(txn) => puts(txn),
+        Request::V2(V2Request::Change(change)) => v2_grows(change),
         _ => false,
     }
 }
@@ -69,6 +88,8 @@ fn cost_bytes(request: &Request) -> u64 {
         Request::Put(request) => put(request),
         Request::Txn(request) => txn(request),
         Request::LeaseGrant(_) => 64,
+        // It is kept twice: as it is now, and as a change.
+        Request::V2(V2Request::Change(change)) => 2 * (change.path.len() + v2_value(change).len() + 128),
         _ => 0,
     };
     bytes as u64

@@ -112,6 +112,10 @@ impl<B: Backend> Member<B> {
                 self.count_applied(&command, &applied.answer);
                 self.complete_token(index, &command, &mut applied.answer);
                 self.tell_watchers(Ok(applied.watch));
+                self.tell_v2();
+                if let Ok(Some(Response::V2(response))) = &mut applied.answer {
+                    response.raft_index = index.0;
+                }
                 if let Command::LeaseCheckpoint(list) = &command {
                     self.checkpoint_applied(list);
                 }

@@ -181,6 +181,7 @@ impl<B: Backend> Member<B> {
             lease_timer: None,
             held_leases: super::lease_checkpoints::Held::default(),
             hash_check: super::hash_check::HashCheck::default(),
+            v2: super::v2::Clock::default(),
             applied_unsealed: 0,
             checkpoint_armed: false,
             background_armed: false,

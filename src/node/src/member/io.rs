@@ -4,7 +4,8 @@ use crate::observation::Observation;
 use crate::peer::PeerMessage;
 use crate::proposal::RequestId;
 use seatrial_raft as raft;
-use seatrial_store::{Batch, BatchId, Reading};
+use seatrial_store::{Batch, BatchId, Reading, V2Output};
+use seatrial_types::v2::{V2Error, V2Watch, V2WatchId, V2Watching};
 use seatrial_types::watch::{StreamId, WatchRequest, WatchResponse};
 use seatrial_types::{Error, MemberId, Request, Response};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,6 +47,15 @@ pub enum Input {
     },
     /// The stream is gone.
     WatchClose(StreamId),
+    /// A client begins to wait for changes of the v2 key space.
+    V2Watch {
+        /// Drawn by the driver; never used before.
+        id: V2WatchId,
+        /// For what.
+        watch: V2Watch,
+    },
+    /// It waits no longer.
+    V2Close(V2WatchId),
     /// Every [`LogWrite`] up to and including the one with this id is durable.
     Persisted(raft::PersistId),
     /// This batch of the backend is durable.
@@ -79,6 +89,8 @@ pub enum Timer {
     AutoCompact,
     /// Compare what the members hold.
     HashCheck,
+    /// Move the clock of the v2 key space (leader only).
+    V2Tick,
 }
 
 /// One step of the write-ahead log, in order.
@@ -129,6 +141,15 @@ pub enum Output<V> {
         /// What.
         response: WatchResponse,
     },
+    /// Whether one who waits for changes of the v2 key space may; what is told comes behind this.
+    V2Watching {
+        /// Who.
+        id: V2WatchId,
+        /// From where on, or why not.
+        result: Result<V2Watching, V2Error>,
+    },
+    /// For one who waits for changes of the v2 key space.
+    V2(V2Output),
     /// Fire this timer after a duration drawn evenly from `min..=max`.
     SetTimer {
         /// Which.

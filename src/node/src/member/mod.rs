@@ -24,6 +24,7 @@ mod planted;
 mod reads;
 mod requests;
 mod snapshots;
+mod v2;
 
 pub use auto_compact::AutoCompaction;
 pub(crate) use boot::CLUSTER_KEY;
@@ -99,6 +100,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     lease_timer: Option<Duration>,
     held_leases: lease_checkpoints::Held,
     hash_check: hash_check::HashCheck,
+    v2: v2::Clock,
 
     checkpointed: LogIndex,
     /// Batches on their way to the disk, with the applied index each holds.
@@ -204,6 +206,8 @@ impl<B: Backend> Member<B> {
                 self.store.watch_credit(stream, u32::try_from(count).unwrap_or(u32::MAX));
             }
             Input::WatchClose(stream) => self.store.watch_close(stream),
+            Input::V2Watch { id, watch } => self.step_v2_watch(id, watch),
+            Input::V2Close(id) => self.store.v2_mut().close(id),
             Input::Persisted(id) => self.step_persisted(id),
             Input::Committed(batch) => self.step_committed(batch),
             Input::Defragmented(result) => self.step_defragmented(result),
@@ -333,6 +337,7 @@ impl<B: Backend> Member<B> {
             }
             Timer::AutoCompact => self.auto_compact(),
             Timer::HashCheck => self.fire_hash_check(),
+            Timer::V2Tick => self.fire_v2_tick(),
             Timer::WatchProgress => {
                 let outputs = self.store.watch_notify_progress();
                 self.tell_watchers(Ok(outputs));
@@ -542,6 +547,7 @@ impl<B: Backend> Member<B> {
 
     fn arm_timers(&mut self) {
         self.lead_leases();
+        self.arm_v2_tick();
         self.begin_defrag();
         let is_large = self.applied_unsealed > 0
             && self.sealed.is_empty()

@@ -17,6 +17,7 @@ use seatrial_types::request::{
     AlarmKind, AlarmListResponse, HashResponse, LeaseGrantRequest, LeaseKeepAliveResponse,
     MemberListResponse, StatusResponse,
 };
+use seatrial_types::v2::V2Request;
 use seatrial_types::{Error, LeaseId, MemberId, Request, Response};
 
 /// The etcd version whose API this is; clients choose features by it.
@@ -70,6 +71,9 @@ fn way(request: &Request) -> Way {
         Request::LeaseRevoke(id) => Way::Propose(Action::Store(Command::LeaseRevoke(*id))),
         Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Way::Leader,
         Request::LeaseLeases | Request::AlarmList => Way::Read,
+        Request::V2(V2Request::Change(change)) => Way::Propose(Action::Store(Command::V2(change.clone()))),
+        Request::V2(V2Request::Read { quorum: true, .. }) => Way::Read,
+        Request::V2(_) => Way::Local,
         Request::Downgrade(_) | Request::MemberList { linearizable: true } => Way::Read,
         Request::MemberList { linearizable: false }
         | Request::Status
@@ -453,6 +457,7 @@ impl<B: Backend> Member<B> {
                 Response::Hash(HashResponse { hash, ..Default::default() })
             }
             Request::Downgrade(ask) => Response::Downgrade(downgrade(&ask)?),
+            Request::V2(ask) => Response::V2(self.evaluate_v2(&ask)),
             Request::AlarmList => Response::AlarmList(AlarmListResponse {
                 alarms: self.alarms.iter().copied().collect(),
                 ..Default::default()

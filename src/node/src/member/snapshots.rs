@@ -96,6 +96,7 @@ impl<B: Backend> Member<B> {
                     self.load_cluster();
                     self.hash_check.forget();
                     self.tell_peers();
+                    self.tell_v2();
                     // Passwords may have changed in what the snapshot covers; clients show theirs again.
                     self.tokens.clear();
                     // Older batches belong to a state that no longer is.

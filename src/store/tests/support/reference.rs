@@ -126,7 +126,9 @@ impl Reference {
                 Response::LeaseRevoke(header(work.visible()))
             }
             Command::Auth(_) | Command::As(..) => unreachable!("the reference has no users"),
-            Command::Meta(_) | Command::LeaseCheckpoint(_) => return Ok((None, Vec::new())),
+            Command::Meta(_) | Command::LeaseCheckpoint(_) | Command::V2(_) | Command::V2Tick(_) => {
+                return Ok((None, Vec::new()));
+            }
         };
         Ok((Some(response), self.end(work)))
     }

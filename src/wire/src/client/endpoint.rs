@@ -163,6 +163,10 @@ impl<W: World> GrpcEndpoint<W> {
                 let why = "a snapshot is read as a stream".to_owned();
                 return Err(Failure::Answer(Error::Other(Code::Unimplemented, why)));
             }
+            Request::V2(_) => {
+                let why = "the v2 key space is asked over HTTP".to_owned();
+                return Err(Failure::Answer(Error::Other(Code::Unimplemented, why)));
+            }
             Request::AlarmList => {
                 Response::AlarmList(ask!(MaintenanceClient, alarm, pb::AlarmRequest::default()).try_into()?)
             }

@@ -14,6 +14,7 @@ use super::metrics::Metrics;
 use super::phases as watch;
 use super::reflection::Reflection;
 use super::unread::Reader;
+use super::v2;
 use super::watch_face::WatchFace;
 use super::{Phase, ServeOptions};
 use crate::clock::Clock;
@@ -65,6 +66,8 @@ struct Inner<A: Ask> {
     older_reflection: OlderReflectionServer<Reflection>,
     leadership: Leadership<A>,
     http: axum::Router,
+    /// `None`: not served.
+    v2: Option<v2::Face<A>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     access: Access,
@@ -90,7 +93,13 @@ impl<A: Ask> Dispatch<A> {
         let leadership =
             Leadership::new(service.clone(), background, clock.clone(), options.leader_check_interval);
         let health = HealthServer::new(Health::new(phases.clone()));
-        let watch = WatchFace::new(service.clone(), metrics.clone(), phases);
+        let watch = WatchFace::new(service.clone(), metrics.clone(), phases.clone());
+        let v2 = v2::Face {
+            service: service.clone().for_server(),
+            outside: outside.clone(),
+            phases,
+            request_bytes_max: options.limits.request_bytes_max,
+        };
         let queues = Arc::new(queues);
         let inner = Inner {
             kv: KvServer::from_arc(grpc.clone()).max_decoding_message_size(limit),
@@ -105,6 +114,7 @@ impl<A: Ask> Dispatch<A> {
             reflection: ServerReflectionServer::new(Reflection).max_decoding_message_size(limit),
             older_reflection: OlderReflectionServer::new(Reflection).max_decoding_message_size(limit),
             leadership,
+            v2: (options.enable_v2 && !options.metrics_only).then_some(v2),
             http: http_face::router(service.for_server(), clock.clone(), options),
             metrics,
             clock,
@@ -144,7 +154,7 @@ impl<A: Ask> Dispatch<A> {
 
     /// What comes without gRPC: the gateway, and what operators ask.
     async fn http(self, request: Request<Incoming>, reader: Reader) -> Result<Response<Body>, Infallible> {
-        let Inner { access, secured, http, metrics_only, .. } = &*self.inner;
+        let Inner { access, secured, http, v2, metrics_only, .. } = &*self.inner;
         if let Some(response) = access.misdirected(&request, *secured) {
             return Ok(response);
         }
@@ -157,6 +167,9 @@ impl<A: Ask> Dispatch<A> {
                     gateway::answer(&self, &reader, &method, request).await
                 }
                 Target::Unknown if !metrics_only => gateway::plain(StatusCode::NOT_FOUND, "Not Found"),
+                _ if let Some(face) = v2.as_ref().filter(|_| v2::is_v2(request.uri().path())) => {
+                    face.answer(request, &reader).await
+                }
                 _ => http.clone().oneshot(request).await?.map(Body::new),
             }
         };

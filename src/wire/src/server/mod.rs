@@ -12,6 +12,7 @@ mod gateway;
 mod grpc;
 mod guard;
 mod health;
+mod held;
 mod http_face;
 mod in_process;
 mod leadership;
@@ -21,6 +22,7 @@ mod phases;
 mod reflection;
 mod sniff;
 mod unread;
+mod v2;
 mod watch_face;
 
 pub use access::Access;
@@ -89,6 +91,8 @@ pub struct ServeOptions {
     pub unread_bytes_max: usize,
     /// Nothing is served but metrics and health.
     pub metrics_only: bool,
+    /// The v2 API is served too.
+    pub enable_v2: bool,
 }
 
 impl Default for ServeOptions {
@@ -112,6 +116,7 @@ impl Default for ServeOptions {
             member_metrics: None,
             unread_bytes_max: 512 << 20,
             metrics_only: false,
+            enable_v2: true,
         }
     }
 }

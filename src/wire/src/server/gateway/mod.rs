@@ -3,16 +3,15 @@
 //! A request is turned into the bytes of its message and goes the way every call over gRPC goes; what comes back is
 //! written as JSON.
 
-mod held;
 mod message;
 mod routes;
 mod scan;
 mod stream;
 
 use super::dispatch::Dispatch;
+use super::held::Held;
 use super::unread::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
-use held::Held;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;

@@ -1,0 +1,9 @@
+//! etcd's v2 API (last served by etcd 3.5): what a request means, and what an answer looks like.
+
+mod form;
+mod keys;
+mod show;
+
+pub use form::{Form, escape};
+pub use keys::{KeysAsk, KeysRequest, parse};
+pub use show::{event, json, refusal, status, unavailable};
