@@ -6,6 +6,7 @@ use seatrial_types::v2::{
     V2Action, V2Answer, V2Change, V2Error, V2Event, V2Response, V2Stats, V2Verb, V2Watch, V2WatchId,
 };
 use seatrial_v2::{Happened, Hub, ROWS, Row, Tree, clean};
+use std::hash::{Hash, Hasher};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -18,12 +19,28 @@ pub enum V2Output {
     Lost(V2WatchId),
 }
 
+/// What was counted. It is no part of what the state is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally(V2Stats);
+
+impl PartialEq for Tally {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Tally {}
+
+impl Hash for Tally {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
 /// The v2 key space at one member.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct V2 {
     tree: Tree,
     hub: Hub,
-    stats: V2Stats,
+    tally: Tally,
     outbox: Vec<V2Output>,
 }
 
@@ -60,7 +77,7 @@ impl V2 {
         backend: &mut B,
     ) -> V2Response {
         let effect = self.tree.apply(change);
-        self.stats.count(verb_of(&change.action), effect.result.is_ok());
+        self.tally.0.count(verb_of(&change.action), effect.result.is_ok());
         keep(effect.rows, backend);
         self.tell(effect.told.as_slice());
         self.response(header, effect.result.map(V2Answer::Event))
@@ -69,7 +86,7 @@ impl V2 {
     pub(crate) fn tick<B: Backend>(&mut self, clock_ms: u64, backend: &mut B) {
         let (happened, rows) = self.tree.tick(clock_ms);
         keep(rows, backend);
-        happened.iter().for_each(|_| self.stats.count(V2Verb::Expire, true));
+        happened.iter().for_each(|_| self.tally.0.count(V2Verb::Expire, true));
         self.tell(&happened);
     }
 
@@ -87,14 +104,14 @@ impl V2 {
     /// Reads a file or lists a directory. Header and place in the log are the caller's to fill in.
     pub fn read(&mut self, path: &str, recursive: bool) -> V2Response {
         let result = self.tree.read(&clean(path), recursive);
-        self.stats.count(V2Verb::Get, result.is_ok());
+        self.tally.0.count(V2Verb::Get, result.is_ok());
         self.response(Header::default(), result.map(|event| V2Answer::Event(Arc::new(event))))
     }
 
     /// What was counted. Header and place in the log are the caller's to fill in.
     #[must_use]
     pub fn stats(&self) -> V2Response {
-        let stats = V2Stats { watchers: self.hub.len() as u64, ..self.stats };
+        let stats = V2Stats { watchers: self.hub.len() as u64, ..self.tally.0 };
         self.response(Header::default(), Ok(V2Answer::Stats(stats)))
     }
 

@@ -2,9 +2,12 @@
 //!
 //! A path is absolute and clean, and begins with the name of a space: [`KEYS`] is what clients see below `/v2/keys`.
 
+use crate::ids::MemberId;
 use crate::request::Header;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The space of the clients' keys.
 pub const KEYS: &str = "/1";
@@ -31,6 +34,8 @@ pub enum V2Request {
     Change(V2Change),
     /// What this member has counted.
     Stats,
+    /// How this member stands among the others.
+    Standing,
 }
 
 /// A change, as it stands in the log.
@@ -281,6 +286,8 @@ pub enum V2Answer {
     Event(Arc<V2Event>),
     /// What this member has counted.
     Stats(V2Stats),
+    /// How this member stands among the others.
+    Standing(V2Standing),
 }
 
 /// What a member has counted since it started.
@@ -298,6 +305,59 @@ impl V2Stats {
     pub fn count(&mut self, verb: V2Verb, is_done: bool) {
         let (done, refused) = &mut self.counts[verb as usize];
         *if is_done { done } else { refused } += 1;
+    }
+}
+
+/// How a member stands among the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct V2Standing {
+    /// Its name.
+    pub name: String,
+    /// The leader it knows, or [`MemberId::NONE`].
+    pub leader: MemberId,
+    /// It does not vote.
+    pub is_learner: bool,
+    /// Since when it runs, by its monotonic clock: so long ago.
+    pub runs_for: Duration,
+    /// And since when it knows this leader.
+    pub led_for: Duration,
+    /// Messages with entries that came from leaders.
+    pub appends_received: u64,
+    /// And that went to followers.
+    pub appends_sent: u64,
+    /// Of a leader: how its followers do.
+    pub followers: BTreeMap<MemberId, V2Follower>,
+}
+
+/// How a follower does, since its leader leads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct V2Follower {
+    /// Messages it has confirmed.
+    pub success: u64,
+    /// Times its connection failed.
+    pub fail: u64,
+    /// What lay between a message and its confirmation: the last time, in microseconds.
+    pub current_us: u64,
+    /// The shortest.
+    pub min_us: u64,
+    /// The longest.
+    pub max_us: u64,
+    /// All together.
+    pub sum_us: u64,
+    /// And their squares.
+    pub squares_us: u128,
+}
+
+impl V2Follower {
+    /// A message was confirmed after this time.
+    pub fn confirmed(&mut self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.min_us = if self.success == 0 { us } else { self.min_us.min(us) };
+        self.max_us = self.max_us.max(us);
+        self.current_us = us;
+        self.success += 1;
+        self.sum_us = self.sum_us.saturating_add(us);
+        self.squares_us = self.squares_us.saturating_add(u128::from(us) * u128::from(us));
     }
 }
 

@@ -32,7 +32,7 @@ impl KeysRequest {
             KeysAsk::Request(V2Request::Change(change)) => {
                 (&change.path, matches!(change.action, V2Action::Delete { recursive: true, .. }))
             }
-            KeysAsk::Request(V2Request::Stats) => return ("/", false),
+            KeysAsk::Request(V2Request::Stats | V2Request::Standing) => return ("/", false),
         };
         match path.strip_prefix(KEYS) {
             None | Some("") => ("/", recursive),

@@ -6,4 +6,4 @@ mod show;
 
 pub use form::{Form, escape};
 pub use keys::{KeysAsk, KeysRequest, parse};
-pub use show::{event, json, refusal, status, unavailable};
+pub use show::{event, json, refusal, status, unavailable, when};

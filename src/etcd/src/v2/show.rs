@@ -120,7 +120,12 @@ fn seconds_left(expiration_ns: i64, wall_ns: i64) -> i64 {
     left.div_euclid(1_000_000_000) + i64::from(left.rem_euclid(1_000_000_000) > 0)
 }
 
-fn when(ns: i64) -> String {
+/// A time since the Unix epoch, as Go writes it in JSON.
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn when(ns: i64) -> String {
     Timestamp::from_nanosecond(ns.into())
         .expect("64 bits of nanoseconds lie between 1677 and 2262")
         .to_string()

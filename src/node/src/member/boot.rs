@@ -182,6 +182,7 @@ impl<B: Backend> Member<B> {
             held_leases: super::lease_checkpoints::Held::default(),
             hash_check: super::hash_check::HashCheck::default(),
             v2: super::v2::Clock::default(),
+            standing: super::standing::Standing::default(),
             applied_unsealed: 0,
             checkpoint_armed: false,
             background_armed: false,

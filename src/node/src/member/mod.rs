@@ -24,6 +24,7 @@ mod planted;
 mod reads;
 mod requests;
 mod snapshots;
+mod standing;
 mod v2;
 
 pub use auto_compact::AutoCompaction;
@@ -101,6 +102,7 @@ pub struct Member<B: Backend, V = <B as Backend>::Snapshot, I = Import<B>> {
     held_leases: lease_checkpoints::Held,
     hash_check: hash_check::HashCheck,
     v2: v2::Clock,
+    standing: standing::Standing,
 
     checkpointed: LogIndex,
     /// Batches on their way to the disk, with the applied index each holds.
@@ -190,12 +192,16 @@ impl<B: Backend> Member<B> {
     /// Where an invariant is broken: better a stopped member than a wrong answer.
     pub fn step(&mut self, now: Duration, input: Input) {
         self.now = self.now.max(now);
+        self.standing.began(self.now);
         if self.stopped {
             return;
         }
         match input {
             Input::Peer(message) => self.step_peer(message),
-            Input::PeerUnreachable(peer) => self.raft.peer_unreachable(peer),
+            Input::PeerUnreachable(peer) => {
+                self.standing.failed(peer);
+                self.raft.peer_unreachable(peer);
+            }
             Input::PeerReset(peer) => self.raft.peer_reset(peer),
             Input::Timer(timer) => self.step_timer(timer),
             Input::Request { id, request } => self.step_request(id, request),
@@ -289,6 +295,7 @@ impl<B: Backend> Member<B> {
         }
         match message.body {
             PeerBody::Raft(message) => {
+                self.standing.received(&message, self.now);
                 // A message that Raft refuses (from a stranger, or not for us) changes nothing; a peer's
                 // mistake must not stop this member.
                 let _ = self.raft.step(message);
@@ -370,6 +377,7 @@ impl<B: Backend> Member<B> {
 
     fn send_all(&mut self, messages: Vec<seatrial_raft::Message>) {
         for message in messages {
+            self.standing.sent(&message, self.now);
             let (from, to) = (message.from, message.to);
             self.output(Output::Send(PeerMessage { from, to, body: PeerBody::Raft(message) }));
         }
@@ -438,6 +446,9 @@ impl<B: Backend> Member<B> {
 
     fn change_role(&mut self, soft: SoftState) {
         let led = self.is_leader();
+        if soft.leader != self.soft.leader {
+            self.standing.led(self.now);
+        }
         if soft.leader != MemberId::NONE && soft.leader != self.soft.leader {
             self.tally.0.leader_changes += 1;
         }

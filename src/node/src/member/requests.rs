@@ -184,7 +184,7 @@ impl<B: Backend> Member<B> {
     }
 
     /// Whether this member is a learner in its operator's eyes. One that catches up before it votes is none.
-    fn is_learner(&self) -> bool {
+    pub(super) fn is_learner(&self) -> bool {
         self.cluster.members.get(&self.id()).is_some_and(|me| me.is_learner)
     }
 

@@ -9,7 +9,7 @@ use crate::proposal::{Action, Proposal};
 use seatrial_raft::Role;
 use seatrial_store::{Backend, Command};
 use seatrial_types::Term;
-use seatrial_types::v2::{V2Request, V2Response, V2Watch, V2WatchId, V2Watching};
+use seatrial_types::v2::{V2Answer, V2Request, V2Response, V2Watch, V2WatchId, V2Watching};
 use std::time::Duration;
 
 /// How often the clock moves (etcd: the same).
@@ -37,6 +37,10 @@ impl<B: Backend> Member<B> {
         let response = match request {
             V2Request::Read { path, recursive, .. } => self.store.v2_mut().read(path, *recursive),
             V2Request::Stats => self.store.v2().stats(),
+            V2Request::Standing => {
+                let standing = Ok(V2Answer::Standing(self.standing()));
+                V2Response { result: standing, ..self.store.v2().stats() }
+            }
             V2Request::Change(change) => unreachable!("{change:?} is not a read"),
         };
         V2Response { raft_index, ..response }

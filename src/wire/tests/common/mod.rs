@@ -4,15 +4,19 @@
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::mpsc;
-use seatrial_etcd::{Ask, AskSend, AskWatch};
+use seatrial_etcd::{Ask, AskSend, AskV2, AskWatch};
 use seatrial_store::{Row, SnapshotHeader, SnapshotWriter};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, AuthRevision, Caller};
 use seatrial_types::request::*;
+use seatrial_types::v2::{
+    V2Answer, V2Error, V2Event, V2Request, V2Response, V2Stats, V2Watch, V2WatchId, V2Watching,
+};
 use seatrial_types::watch::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use seatrial_types::{
     Code, Error, Event, EventKind, KeyRange, KeyValue, LeaseId, LogIndex, MemberId, Request, Response,
     Revision, Term,
 };
+use seatrial_v2::{Hub, Tree};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -39,6 +43,9 @@ struct State {
     watchers: Vec<Option<Caller>>,
     opened: usize,
     closed: usize,
+    tree: Tree,
+    hub: Hub,
+    waiting: BTreeMap<V2WatchId, mpsc::UnboundedSender<Arc<V2Event>>>,
 }
 
 struct Stream {
@@ -88,6 +95,24 @@ pub(crate) fn header(revision: usize) -> Header {
 }
 
 impl State {
+    fn answer_v2(&mut self, ask: &V2Request) -> V2Response {
+        let event = |result: Result<V2Event, V2Error>| result.map(|event| V2Answer::Event(Arc::new(event)));
+        let result = match ask {
+            V2Request::Read { path, recursive, .. } => event(self.tree.read(path, *recursive)),
+            V2Request::Change(change) => {
+                let effect = self.tree.apply(change);
+                if let Some(told) = effect.told {
+                    for (id, event) in self.hub.notify(&told) {
+                        let _ = self.waiting[&id].unbounded_send(event);
+                    }
+                }
+                effect.result.map(V2Answer::Event)
+            }
+            V2Request::Stats | V2Request::Standing => Ok(V2Answer::Stats(V2Stats::default())),
+        };
+        V2Response { header: self.header(), raft_index: 5, index: self.tree.index(), result }
+    }
+
     fn header(&self) -> Header {
         header(self.events.len() + 1)
     }
@@ -210,6 +235,7 @@ impl State {
             Request::Downgrade(ask) => {
                 Response::Downgrade(DowngradeResponse { header: self.header(), version: ask.version })
             }
+            Request::V2(ask) => Response::V2(self.answer_v2(&ask)),
             Request::SnapshotRead(ask) => {
                 let stream = snapshot();
                 let from = usize::try_from(ask.offset).unwrap();
@@ -299,12 +325,44 @@ impl Ask for Toy {
         self.answer(request)
     }
 
+    type V2 = ToyV2;
+
+    async fn v2_watch(&self, watch: V2Watch) -> Result<Result<ToyV2, V2Error>, Error> {
+        let (events, receive) = mpsc::unbounded();
+        let mut state = self.state.lock().unwrap();
+        let State { tree, hub, waiting, .. } = &mut *state;
+        let id = V2WatchId(waiting.len() as u64);
+        let past = match hub.watch(tree, id, watch) {
+            Ok(past) => past,
+            Err(error) => return Ok(Err(error)),
+        };
+        past.into_iter().for_each(|event| drop(events.unbounded_send(event)));
+        waiting.insert(id, events);
+        let began = V2Watching { header: header(1), raft_index: 5, index: tree.index() };
+        Ok(Ok(ToyV2 { began, receive }))
+    }
+
     async fn watch(&self) -> Result<ToyWatch, Error> {
         let (answers, receive) = mpsc::unbounded();
         let mut state = self.state.lock().unwrap();
         state.streams.push(Stream { answers, watches: Vec::new() });
         state.opened += 1;
         Ok(ToyWatch { toy: self.clone(), stream: state.streams.len() - 1, receive })
+    }
+}
+
+pub(crate) struct ToyV2 {
+    began: V2Watching,
+    receive: mpsc::UnboundedReceiver<Arc<V2Event>>,
+}
+
+impl AskV2 for ToyV2 {
+    fn began(&self) -> &V2Watching {
+        &self.began
+    }
+
+    async fn next(&mut self) -> Option<Arc<V2Event>> {
+        self.receive.next().await
     }
 }
 

@@ -85,7 +85,9 @@ impl<A: Ask> Face<A> {
         let place = Place { header: &answer.header, raft_index: answer.raft_index, index: answer.index };
         match &answer.result {
             Err(error) => refused(error, Some(place.header)),
-            Ok(V2Answer::Stats(_)) => unreachable!("nobody asked for figures"),
+            Ok(other @ (V2Answer::Stats(_) | V2Answer::Standing(_))) => {
+                unreachable!("nobody asked for figures: {other:?}")
+            }
             Ok(V2Answer::Event(told)) => {
                 let status = if told.is_created() { StatusCode::CREATED } else { StatusCode::OK };
                 placed(held(status, event(told, no_value, self.wall_ns()), reader), &place)

@@ -43,7 +43,7 @@ struct Urls {
 }
 
 /// An error outside the key space.
-fn failed(status: StatusCode, message: &str) -> Response<Body> {
+pub(super) fn failed(status: StatusCode, message: &str) -> Response<Body> {
     #[derive(Serialize)]
     struct Body<'a> {
         message: &'a str,

@@ -8,8 +8,10 @@ mod stats;
 use super::phases as watch;
 use super::unread::Reader;
 use super::{Phase, gateway::plain};
-use http::header::{ALLOW, LOCATION};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use seatrial_etcd::{Ask, EtcdService, Outside};
 use seatrial_types::request::Header;
@@ -39,7 +41,7 @@ impl<A: Ask> Face<A> {
     pub(super) async fn answer(&self, request: Request<Incoming>, reader: &Reader) -> Response<Body> {
         let path = request.uri().path();
         if let Some(clean) = moved(path) {
-            return redirect(&clean, request.uri().query());
+            return redirect(request.method(), &clean, request.uri().query());
         }
         let Some(path) = decoded(path) else { return plain(StatusCode::BAD_REQUEST, "400 Bad Request") };
         let below = |prefix: &str| {
@@ -55,6 +57,8 @@ impl<A: Ask> Face<A> {
         match path.as_str() {
             "/v2/machines" => self.machines(request.method()).await,
             "/v2/stats/store" => self.stats_store(request.method()).await,
+            "/v2/stats/self" => self.stats_self(request.method()).await,
+            "/v2/stats/leader" => self.stats_leader(request.method()).await,
             _ => plain(StatusCode::NOT_FOUND, "404 page not found"),
         }
     }
@@ -83,10 +87,19 @@ fn moved(path: &str) -> Option<String> {
     Some(format!("/{}{end}", kept.join("/")))
 }
 
-fn redirect(path: &str, query: Option<&str>) -> Response<Body> {
+/// As Go's server does it: whoever asks with GET is shown a link.
+fn redirect(method: &Method, path: &str, query: Option<&str>) -> Response<Body> {
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
     let location = format!("{path}{query}");
-    let mut response = plain(StatusCode::MOVED_PERMANENTLY, &format!("Moved Permanently: {location}"));
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if matches!(*method, Method::GET | Method::HEAD) {
+        let escaped = location.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&#34;");
+        let link = format!("<a href=\"{escaped}\">Moved Permanently</a>.\n\n");
+        *response.body_mut() = Body::new(Full::new(Bytes::from(link)));
+        let kind = HeaderValue::from_static("text/html; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
     if let Ok(location) = HeaderValue::try_from(location) {
         response.headers_mut().insert(LOCATION, location);
     }
