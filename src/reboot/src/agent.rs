@@ -404,8 +404,7 @@ impl Agent {
             }
             // The calendar may be set meanwhile: look again now and then.
             let opens_in = self.settings.windows.opens_in(at.wall).unwrap_or(self.settings.pause_max);
-            self.stage =
-                Stage::WindowUntil(at.now + opens_in.clamp(Duration::from_secs(1), self.settings.pause_max));
+            self.stage = Stage::WindowUntil(at.now + opens_in.min(self.settings.pause_max));
             self.why = "outside of the reboot window".to_owned();
             self.pause = self.settings.lock_pause;
             return vec![Action::Write(State::RebootPlanned)];

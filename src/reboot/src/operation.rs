@@ -344,7 +344,7 @@ impl Operation {
                 match *won {
                     Won::Done(done) => State::Done(Ok(done)),
                     Won::Note(ledger, done) => State::Note(Box::new(ledger), done),
-                    Won::Fenced => State::ReadLedger,
+                    Won::Fenced => State::Rest,
                 }
             }
             other => unreachable!("nothing was to be written in {other:?}"),

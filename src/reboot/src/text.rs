@@ -309,10 +309,10 @@ mod tests {
     fn the_plan_says_who_is_next_and_why_it_waits() {
         assert_eq!(
             plan(&view().plan()),
-            "\nPLACE  MACHINE ID  FOR     WHY                         STARTS IN  ENDS IN\n\
+            "\nPLACE  MACHINE ID  FOR     WHY                          STARTS IN  ENDS IN\n\
              now    m1          31m35s  rebooting, overdue by 1m35s\n\
              now    m2          45s     rebooting\n\
-             1      m3          0s      no slot is free             now        ~2m0s\n\n\
+             1      m3          0s      no slot is free              now        ~2m0s\n\n\
              A reboot takes about 2m0s; all are done in about 2m0s.\n"
         );
         let empty = View { ledger: Ledger::default(), semaphore: Semaphore::default(), ..view() };

@@ -10,6 +10,10 @@ use std::time::Duration;
 /// one who reserved tries again.
 const RESERVED_MAX: Duration = Duration::from_secs(10);
 
+/// By how much another machine's clock may be ahead of ours until its reservation is not waited for. Much longer than the
+/// other: two machines whose clocks differ a little would else fail each other's swaps again and again.
+const AHEAD_MAX: Duration = Duration::from_secs(600);
+
 /// What becomes of a question for a slot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Turn {
@@ -33,7 +37,7 @@ impl Ledger {
         if let Some(holder) = self.holders.get(id).filter(|holder| holder.reserved.is_none()) {
             return Turn::Held { generation: holder.generation };
         }
-        let late = |since: Wall| now.since(since) > RESERVED_MAX || since.since(now) > RESERVED_MAX;
+        let late = |since: Wall| now.since(since) > RESERVED_MAX || since.since(now) > AHEAD_MAX;
         if self.reservations().any(|(other, holder)| other != id && late(holder.since)) {
             return Turn::Fence;
         }
