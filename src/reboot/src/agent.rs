@@ -513,3 +513,7 @@ impl Agent {
         until
     }
 }
+
+#[cfg(test)]
+#[path = "agent_tests.rs"]
+mod tests;
