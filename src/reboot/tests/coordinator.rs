@@ -1,8 +1,8 @@
 //! Operations over keys that others change at the worst moments.
 
 use seatrial_reboot::{
-    Coordinator, Done, Freed, Group, Guards, Hosted, Keys, KeysError, Ledger, Locksmith, Memory, Phase, Quorum,
-    RebootError, Semaphore, Table, Trouble, Verb,
+    Coordinator, Done, Freed, Group, Guards, Hosted, Keys, KeysError, Ledger, Locksmith, Memory, Phase,
+    Quorum, RebootError, Semaphore, Table, Trouble, Verb,
 };
 use seatrial_types::MemberId;
 use seatrial_world_real::RealWorld;
@@ -127,7 +127,9 @@ async fn locksmiths_verbs_try_once_and_say_what_locksmith_says() {
     let text = async |verb| run(verb).await.unwrap_err().to_string();
     assert_eq!(text(Locksmith::Lock("m1".into())).await, "semaphore is at 0");
     assert_eq!(text(Locksmith::Unlock("m2".into())).await, "holder does not exist");
-    let Ok(Done::Max { old: 1, semaphore }) = run(Locksmith::SetMax(-1)).await else { panic!("no old maximum") };
+    let Ok(Done::Max { old: 1, semaphore }) = run(Locksmith::SetMax(-1)).await else {
+        panic!("no old maximum")
+    };
     assert_eq!(semaphore.count(), -2);
     memory.before_write(|table| {
         as_locksmith(table, |_| {});
