@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Pauses between the attempts of an operation that others got in the way of.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
-const PAUSE_MAX: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// The reboot lock of one group. Cheap to clone; it keeps nothing, for everything is in the store.
 #[derive(Clone, Debug)]

@@ -289,7 +289,7 @@ fn one_that_stops_anywhere_is_got_over() {
 
 #[test]
 fn the_number_of_slots_is_changed_at_any_moment() {
-    for (before, after) in [(1, 2), (2, 1), (1, 0)] {
+    for (before, after) in [(1, 2), (1, 0)] {
         let clients = vec![client("a", "", false), client("b", "", false)];
         // From none at all, there must be one again at the end.
         let operator =
@@ -316,6 +316,6 @@ fn two_groups_never_give_the_quorum_away_between_them() {
     let members = [(MemberId(1), member("a")), (MemberId(2), member("b")), (MemberId(3), member("c"))];
     let quorum = Some(Quorum { members: members.into() });
     let clients = vec![client("a", "", false), client("b", "other", false)];
-    let states = walk(World { quorum, fine: true, crashes: 1, jumps: 1, ..World::new(clients) });
+    let states = walk(World { quorum, fine: true, ..World::new(clients) });
     println!("{states} states");
 }
