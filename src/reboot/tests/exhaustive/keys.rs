@@ -233,14 +233,21 @@ impl Model for World {
                 after.crashes -= 1;
                 after.clients[at].doing = Doing::Back;
                 next.push((format!("{} crashes", client.id), true, after));
+                if matches!(client.doing, Doing::Locking(_)) {
+                    // And never comes back: what it has announced stays as it is.
+                    let mut after = self.clone();
+                    after.crashes -= 1;
+                    after.clients[at].doing = Doing::Finished;
+                    next.push((format!("{} is gone for good", client.id), true, after));
+                }
             }
         }
         if self.jumps > 0 && self.crashes == 0 {
             let mut after = self.clone();
             after.jumps -= 1;
-            after.now = Wall(self.now.0 + 60);
+            after.now = Wall(self.now.0 + 1000);
             // No fault: time passes also where all is well.
-            next.push(("a minute passes".to_owned(), false, after));
+            next.push(("a quarter of an hour passes".to_owned(), false, after));
         }
         if let Some(operation) = &self.operating {
             let mut after = self.clone();
