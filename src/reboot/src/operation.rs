@@ -10,6 +10,9 @@
 //!
 //! A machine that stops in between leaves a reservation. Whoever finds it old writes the semaphore anew with the value it
 //! has, whereupon the late swap must fail. No step hangs on a clock being right.
+//!
+//! A survey reads each group by itself. So an old client that takes a slot meanwhile is not seen by it; old clients are
+//! held to the number of slots alone.
 
 use crate::error::RebootError;
 use crate::group::{GROUPS, Group};
