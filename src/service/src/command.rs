@@ -94,7 +94,10 @@ pub(crate) fn parse(
         commands.push(one(&mut words, name, machine)?);
     }
     warnings.extend(
-        words.unknown_escapes.into_iter().map(|escape| Warning::UnknownEscape { option: option.to_owned(), escape }),
+        words
+            .unknown_escapes
+            .into_iter()
+            .map(|escape| Warning::UnknownEscape { option: option.to_owned(), escape }),
     );
     Ok(commands)
 }
@@ -130,7 +133,10 @@ fn one(words: &mut Words<'_>, name: &UnitName, machine: &Machine) -> Result<Comm
     }
     if exclamations == 2 {
         let hint = "use `+` or `!` where the command needs the manager's user".to_owned();
-        return Err(("the prefix `!!` needs ambient capabilities, which are not handled here".to_owned(), hint));
+        return Err((
+            "the prefix `!!` needs ambient capabilities, which are not handled here".to_owned(),
+            hint,
+        ));
     }
     let program = words.next().map_err(|error| quote(error.text()))?;
     let program = program.filter(|program| !program.is_empty()).ok_or_else(|| {
@@ -139,7 +145,10 @@ fn one(words: &mut Words<'_>, name: &UnitName, machine: &Machine) -> Result<Comm
     command.program = expand(&program, name, machine).map_err(percent)?;
     if command.program.contains('/') && !command.program.starts_with('/') {
         let hint = "write the whole path from `/`, or a plain name".to_owned();
-        return Err((format!("the program `{}` is neither an absolute path nor a plain name", command.program), hint));
+        return Err((
+            format!("the program `{}` is neither an absolute path nor a plain name", command.program),
+            hint,
+        ));
     }
     if command.program.ends_with('/') || command.program.chars().any(char::is_control) {
         let hint = "name an executable file".to_owned();
@@ -188,7 +197,10 @@ mod tests {
         let environment = [("ONE", "one"), ("TWO", "two two")];
         assert_eq!(run("echo $ONE $TWO ${TWO}", &environment), [["echo", "one", "two", "two", "two two"]]);
         let environment = [("ONE", "'one'"), ("TWO", "'two two' too"), ("THREE", "")];
-        assert_eq!(run("/bin/echo ${ONE} ${TWO} ${THREE}", &environment), [["/bin/echo", "'one'", "'two two' too", ""]]);
+        assert_eq!(
+            run("/bin/echo ${ONE} ${TWO} ${THREE}", &environment),
+            [["/bin/echo", "'one'", "'two two' too", ""]]
+        );
         assert_eq!(run("/bin/echo $ONE $TWO $THREE", &environment), [["/bin/echo", "one", "two two", "too"]]);
         assert_eq!(run("echo one ; echo \"two two\"", &[]), [["echo", "one"], ["echo", "two two"]]);
         assert_eq!(run(r"echo / >/dev/null & \;  ls", &[]), [["echo", "/", ">/dev/null", "&", ";", "ls"]]);

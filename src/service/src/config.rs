@@ -278,12 +278,15 @@ impl ServiceConfig {
     /// `RestartMaxDelaySec=` within `RestartSteps=`.
     #[must_use]
     pub fn restart_delay_after(&self, earlier: u32) -> Duration {
-        let (Some(longest), 1..) = (self.restart_delay_max, self.restart_steps) else { return self.restart_delay };
+        let (Some(longest), 1..) = (self.restart_delay_max, self.restart_steps) else {
+            return self.restart_delay;
+        };
         if earlier >= self.restart_steps || self.restart_delay >= longest {
             return self.restart_delay.max(longest);
         }
         let ratio = longest.as_secs_f64() / self.restart_delay.as_secs_f64().max(1e-6);
-        let grown = self.restart_delay.as_secs_f64() * ratio.powf(f64::from(earlier) / f64::from(self.restart_steps));
+        let grown =
+            self.restart_delay.as_secs_f64() * ratio.powf(f64::from(earlier) / f64::from(self.restart_steps));
         // To the nearest millisecond: the last bits of a power differ between machines.
         let rounded = Duration::from_secs_f64((grown * 1000.0).round() / 1000.0);
         Duration::from_millis(rounded.as_millis().try_into().unwrap_or(u64::MAX)).min(longest)

@@ -1,7 +1,7 @@
 //! From a unit file's options to what they mean.
 
 use crate::config::{ServiceConfig, TimerConfig, UnitConfig};
-use crate::error::{UnitError, Warning};
+use crate::error::{BadValue, UnitError, Warning};
 use crate::known::is_known;
 use crate::name::{UnitName, UnitType};
 use crate::specifier::Machine;
@@ -52,14 +52,14 @@ pub(crate) struct Place<'a> {
 
 impl Place<'_> {
     pub(crate) fn wrong(&self, reason: impl Into<String>, hint: impl Into<String>) -> UnitError {
-        UnitError::Value {
+        UnitError::Value(Box::new(BadValue {
             unit: self.name.to_string(),
             section: self.section.to_owned(),
             option: self.option.to_owned(),
             value: self.value.to_owned(),
             reason: reason.into(),
             hint: hint.into(),
-        }
+        }))
     }
 
     /// The value with its specifiers replaced.

@@ -12,21 +12,8 @@ pub enum UnitError {
         reason: String,
     },
     /// A value cannot be taken.
-    #[error("unit {unit}: [{section}] {option}={value}: {reason}\nhint: {hint}")]
-    Value {
-        /// The unit.
-        unit: String,
-        /// The section, without brackets.
-        section: String,
-        /// The option.
-        option: String,
-        /// Its value as written.
-        value: String,
-        /// What is wrong with it.
-        reason: String,
-        /// What to try.
-        hint: String,
-    },
+    #[error("{0}")]
+    Value(Box<BadValue>),
     /// Each option is fine; together they make no unit.
     #[error("unit {unit}: {reason}\nhint: {hint}")]
     Incomplete {
@@ -79,6 +66,24 @@ pub enum UnitError {
         /// What to try.
         hint: String,
     },
+}
+
+/// A value that cannot be taken, and where it stands.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Hash)]
+#[error("unit {unit}: [{section}] {option}={value}: {reason}\nhint: {hint}")]
+pub struct BadValue {
+    /// The unit.
+    pub unit: String,
+    /// The section, without brackets.
+    pub section: String,
+    /// The option.
+    pub option: String,
+    /// Its value as written.
+    pub value: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to try.
+    pub hint: String,
 }
 
 /// Something in a unit file that has no effect here; the unit is loaded all the same.
@@ -134,7 +139,9 @@ impl std::fmt::Display for Warning {
             Self::UnknownEscape { option, escape } => {
                 write!(f, "{option}=: unknown escape sequence '{escape}' was kept as it is.")
             }
-            Self::Skipped { option, value, reason } => write!(f, "{option}=: '{value}' was left out: {reason}."),
+            Self::Skipped { option, value, reason } => {
+                write!(f, "{option}=: '{value}' was left out: {reason}.")
+            }
         }
     }
 }

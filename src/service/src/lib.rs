@@ -18,6 +18,7 @@ mod environment;
 mod error;
 mod io;
 mod known;
+mod manager;
 mod name;
 mod notify;
 mod service;
@@ -27,6 +28,7 @@ mod span;
 mod specifier;
 mod state;
 mod timer_section;
+mod timer_unit;
 mod unit_section;
 mod words;
 
@@ -37,10 +39,11 @@ pub use config::{
 };
 pub use definition::{Definition, Kind, Loaded, load};
 pub use environment::{Environment, parse_environment_file};
-pub use error::{UnitError, Warning};
+pub use error::{BadValue, UnitError, Warning};
 pub use io::{
     Execution, Input, Left, Output, Pid, Purpose, SEARCH_PATH, Slot, Spawn, SpawnFailure, Target, Timer, Who,
 };
+pub use manager::{Effect, JobResult, Manager, UnitStatus, Verb};
 pub use name::{UnitName, UnitType, unescape};
 pub use notify::Notification;
 pub use service::{Service, Status};
@@ -48,3 +51,4 @@ pub use signal::{Exit, Signal, StatusSet};
 pub use span::parse_span;
 pub use specifier::{Machine, expand};
 pub use state::{ActiveState, LoadState, Outcome, SubState};
+pub use timer_unit::TimerUnit;

@@ -37,7 +37,9 @@ impl Notification {
                 Some(("MAINPID", pid)) => found.main_pid = pid.parse().ok().filter(|pid| *pid > 1),
                 Some(("WATCHDOG", "1")) => found.watchdog = true,
                 Some(("WATCHDOG", "trigger")) => found.watchdog_trigger = true,
-                Some(("EXTEND_TIMEOUT_USEC", us)) => found.extend_timeout = us.parse().ok().map(Duration::from_micros),
+                Some(("EXTEND_TIMEOUT_USEC", us)) => {
+                    found.extend_timeout = us.parse().ok().map(Duration::from_micros)
+                }
                 _ => {}
             }
         }

@@ -397,7 +397,8 @@ impl Service {
             Slot::Main => {
                 self.main = Some(pid);
                 self.main_known = true;
-                let started = matches!(self.config.kind, ServiceType::Simple | ServiceType::Exec | ServiceType::Idle);
+                let started =
+                    matches!(self.config.kind, ServiceType::Simple | ServiceType::Exec | ServiceType::Idle);
                 if self.sub == SubState::Start && started {
                     self.enter_start_post();
                 }

@@ -149,7 +149,8 @@ impl Reader {
                 };
             }
             "NotifyAccess" => {
-                config.notify_access = place.word(NotifyAccess::parse, NotifyAccess::ALL, NotifyAccess::as_str)?;
+                config.notify_access =
+                    place.word(NotifyAccess::parse, NotifyAccess::ALL, NotifyAccess::as_str)?;
                 self.notify_access_given = true;
             }
             _ => return Ok(false),
@@ -160,8 +161,9 @@ impl Reader {
     fn read_kill(&mut self, place: &Place<'_>) -> Result<bool, UnitError> {
         let kill = &mut self.config.kill;
         let signal = || {
-            Signal::parse(place.value)
-                .ok_or_else(|| place.wrong("there is no such signal", "write a name like SIGINT, or a number"))
+            Signal::parse(place.value).ok_or_else(|| {
+                place.wrong("there is no such signal", "write a name like SIGINT, or a number")
+            })
         };
         match place.option {
             "KillMode" => kill.mode = place.word(KillMode::parse, KillMode::ALL, KillMode::as_str)?,
@@ -187,11 +189,14 @@ impl Reader {
             "Group" => exec.group = text()?,
             "UMask" => {
                 let mask = u32::from_str_radix(place.value, 8).ok().filter(|mask| *mask <= 0o777);
-                exec.umask = mask.ok_or_else(|| place.wrong("this is no file mode", "write octal, like 0022"))?;
+                exec.umask =
+                    mask.ok_or_else(|| place.wrong("this is no file mode", "write octal, like 0022"))?;
             }
             "Nice" => {
-                let nice = place.number("a number from -20 to 19").ok().filter(|nice| (-20..=19).contains(nice));
-                exec.nice = Some(nice.ok_or_else(|| place.wrong("out of range", "write a number from -20 to 19"))?);
+                let nice =
+                    place.number("a number from -20 to 19").ok().filter(|nice| (-20..=19).contains(nice));
+                exec.nice =
+                    Some(nice.ok_or_else(|| place.wrong("out of range", "write a number from -20 to 19"))?);
             }
             "OOMScoreAdjust" => {
                 let hint = "a number from -1000 to 1000";
@@ -228,7 +233,9 @@ impl Reader {
                     return Err(place.wrong("the path is not absolute", "write the whole path from `/`"));
                 }
                 if path.contains(['*', '?', '[']) {
-                    return Err(place.wrong("patterns are not handled here", "name each file on a line of its own"));
+                    return Err(
+                        place.wrong("patterns are not handled here", "name each file on a line of its own")
+                    );
                 }
                 exec.environment_files.push(EnvironmentFile { path, optional });
             }
@@ -241,7 +248,11 @@ impl Reader {
                         exec.pass_environment.push(word);
                     } else {
                         let reason = "it is no name of a variable".to_owned();
-                        warnings.push(Warning::Skipped { option: place.option.to_owned(), value: word, reason });
+                        warnings.push(Warning::Skipped {
+                            option: place.option.to_owned(),
+                            value: word,
+                            reason,
+                        });
                     }
                 }
             }
@@ -256,7 +267,9 @@ impl Reader {
             "SyslogIdentifier" => exec.syslog_identifier = text()?,
             option => {
                 let Some(name) = option.strip_prefix("Limit") else { return Ok(false) };
-                let Some((_, scale)) = LIMITS.iter().find(|(known, _)| *known == name) else { return Ok(false) };
+                let Some((_, scale)) = LIMITS.iter().find(|(known, _)| *known == name) else {
+                    return Ok(false);
+                };
                 if place.value.is_empty() {
                     exec.limits.remove(name);
                     return Ok(true);
@@ -277,9 +290,13 @@ impl Reader {
         };
         let (start, stop) = (config.commands.start.len(), config.commands.stop.len());
         // Without a command to start there is nothing to watch: systemd takes the type to be oneshot.
-        config.kind = self.kind.unwrap_or(if start == 0 { ServiceType::Oneshot } else { ServiceType::Simple });
+        config.kind =
+            self.kind.unwrap_or(if start == 0 { ServiceType::Oneshot } else { ServiceType::Simple });
         if start == 0 && stop == 0 {
-            return Err(wrong("there is neither ExecStart= nor ExecStop=", "say in [Service] what is to be run"));
+            return Err(wrong(
+                "there is neither ExecStart= nor ExecStop=",
+                "say in [Service] what is to be run",
+            ));
         }
         if start == 0 && config.kind != ServiceType::Oneshot {
             return Err(wrong("there is no ExecStart=", "only Type=oneshot can do without"));
@@ -290,7 +307,9 @@ impl Reader {
         if start > 1 && config.kind != ServiceType::Oneshot {
             return Err(wrong("there is more than one ExecStart=", "use Type=oneshot, or ExecStartPre="));
         }
-        if config.kind == ServiceType::Oneshot && matches!(config.restart, Restart::Always | Restart::OnSuccess) {
+        if config.kind == ServiceType::Oneshot
+            && matches!(config.restart, Restart::Always | Restart::OnSuccess)
+        {
             let reason = format!("Restart={} is not allowed with Type=oneshot", config.restart);
             return Err(wrong(&reason, "use Restart=on-failure, or a timer"));
         }
@@ -301,22 +320,28 @@ impl Reader {
             config.notify_access = NotifyAccess::Main;
         }
         if config.kind == ServiceType::Notify && config.notify_access == NotifyAccess::None {
-            return Err(wrong("Type=notify with NotifyAccess=none could never start", "use NotifyAccess=main"));
+            return Err(wrong(
+                "Type=notify with NotifyAccess=none could never start",
+                "use NotifyAccess=main",
+            ));
         }
         Ok(self.config)
     }
 }
 
 fn add_status(set: &mut StatusSet, place: &Place<'_>) -> Result<(), UnitError> {
-    set.add(place.value)
-        .map_err(|word| place.wrong(format!("`{word}` is no exit status and no signal"), "write 1, TEMPFAIL or SIGKILL"))
+    set.add(place.value).map_err(|word| {
+        place.wrong(format!("`{word}` is no exit status and no signal"), "write 1, TEMPFAIL or SIGKILL")
+    })
 }
 
 fn split(place: &Place<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<String>, UnitError> {
     let (found, unknown) =
         words::split(place.value).map_err(|e| place.wrong(e.text(), "see systemd.syntax(7) on quoting"))?;
     let option = place.option;
-    warnings.extend(unknown.into_iter().map(|escape| Warning::UnknownEscape { option: option.to_owned(), escape }));
+    warnings.extend(
+        unknown.into_iter().map(|escape| Warning::UnknownEscape { option: option.to_owned(), escape }),
+    );
     Ok(found)
 }
 
@@ -352,7 +377,8 @@ fn limit(place: &Place<'_>, scale: Scale) -> Result<Limit, UnitError> {
             }
             Scale::Seconds | Scale::Microseconds => {
                 let span = crate::span::parse_span(text).map_err(|_| wrong())?.ok_or_else(wrong)?;
-                let number = if scale == Scale::Seconds { u128::from(span.as_secs()) } else { span.as_micros() };
+                let number =
+                    if scale == Scale::Seconds { u128::from(span.as_secs()) } else { span.as_micros() };
                 u64::try_from(number).ok()
             }
         };

@@ -69,8 +69,12 @@ impl Signal {
         }
         let more = |text: &str| if text.is_empty() { Some(0) } else { text.get(1..)?.parse::<u8>().ok() };
         let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-            (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => REALTIME.0.checked_add(more(rest)?),
-            (_, Some(rest)) if rest.is_empty() || rest.starts_with('-') => REALTIME.1.checked_sub(more(rest)?),
+            (Some(rest), _) if rest.is_empty() || rest.starts_with('+') => {
+                REALTIME.0.checked_add(more(rest)?)
+            }
+            (_, Some(rest)) if rest.is_empty() || rest.starts_with('-') => {
+                REALTIME.1.checked_sub(more(rest)?)
+            }
             _ => None,
         }?;
         (REALTIME.0..=REALTIME.1).contains(&number).then_some(Self(number))
@@ -231,7 +235,8 @@ mod tests {
 
     #[test]
     fn signals_have_names_and_numbers() {
-        for (text, number) in [("SIGTERM", 15), ("KILL", 9), ("10", 10), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)] {
+        for (text, number) in [("SIGTERM", 15), ("KILL", 9), ("10", 10), ("RTMIN+3", 37), ("SIGRTMAX-1", 63)]
+        {
             assert_eq!(Signal::parse(text), Some(Signal(number)), "{text}");
         }
         for text in ["", "SIGNONE", "0", "65", "RTMIN+99", "RTMIN-1", "TERM+1", "-1"] {

@@ -103,7 +103,9 @@ pub fn expand(text: &str, name: &UnitName, machine: &Machine) -> Result<String, 
             'E' => out.push_str(&machine.configuration_folder),
             'T' => out.push_str("/tmp"),
             'V' => out.push_str("/var/tmp"),
-            other => return Err(format!("`%{other}` is no specifier known here; a plain percent sign is `%%`")),
+            other => {
+                return Err(format!("`%{other}` is no specifier known here; a plain percent sign is `%%`"));
+            }
         }
     }
     Ok(out)

@@ -18,7 +18,8 @@ impl Reader {
         let base = match place.option {
             "Unit" => {
                 let unit = place.expanded(place.value)?;
-                let name = UnitName::parse(&unit).map_err(|_| place.wrong("it is no unit name", "name a unit"))?;
+                let name =
+                    UnitName::parse(&unit).map_err(|_| place.wrong("it is no unit name", "name a unit"))?;
                 if name.kind() == UnitType::Timer {
                     return Err(place.wrong("a timer cannot start a timer", "name a service or a target"));
                 }
@@ -61,7 +62,10 @@ impl Reader {
                 hint: "use several timers".to_owned(),
             });
         }
-        Ok(TimerConfig { unit: self.unit.unwrap_or_else(|| format!("{}.service", name.stem())), elapses: self.elapses })
+        Ok(TimerConfig {
+            unit: self.unit.unwrap_or_else(|| format!("{}.service", name.stem())),
+            elapses: self.elapses,
+        })
     }
 }
 
@@ -76,9 +80,13 @@ mod tests {
 
     #[test]
     fn a_timer_starts_the_service_of_its_name_unless_told_otherwise() {
-        let Ok(Kind::Timer(timer)) = read(&[("OnUnitActiveSec", "5min"), ("OnBootSec", "1s")]) else { panic!() };
+        let Ok(Kind::Timer(timer)) = read(&[("OnUnitActiveSec", "5min"), ("OnBootSec", "1s")]) else {
+            panic!()
+        };
         assert_eq!((timer.unit.as_str(), timer.elapses.len()), ("tick.service", 2));
-        let Ok(Kind::Timer(timer)) = read(&[("OnActiveSec", "1"), ("Unit", "other.service")]) else { panic!() };
+        let Ok(Kind::Timer(timer)) = read(&[("OnActiveSec", "1"), ("Unit", "other.service")]) else {
+            panic!()
+        };
         assert_eq!(timer.unit, "other.service");
     }
 

@@ -20,7 +20,10 @@ impl Service {
             "control process {:?} in state {sub}",
             self.control
         );
-        assert!(self.control.is_none() || self.control_command.is_some(), "a control process that runs no command");
+        assert!(
+            self.control.is_none() || self.control_command.is_some(),
+            "a control process that runs no command"
+        );
         assert!(self.put_off.is_empty() || self.spawning.is_some(), "inputs wait for nothing");
         // A failed service says why, and one that is merely dead did nothing wrong.
         assert!(sub != SubState::Failed || !self.outcome.is_clean(), "failed with outcome {}", self.outcome);
@@ -34,7 +37,11 @@ impl Service {
             sub != SubState::Running || self.main.is_some() || (!self.main_known && self.group),
             "running without a process"
         );
-        assert_eq!(self.armed.contains_key(&Timer::Restart), sub == SubState::AutoRestart, "restart timer in {sub}");
+        assert_eq!(
+            self.armed.contains_key(&Timer::Restart),
+            sub == SubState::AutoRestart,
+            "restart timer in {sub}"
+        );
         let limited = !down && !matches!(sub, SubState::Running | SubState::Exited);
         assert!(limited || !self.armed.contains_key(&Timer::State), "a time limit in state {sub}");
         // Whatever waits for others to end must not wait for ever, unless the unit says so.
@@ -48,7 +55,10 @@ impl Service {
                 || !self.armed.contains_key(&Timer::Watchdog),
             "watchdog in state {sub}"
         );
-        assert!(!self.again || sub.is_stopping() || self.spawning.is_some(), "a start is owed in state {sub}");
+        assert!(
+            !self.again || sub.is_stopping() || self.spawning.is_some(),
+            "a start is owed in state {sub}"
+        );
         assert!(self.starts <= self.config.start_limit_burst, "{} starts were counted", self.starts);
     }
 }

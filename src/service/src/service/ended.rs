@@ -39,7 +39,9 @@ impl Service {
         match exit {
             Exit::Code(0) => Outcome::Success,
             Exit::Code(_) => Outcome::ExitCode,
-            Exit::Signal { signal, core: false } if daemon && CLEAN_SIGNALS.contains(&signal) => Outcome::Success,
+            Exit::Signal { signal, core: false } if daemon && CLEAN_SIGNALS.contains(&signal) => {
+                Outcome::Success
+            }
             Exit::Signal { core: false, .. } => Outcome::Signal,
             Exit::Signal { core: true, .. } => Outcome::CoreDump,
             // We wanted it to end, and it did. Otherwise nobody can say that it ended well, so we do not.
@@ -51,14 +53,17 @@ impl Service {
     pub(super) fn main_ended(&mut self, exit: Option<Exit>, _left: Left) {
         let kind = self.config.kind;
         // Of a forking service the main process is none of the commands.
-        let command = (kind != ServiceType::Forking).then(|| self.config.commands.start.get(self.main_index)).flatten();
+        let command =
+            (kind != ServiceType::Forking).then(|| self.config.commands.start.get(self.main_index)).flatten();
         let ignored = command.is_some_and(|command| command.ignore_failure);
         let outcome = if ignored { Outcome::Success } else { self.judge(exit, kind != ServiceType::Oneshot) };
         self.main_exit = exit;
         self.note(outcome);
         let alone = self.control.is_none();
         match self.sub {
-            SubState::Start if outcome != Outcome::Success => self.enter_signal(SubState::StopSigterm, outcome),
+            SubState::Start if outcome != Outcome::Success => {
+                self.enter_signal(SubState::StopSigterm, outcome)
+            }
             SubState::Start => match kind {
                 ServiceType::Oneshot if self.main_index + 1 < self.config.commands.start.len() => {
                     self.spawn(Slot::Main, Purpose::Start, self.main_index + 1);

@@ -288,7 +288,11 @@ impl Service {
     pub(super) fn state_timed_out(&mut self) {
         let last_signal = self.config.kill.send_sigkill;
         match self.sub {
-            SubState::Condition | SubState::StartPre | SubState::Start | SubState::StartPost | SubState::Stop => {
+            SubState::Condition
+            | SubState::StartPre
+            | SubState::Start
+            | SubState::StartPost
+            | SubState::Stop => {
                 self.enter_signal(SubState::StopSigterm, Outcome::Timeout);
             }
             SubState::Reload => {
@@ -308,7 +312,9 @@ impl Service {
                 self.enter_stop_post(Outcome::Timeout);
             }
             SubState::StopPost => self.enter_signal(SubState::FinalSigterm, Outcome::Timeout),
-            SubState::FinalSigterm if last_signal => self.enter_signal(SubState::FinalSigkill, Outcome::Timeout),
+            SubState::FinalSigterm if last_signal => {
+                self.enter_signal(SubState::FinalSigkill, Outcome::Timeout)
+            }
             SubState::FinalSigterm => self.enter_dead(Outcome::Timeout, false),
             SubState::FinalSigkill => self.enter_dead(Outcome::Timeout, true),
             SubState::Dead

@@ -18,7 +18,10 @@ impl Service {
             return;
         }
         if let Some(pid) = message.main_pid
-            && matches!(self.sub, SubState::Start | SubState::StartPost | SubState::Running | SubState::Reload)
+            && matches!(
+                self.sub,
+                SubState::Start | SubState::StartPost | SubState::Running | SubState::Reload
+            )
         {
             self.main = Some(pid);
             self.main_known = true;

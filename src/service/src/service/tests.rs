@@ -158,7 +158,9 @@ fn every_command_has_its_turn() {
     bench.ends(102, OK).shows("start, run 103 /d, start-post, run 104 /q");
     bench.ends(104, OK).shows("running");
     bench.give(Input::Stop).shows("stop, run 105 /s 103");
-    bench.ends(105, OK).shows("TERM 103, TERM group but [103], stop-sigterm, stop-post, run 106 /t success killed TERM");
+    bench
+        .ends(105, OK)
+        .shows("TERM 103, TERM group but [103], stop-sigterm, stop-post, run 106 /t success killed TERM");
     bench.ends(106, OK).shows("dead").is(SubState::Dead, Outcome::Success);
 }
 
@@ -184,7 +186,11 @@ fn a_process_that_ignores_the_signal_is_killed_after_the_timeout() {
 fn without_a_last_signal_what_does_not_listen_is_left_behind() {
     let mut bench = Bench::new("ExecStart=/d\nSendSIGKILL=no");
     bench.obedient = false;
-    bench.give(Input::Start).give(Input::Stop).fires(Timer::State).is(SubState::FinalSigterm, Outcome::Timeout);
+    bench
+        .give(Input::Start)
+        .give(Input::Stop)
+        .fires(Timer::State)
+        .is(SubState::FinalSigterm, Outcome::Timeout);
     bench.fires(Timer::State).is(SubState::Failed, Outcome::Timeout);
     assert!(bench.service.has_processes(), "it is still there, and known to be");
 }
@@ -203,7 +209,10 @@ fn children_end_with_the_unit_as_its_mode_says() {
         bench.trace.clear();
         let trace = bench.give(Input::Stop).trace.join(", ");
         // Who ends first is not ours to say; the order of states is.
-        assert!(trace.ends_with("dead") && trace.starts_with(expected.split(", dead").next().unwrap()), "{mode}: {trace}");
+        assert!(
+            trace.ends_with("dead") && trace.starts_with(expected.split(", dead").next().unwrap()),
+            "{mode}: {trace}"
+        );
         assert_eq!(bench.service.has_processes(), mode == "process" || mode == "none", "{mode}");
     }
 }
@@ -227,7 +236,8 @@ fn restart_policies_are_those_of_the_manual() {
     ];
     for (cause, happens, expected) in causes {
         for (policy, expected) in crate::config::Restart::ALL.iter().zip(expected) {
-            let mut bench = Bench::new(&format!("ExecStart=/d\nRestart={policy}\nWatchdogSec=5\nRuntimeMaxSec=60"));
+            let mut bench =
+                Bench::new(&format!("ExecStart=/d\nRestart={policy}\nWatchdogSec=5\nRuntimeMaxSec=60"));
             happens(bench.give(Input::Start));
             let restarts = bench.service.sub() == SubState::AutoRestart;
             assert_eq!(restarts, expected, "Restart={policy} after {cause}: {:?}", bench.service.status());
@@ -237,7 +247,8 @@ fn restart_policies_are_those_of_the_manual() {
 
 #[test]
 fn statuses_overrule_the_policy() {
-    let mut bench = Bench::new("ExecStart=/d\nRestart=on-failure\nRestartPreventExitStatus=3 SEGV\nSuccessExitStatus=4");
+    let mut bench =
+        Bench::new("ExecStart=/d\nRestart=on-failure\nRestartPreventExitStatus=3 SEGV\nSuccessExitStatus=4");
     bench.give(Input::Start).ends(100, Exit::Code(3)).is(SubState::Failed, Outcome::ExitCode);
     bench.give(Input::Start).ends(101, Exit::Code(4)).is(SubState::Dead, Outcome::Success);
     bench.give(Input::Start).ends(102, Exit::Code(5)).is(SubState::AutoRestart, Outcome::ExitCode);
@@ -247,7 +258,9 @@ fn statuses_overrule_the_policy() {
 
 #[test]
 fn a_service_that_fails_again_and_again_hits_the_limit_and_a_reset_takes_it_back() {
-    let mut bench = Bench::new("ExecStart=/d\nRestart=on-failure\nStartLimitBurst=3\nStartLimitInterval=10\nRestartSec=1");
+    let mut bench = Bench::new(
+        "ExecStart=/d\nRestart=on-failure\nStartLimitBurst=3\nStartLimitInterval=10\nRestartSec=1",
+    );
     bench.give(Input::Start);
     for pid in 100..103 {
         bench.ends(pid, Exit::Code(1)).is(SubState::AutoRestart, Outcome::ExitCode);
@@ -259,7 +272,11 @@ fn a_service_that_fails_again_and_again_hits_the_limit_and_a_reset_takes_it_back
     bench.give(Input::ResetFailed).is(SubState::Dead, Outcome::Success);
     bench.give(Input::Start).is(SubState::Running, Outcome::Success);
     // Once the interval is over, starts are counted anew.
-    bench.fires(Timer::StartLimit).give(Input::Stop).give(Input::Start).is(SubState::Running, Outcome::Success);
+    bench
+        .fires(Timer::StartLimit)
+        .give(Input::Stop)
+        .give(Input::Start)
+        .is(SubState::Running, Outcome::Success);
 }
 
 #[test]
@@ -274,7 +291,11 @@ fn a_start_during_a_stop_is_owed_and_a_second_stop_takes_it_back() {
     for (then, expected) in [(None, SubState::Running), (Some(Input::Stop), SubState::Dead)] {
         let mut bench = Bench::new("ExecStart=/d");
         bench.obedient = false;
-        bench.give(Input::Start).give(Input::Stop).give(Input::Start).is(SubState::StopSigterm, Outcome::Success);
+        bench
+            .give(Input::Start)
+            .give(Input::Stop)
+            .give(Input::Start)
+            .is(SubState::StopSigterm, Outcome::Success);
         if let Some(then) = then {
             bench.give(then);
         }
@@ -284,7 +305,8 @@ fn a_start_during_a_stop_is_owed_and_a_second_stop_takes_it_back() {
 
 #[test]
 fn a_oneshot_runs_its_commands_in_turn_and_may_stay_active() {
-    let mut bench = Bench::new("Type=oneshot\nExecStart=/a ; /b\nExecStart=-/c\nRemainAfterExit=yes\nExecStop=/s");
+    let mut bench =
+        Bench::new("Type=oneshot\nExecStart=/a ; /b\nExecStart=-/c\nRemainAfterExit=yes\nExecStop=/s");
     bench.give(Input::Start).shows("start, run 100 /a");
     assert!(bench.armed.get(&Timer::State).is_none(), "a oneshot has all the time it wants");
     bench.ends(100, OK).shows("run 101 /b").ends(101, OK).shows("run 102 /c");
@@ -385,7 +407,10 @@ fn a_program_that_is_not_there_fails_with_systemds_status() {
     drop(service.step(Input::SpawnFailed(failure)));
     let status = service.status();
     assert_eq!((status.sub, status.outcome), (SubState::Failed, Outcome::ExitCode));
-    assert_eq!((status.main_exit, status.trouble.as_deref()), (Some(Exit::Code(203)), Some("/no/such: not found")));
+    assert_eq!(
+        (status.main_exit, status.trouble.as_deref()),
+        (Some(Exit::Code(203)), Some("/no/such: not found"))
+    );
 }
 
 #[test]
@@ -394,7 +419,10 @@ fn what_comes_while_a_process_is_asked_for_waits_for_the_answer() {
     drop(service.step(Input::Start));
     assert_eq!(service.step(Input::Stop), []);
     let outputs = service.step(Input::Spawned(7));
-    assert!(outputs.iter().any(|o| matches!(o, Output::Signal { target: Target::Process(7), .. })), "{outputs:?}");
+    assert!(
+        outputs.iter().any(|o| matches!(o, Output::Signal { target: Target::Process(7), .. })),
+        "{outputs:?}"
+    );
     assert_eq!(service.sub(), SubState::StopSigterm);
 }
 
@@ -448,7 +476,8 @@ fn happens(bench: &mut Bench, what: u8, which: u8) {
         9 if bench.alive.is_empty() => {}
         9 => drop(bench.forks()),
         10 => {
-            let texts = ["READY=1", "RELOADING=1", "STOPPING=1", "WATCHDOG=1", "WATCHDOG=trigger", "MAINPID=100"];
+            let texts =
+                ["READY=1", "RELOADING=1", "STOPPING=1", "WATCHDOG=1", "WATCHDOG=trigger", "MAINPID=100"];
             let from = pick(&bench.alive);
             let message = Notification::parse(texts[usize::from(which) % texts.len()]);
             // The driver leaves out what is no living process of the unit.
@@ -519,7 +548,8 @@ fn all_short_runs_of_small_units_keep_the_invariants() {
     use std::hash::{DefaultHasher, Hash, Hasher};
     const EVENTS: usize = 6;
     // The first is what, the second which, of `happens`; where the second is not 0 the processes do not obey.
-    let alphabet = [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (4, 1), (7, 0), (7, 1), (9, 0), (10, 0), (11, 0)];
+    let alphabet =
+        [(0, 0), (1, 0), (1, 1), (2, 0), (3, 0), (4, 0), (4, 1), (7, 0), (7, 1), (9, 0), (10, 0), (11, 0)];
     let mut counts = Vec::new();
     for unit in UNITS {
         // By hash: a collision would only hide one state of very many.
@@ -527,7 +557,9 @@ fn all_short_runs_of_small_units_keep_the_invariants() {
         let mut edge = vec![Bench::new(unit)];
         for _ in 0..EVENTS {
             let mut next = Vec::new();
-            for (bench, (what, which)) in edge.iter().flat_map(|bench| alphabet.iter().map(move |event| (bench, *event))) {
+            for (bench, (what, which)) in
+                edge.iter().flat_map(|bench| alphabet.iter().map(move |event| (bench, *event)))
+            {
                 if what == 9 && bench.alive.len() > 1 {
                     continue;
                 }
@@ -545,5 +577,5 @@ fn all_short_runs_of_small_units_keep_the_invariants() {
         }
         counts.push(seen.len());
     }
-    assert_eq!(counts, [0; 8]);
+    assert_eq!(counts, [337, 2418, 1021, 820, 792, 1033, 1094, 951]);
 }
