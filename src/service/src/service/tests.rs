@@ -226,7 +226,8 @@ fn restart_policies_are_those_of_the_manual() {
     let signal = |b: &mut Bench| _ = b.ends(100, Exit::by(Signal(11)));
     let timeout = |b: &mut Bench| _ = b.fires(Timer::RuntimeMax);
     let watchdog = |b: &mut Bench| _ = b.fires(Timer::Watchdog);
-    let causes: [(&str, &dyn Fn(&mut Bench), [bool; 7]); 6] = [
+    type Cause<'a> = (&'a str, &'a dyn Fn(&mut Bench), [bool; 7]);
+    let causes: [Cause<'_>; 6] = [
         ("clean exit", &clean, [false, true, false, false, false, false, true]),
         ("clean signal", &clean_signal, [false, true, false, false, false, false, true]),
         ("unclean exit", &unclean, [false, false, true, false, false, false, true]),
@@ -308,7 +309,7 @@ fn a_oneshot_runs_its_commands_in_turn_and_may_stay_active() {
     let mut bench =
         Bench::new("Type=oneshot\nExecStart=/a ; /b\nExecStart=-/c\nRemainAfterExit=yes\nExecStop=/s");
     bench.give(Input::Start).shows("start, run 100 /a");
-    assert!(bench.armed.get(&Timer::State).is_none(), "a oneshot has all the time it wants");
+    assert!(!bench.armed.contains_key(&Timer::State), "a oneshot has all the time it wants");
     bench.ends(100, OK).shows("run 101 /b").ends(101, OK).shows("run 102 /c");
     bench.ends(102, Exit::Code(9)).shows("exited").is(SubState::Exited, Outcome::Success);
     bench.give(Input::Stop).shows("stop, run 103 /s").ends(103, OK).is(SubState::Dead, Outcome::Success);
