@@ -13,7 +13,8 @@ use seatrial_service::{
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// How often processes are looked at while something is under way, and while nothing is.
@@ -133,6 +134,26 @@ pub struct Driver {
     /// What is in the file.
     written: String,
     busy: bool,
+    /// Held as long as we live.
+    _lock: File,
+}
+
+/// Takes a folder for ourselves: two drivers would both start what is to run once. The kernel lets go of the lock when we
+/// end, however we end; units do not inherit it.
+fn lock(path: &Path) -> Result<File, DriveError> {
+    let file =
+        File::options().create(true).truncate(false).write(true).open(path).map_err(|error| {
+            DriveError::File { what: "cannot open", path: path.display().to_string(), error }
+        })?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(DriveError::Taken { path: path.display().to_string() }),
+        Err(error) => Err(DriveError::File {
+            what: "cannot lock",
+            path: path.display().to_string(),
+            error: error.into(),
+        }),
+    }
 }
 
 impl Driver {
@@ -148,6 +169,7 @@ impl Driver {
                 error,
             })?;
         }
+        let lock = lock(&options.folder.join("lock"))?;
         if options.subreaper
             && let Err(error) = rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
         {
@@ -174,6 +196,7 @@ impl Driver {
             boot,
             written: String::new(),
             busy: true,
+            _lock: lock,
         };
         driver.adopt()?;
         Ok(driver)
@@ -202,12 +225,16 @@ impl Driver {
                 .collect();
             let mut adopted = 0;
             for (pid, started) in known {
-                if started.is_some_and(|started| proc::lives(pid, started)) {
-                    adopted += 1;
-                } else {
-                    let left = self.left(&unit, &snapshot);
-                    let effects = self.manager.step(&unit, Input::Exited { pid, exit: Exit::Unknown, left });
-                    self.run(effects)?;
+                // Without the time of its start nobody can say that the number is still the same process.
+                let seen =
+                    started.map_or(Seen::Ended(Exit::Unknown), |started| reap::look(pid, Some(started)));
+                match seen {
+                    Seen::Lives => adopted += 1,
+                    Seen::Ended(exit) => {
+                        let left = self.left(&unit, &snapshot);
+                        let effects = self.manager.step(&unit, Input::Exited { pid, exit, left });
+                        self.run(effects)?;
+                    }
                 }
             }
             tracing::info!(unit, adopted, "took over a unit");
@@ -466,15 +493,15 @@ impl Driver {
 
     fn signal(&mut self, unit: &str, target: &Target, signal: Signal) {
         self.busy = true;
+        // Everybody is looked for before anybody is told: with its parent, a process may lose all that marks it as ours.
+        self.left(unit, &Snapshot::take());
         match target {
             Target::Process(pid) => reap::send(*pid, signal),
             Target::Group { except } => {
-                let Some(run) = self.runs.get_mut(unit) else { return };
-                let (living, _) = Snapshot::take().members(run);
-                for pid in living.keys().filter(|pid| !except.contains(pid)) {
+                let Some(run) = self.runs.get(unit) else { return };
+                for pid in run.members.keys().filter(|pid| !except.contains(pid)) {
                     reap::send(*pid, signal);
                 }
-                run.members = living;
             }
         }
     }

@@ -63,6 +63,14 @@ pub enum DriveError {
         /// What is wrong with it.
         error: serde_json::Error,
     },
+    /// Another driver has the folder.
+    #[error(
+        "another driver of units runs over this folder: {path} is locked\nhint: stop it, or use a folder of its own"
+    )]
+    Taken {
+        /// The file with the lock.
+        path: String,
+    },
     /// The driver has ended.
     #[error("the driver of units has ended\nhint: look into its log for the reason, and start it again")]
     Ended,

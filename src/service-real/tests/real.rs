@@ -90,9 +90,18 @@ impl Bench {
     /// Another driver over the same folder, as after a restart of the program.
     fn another_driver(&mut self) {
         drop(self.driver.take());
-        // The thread ends once it has seen that nobody asks any more.
-        std::thread::sleep(Duration::from_millis(300));
-        self.driver = Some(start(options(self.folder.path())).expect("another driver"));
+        // The thread ends once it has seen that nobody asks any more; until then the folder is taken.
+        let mut found = None;
+        let begun = eventually(|| match start(options(self.folder.path())) {
+            Ok(driver) => {
+                found = Some(driver);
+                true
+            }
+            Err(DriveError::Taken { .. }) => false,
+            Err(error) => panic!("{error}"),
+        });
+        assert!(begun, "the folder stays taken");
+        self.driver = found;
     }
 }
 
@@ -262,7 +271,7 @@ fn another_driver_finds_the_units_and_restarts_none_of_them() {
     let mut bench = Bench::new();
     bench.load("a.service", "ExecStart=/bin/sh -c 'while :; do echo tick; sleep 0.05; done'\nRestart=always\nExecStop=/bin/echo bye");
     bench.load("b.service", "ExecStart=/bin/sh -c 'sleep 1000 & wait'\nTimeoutStopSec=5");
-    bench.load("c.service", "ExecStart=/bin/sleep 0.1\nRestart=on-failure\nRestartSec=100");
+    bench.load("c.service", "ExecStart=/bin/sh -c 'sleep 0.2; exit 3'\nRestart=on-failure\nRestartSec=100");
     for name in ["a.service", "b.service", "c.service"] {
         bench.start(name);
         bench.reaches(name, "running");
@@ -274,13 +283,67 @@ fn another_driver_finds_the_units_and_restarts_none_of_them() {
     assert!(lives(before.0) && lives(before.1), "a restart of the driver restarts no unit");
     let ticks = bench.log("a.service").len();
     assert!(eventually(|| bench.log("a.service").len() > ticks), "its output still comes");
-    // It ended while nobody looked: how is not known, so it is not called a success.
+    // Whether it ended while nobody looked or not: it failed.
     bench.reaches("c.service", "auto-restart");
     for name in ["a.service", "b.service"] {
         bench.stop(name);
         bench.reaches(name, "dead");
     }
     assert!(bench.log("a.service").contains(&"bye".to_owned()));
+    assert!(eventually(|| !children.iter().any(|pid| lives(*pid))));
+}
+
+/// Not a test by itself: the driver that the next test kills.
+#[test]
+fn a_driver_to_be_killed() {
+    let Ok(folder) = std::env::var("SEATRIAL_TEST_FOLDER") else { return };
+    let driver = start(options(Path::new(&folder))).expect("a driver");
+    let triple = |option: &str, value: &str| ("Service".to_owned(), option.to_owned(), value.to_owned());
+    let units = [
+        ("a.service", "/bin/sh -c 'while :; do echo tick; sleep 0.05; done'"),
+        ("b.service", "/bin/sh -c 'sleep 1000 & setsid sleep 1001 & wait'"),
+        ("c.service", "/bin/sh -c 'sleep 1; exit 3'"),
+    ];
+    for (name, command) in units {
+        let options =
+            [triple("ExecStart", command), triple("Restart", "on-failure"), triple("RestartSec", "100")];
+        driver
+            .with_blocking(move |driver| {
+                drop(driver.load(name, &options).expect("a good unit"));
+                driver.start(name).expect("it can be started");
+            })
+            .expect("it lives");
+    }
+    std::fs::write(Path::new(&folder).join("ready"), "").expect("a file");
+    std::thread::sleep(Duration::from_secs(1000));
+}
+
+#[test]
+fn units_survive_the_kill_of_their_driver_and_the_next_one_has_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_driver_to_be_killed", "--nocapture"])
+        .env("SEATRIAL_TEST_FOLDER", folder.path())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    assert!(eventually(|| folder.path().join("ready").exists()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let driver = start(options(folder.path())).expect("the lock died with its holder");
+    let bench = Bench { folder, driver: Some(driver) };
+    let pids = [bench.main_pid("a.service"), bench.main_pid("b.service")];
+    assert!(pids.iter().all(|pid| lives(*pid)), "{pids:?}");
+    assert_eq!(bench.status("b.service").active, ActiveState::Active);
+    let ticks = bench.log("a.service").len();
+    assert!(eventually(|| bench.log("a.service").len() > ticks), "its output still comes");
+    bench.reaches("c.service", "auto-restart");
+    assert!(eventually(|| bench.processes("b.service").len() == 3), "{:?}", bench.processes("b.service"));
+    let children = bench.processes("b.service");
+    for name in ["a.service", "b.service", "c.service"] {
+        bench.stop(name);
+        bench.reaches(name, "dead");
+    }
     assert!(eventually(|| !children.iter().any(|pid| lives(*pid))));
 }
 
@@ -359,10 +422,14 @@ fn with_a_control_group_nobody_escapes() {
     // It leaves its session, its environment and its parent behind.
     bench.load(
         "a.service",
-        "ExecStart=/bin/sh -c '(setsid env -i setsid sleep 1005 &) ; sleep 1006'\nTimeoutStopSec=5",
+        "ExecStart=/bin/sh -c '(setsid env -i setsid sleep 1005 &) ; exec sleep 1006'\nTimeoutStopSec=5",
     );
     bench.start("a.service");
-    let found = eventually(|| bench.processes("a.service").len() == 2);
+    let sleeps = |pid: &u32| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with("sleep"))
+    };
+    let both = |pids: &[u32]| pids.len() == 2 && pids.iter().all(sleeps);
+    let found = eventually(|| both(&bench.processes("a.service")));
     assert!(found, "{:?}", bench.processes("a.service"));
     let pids = bench.processes("a.service");
     bench.stop("a.service");
