@@ -127,6 +127,8 @@ pub struct Driver {
     pid_files: BTreeMap<String, PathBuf>,
     sockets: BTreeMap<String, Socket>,
     logs: BTreeMap<String, Log>,
+    /// Units whose run has ended since a process of theirs was started.
+    ended: BTreeSet<String>,
     events: VecDeque<Event>,
     looked_for_strays: Instant,
     looked_at_groups: Instant,
@@ -190,6 +192,7 @@ impl Driver {
             pid_files: BTreeMap::new(),
             sockets: BTreeMap::new(),
             logs: BTreeMap::new(),
+            ended: BTreeSet::new(),
             events: VecDeque::new(),
             looked_for_strays: now,
             looked_at_groups: now,
@@ -441,6 +444,9 @@ impl Driver {
             }
             Output::State(sub) => {
                 tracing::info!(unit, %sub, "changed state");
+                if sub.is_over() || sub == SubState::AutoRestart {
+                    self.ended.insert(unit.to_owned());
+                }
                 if sub != SubState::Start {
                     self.pid_files.remove(unit);
                 }
@@ -451,7 +457,13 @@ impl Driver {
     }
 
     fn spawn(&mut self, unit: &str, spawn: &Spawn) -> Result<Input, DriveError> {
-        if !self.runs.contains_key(unit) {
+        // After an end of which nobody is left this is another run, with a number of its own.
+        let anybody = self.manager.services().any(|(name, service)| name == unit && service.has_processes());
+        let another = self.ended.remove(unit) && !anybody;
+        if another || !self.runs.contains_key(unit) {
+            if let Some(socket) = self.sockets.remove(unit) {
+                socket.close();
+            }
             let mut run = Run { invocation: proc::draw_id(), ..Run::default() };
             run.control_group = self.options.control_groups.as_ref().and_then(|folder| {
                 let group = folder.join(unit);
@@ -563,9 +575,10 @@ impl Driver {
                 let over = service.sub().is_over() || service.sub() == SubState::AutoRestart;
                 // What is left behind on purpose is looked at now and then.
                 let kept = over && service.config().kill.mode != KillMode::ControlGroup;
-                let urgent = (over || service.sub().is_stopping()) && !kept;
-                // A daemon that nobody knows the main process of.
-                let alone = service.processes().next().is_none() && service.has_processes() && !kept;
+                let urgent = service.sub().is_stopping();
+                // A daemon that nobody knows the main process of, or what is left of a run.
+                let alone =
+                    service.processes().next().is_none() && (service.has_processes() || over) && !kept;
                 self.busy |= urgent;
                 let watched = (urgent && elapsed >= PACE_GROUP) || (alone && elapsed >= PACE_ALONE);
                 (name.to_owned(), watched, over)

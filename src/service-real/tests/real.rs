@@ -204,6 +204,23 @@ fn a_oneshot_runs_all_its_commands_and_environment_files_are_read() {
 }
 
 #[test]
+fn all_commands_of_a_run_share_its_number_and_another_run_has_another() {
+    let bench = Bench::new();
+    let say = "/bin/sh -c 'echo $INVOCATION_ID'";
+    bench.load("a.service", &format!("Type=oneshot\nExecStart={say}\nExecStart={say}\nExecStopPost={say}"));
+    for runs in 1..=2 {
+        bench.start("a.service");
+        assert!(eventually(|| bench.log("a.service").len() == 3 * runs), "{:?}", bench.log("a.service"));
+        bench.reaches("a.service", "dead");
+    }
+    let lines = bench.log("a.service");
+    assert!(
+        lines[..3].iter().all(|line| *line == lines[0]) && lines[3..].iter().all(|line| *line == lines[3])
+    );
+    assert_ne!(lines[0], lines[3]);
+}
+
+#[test]
 fn what_cannot_be_started_says_why() {
     let bench = Bench::new();
     for (name, text, status, word) in [

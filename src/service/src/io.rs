@@ -82,6 +82,8 @@ pub enum Input {
     Stop,
     /// Somebody wants it to stop and start.
     Restart,
+    /// The first half of a restart whose second half is asked for separately: a stop with the signal of a restart.
+    StopToRestart,
     /// Somebody wants it to read its configuration anew.
     Reload,
     /// Somebody sends a signal.

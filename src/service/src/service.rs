@@ -63,6 +63,8 @@ pub struct Service {
     restarts: u32,
     /// A start is wanted once the stop is done.
     again: bool,
+    /// The stop is a part of a restart.
+    for_restart: bool,
     /// Somebody wanted it stopped: no restart by itself.
     forbid_restart: bool,
     said: Said,
@@ -123,6 +125,7 @@ impl Service {
             starts: 0,
             restarts: 0,
             again: false,
+            for_restart: false,
             forbid_restart: false,
             said: Said::Nothing,
             status_text: None,
@@ -238,6 +241,12 @@ impl Service {
             Input::Start => self.start(),
             Input::Stop => {
                 self.again = false;
+                self.for_restart = false;
+                self.stop();
+            }
+            Input::StopToRestart => {
+                self.again = false;
+                self.for_restart = true;
                 self.stop();
             }
             Input::Restart => self.restart(),
@@ -299,6 +308,7 @@ impl Service {
             SubState::Dead | SubState::Failed | SubState::AutoRestart => self.begin(),
             _ => {
                 self.again = true;
+                self.for_restart = true;
                 self.stop();
             }
         }

@@ -211,7 +211,8 @@ impl Manager {
                 let Body::Service(service) = &mut unit.body else { unreachable!("it was one") };
                 service.step(Input::Start)
             }
-            (Body::Service(service), _) => service.step(Input::Stop),
+            (Body::Service(service), Verb::Restart) => service.step(Input::StopToRestart),
+            (Body::Service(service), Verb::Stop) => service.step(Input::Stop),
             (Body::Timer(_), Verb::Start) => {
                 unit.refresh();
                 let Body::Timer(timer) = &mut unit.body else { unreachable!("it was one") };

@@ -36,6 +36,7 @@ impl Service {
     /// A new run, where the limit of starts allows for it.
     pub(super) fn enter_start_of_run(&mut self) {
         self.again = false;
+        self.for_restart = false;
         if !self.count_start() {
             self.outcome = Outcome::StartLimitHit;
             self.enter_dead(Outcome::StartLimitHit, false);
@@ -201,7 +202,7 @@ impl Service {
         let signal = match sub {
             SubState::StopWatchdog => kill.watchdog_signal,
             _ if last => kill.final_signal,
-            _ if self.again => kill.restart_signal.unwrap_or(kill.signal),
+            _ if self.for_restart => kill.restart_signal.unwrap_or(kill.signal),
             _ => kill.signal,
         };
         if mode == KillMode::None {

@@ -183,6 +183,20 @@ fn a_process_that_ignores_the_signal_is_killed_after_the_timeout() {
 }
 
 #[test]
+fn a_restart_may_have_a_signal_of_its_own() {
+    for (input, signal, end) in [
+        (Input::Stop, "TERM", SubState::Dead),
+        (Input::StopToRestart, "INT", SubState::Dead),
+        (Input::Restart, "INT", SubState::Running),
+    ] {
+        let mut bench = Bench::new("ExecStart=/d\nRestartKillSignal=INT");
+        bench.give(Input::Start).trace.clear();
+        bench.give(input).is(end, Outcome::Success);
+        assert_eq!(bench.trace[0], format!("{signal} 100"));
+    }
+}
+
+#[test]
 fn without_a_last_signal_what_does_not_listen_is_left_behind() {
     let mut bench = Bench::new("ExecStart=/d\nSendSIGKILL=no");
     bench.obedient = false;
@@ -578,5 +592,5 @@ fn all_short_runs_of_small_units_keep_the_invariants() {
         }
         counts.push(seen.len());
     }
-    assert_eq!(counts, [337, 2418, 1021, 820, 792, 1033, 1094, 951]);
+    assert_eq!(counts, [367, 2602, 1090, 866, 850, 1095, 1162, 1029]);
 }
