@@ -8,8 +8,8 @@ use crate::proc;
 use crate::reap::{self, Seen};
 use crate::saved::{self, Saved};
 use seatrial_service::{
-    Effect, Exit, Input, JobResult, KillMode, Left, Machine, Manager, Output, Signal, Spawn, SubState,
-    Target, Timer, UnitStatus, Verb, Warning, Who,
+    Effect, Exit, Input, JobResult, KillMode, Left, Machine, Manager, Output, Signal, Spawn, SpawnFailure,
+    SubState, Target, Timer, UnitStatus, Verb, Warning, Who,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -404,7 +404,7 @@ impl Driver {
         while let Some(effect) = queue.pop_front() {
             match effect {
                 Effect::Do { unit, output } => {
-                    if let Some(input) = self.carry_out(&unit, output)? {
+                    if let Some(input) = self.carry_out(&unit, output) {
                         queue.extend(self.manager.step(&unit, input));
                     }
                 }
@@ -421,9 +421,9 @@ impl Driver {
         self.save()
     }
 
-    fn carry_out(&mut self, unit: &str, output: Output) -> Result<Option<Input>, DriveError> {
+    fn carry_out(&mut self, unit: &str, output: Output) -> Option<Input> {
         match output {
-            Output::Spawn(spawn) => return self.spawn(unit, &spawn).map(Some),
+            Output::Spawn(spawn) => return Some(self.spawn(unit, &spawn)),
             Output::Signal { target, signal } => self.signal(unit, &target, signal),
             Output::Arm { timer, after } => {
                 self.timers.insert((unit.to_owned(), timer), Instant::now() + after);
@@ -453,10 +453,10 @@ impl Driver {
                 self.note(Event::State { unit: unit.to_owned(), sub: sub.to_string() });
             }
         }
-        Ok(None)
+        None
     }
 
-    fn spawn(&mut self, unit: &str, spawn: &Spawn) -> Result<Input, DriveError> {
+    fn spawn(&mut self, unit: &str, spawn: &Spawn) -> Input {
         // After an end of which nobody is left this is another run, with a number of its own.
         let anybody = self.manager.services().any(|(name, service)| name == unit && service.has_processes());
         let another = self.ended.remove(unit) && !anybody;
@@ -482,14 +482,17 @@ impl Driver {
         }
         self.open_log(unit);
         // Before the process is there: a driver that ends right behind this line leaves a trace by which the next finds it.
-        self.save()?;
+        // A process of which no trace can be left is not started at all.
+        if let Err(error) = self.save() {
+            return Input::SpawnFailed(SpawnFailure { status: None, text: error.to_string() });
+        }
         let run = self.runs.get_mut(unit).expect("just made");
         match crate::spawn::spawn(&self.options, unit, spawn, run) {
             Ok(pid) => {
                 let started = proc::look(pid).map_or(0, |process| process.started);
                 run.started.insert(pid, started);
                 tracing::debug!(unit, pid, program = spawn.command.program, "started a process");
-                Ok(Input::Spawned(pid))
+                Input::Spawned(pid)
             }
             Err(failure) => {
                 tracing::warn!(
@@ -498,7 +501,7 @@ impl Driver {
                     error = failure.text,
                     "could not start a process"
                 );
-                Ok(Input::SpawnFailed(failure))
+                Input::SpawnFailed(failure)
             }
         }
     }

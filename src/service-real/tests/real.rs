@@ -410,6 +410,44 @@ fn a_service_says_when_it_is_ready() {
     assert_eq!(bench.status("a.service").service.unwrap().status_text.as_deref(), Some("serving"));
 }
 
+/// As on a full disk: what cannot be written down is not started, and can be stopped and started later.
+#[test]
+fn without_a_place_to_write_nothing_is_started_and_nothing_hangs() {
+    let bench = Bench::new();
+    bench.load("a.service", "ExecStart=/bin/sleep 1000");
+    // A folder of that name is in the way of the new file, for whoever runs this test.
+    let in_the_way = bench.path("units/units.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert!(bench.with(|driver| driver.start("a.service")).is_err());
+    bench.reaches("a.service", "failed");
+    assert_eq!(bench.outcome("a.service"), Outcome::Resources);
+    std::fs::remove_dir(&in_the_way).unwrap();
+    bench.start("a.service");
+    bench.reaches("a.service", "running");
+}
+
+#[test]
+fn a_hundred_units_start_and_stop_in_a_moment() {
+    let bench = Bench::new();
+    let names: Vec<String> = (0..100).map(|number| format!("u{number}.service")).collect();
+    for name in &names {
+        bench.load(name, "ExecStart=/bin/sleep 1000");
+    }
+    let began = Instant::now();
+    for name in &names {
+        bench.start(name);
+    }
+    let started = began.elapsed();
+    let running =
+        |sub: &'static str| bench.with(move |driver| driver.list().iter().filter(|u| u.sub == sub).count());
+    assert_eq!(running("running"), 100);
+    for name in &names {
+        bench.stop(name);
+    }
+    assert!(eventually(|| running("dead") == 100));
+    println!("100 units started in {started:?}, and were stopped by {:?}", began.elapsed());
+}
+
 #[test]
 fn lines_are_followed_as_they_come() {
     let bench = Bench::new();

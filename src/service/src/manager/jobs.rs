@@ -89,10 +89,11 @@ impl Manager {
         }
         for unit in start {
             let found = &self.units[&unit];
-            let is_up = found.is_up() && found.job.is_none_or(|job| job.verb == Verb::Start);
-            if !is_up {
+            let is_up = matches!(found.active(), ActiveState::Active | ActiveState::Reloading);
+            if !is_up || found.job.is_some() {
+                // Where it waits for its restart, so does the job.
                 self.set_job(&unit, Verb::Start);
-            } else if unit == name && found.job.is_none() && found.active() != ActiveState::Activating {
+            } else if unit == name {
                 self.effects.push(Effect::Job { unit, verb: Verb::Start, result: JobResult::Done });
             }
         }

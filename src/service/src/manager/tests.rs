@@ -321,6 +321,19 @@ fn a_timer_starts_its_unit_again_and_again() {
 }
 
 #[test]
+fn a_start_of_what_waits_for_its_restart_waits_with_it() {
+    let mut bench = Bench::new(&[("a.service", "Service.Restart=always")]);
+    bench.start("a.service").unwrap();
+    bench.ends("a.service", Exit::Code(1));
+    bench.trace.clear();
+    bench.start("a.service").unwrap();
+    assert_eq!((bench.sub("a.service"), bench.trace.len()), ("auto-restart".to_owned(), 0));
+    let effects = bench.manager.step("a.service", Input::Fired(Timer::Restart));
+    bench.carry_out(effects);
+    bench.shows("run a.service /d, Start a.service Done");
+}
+
+#[test]
 fn a_stop_during_a_start_takes_its_place() {
     let mut bench = Bench::new(&[("a.service", "Service.Type=oneshot\nService.ExecStart=/d")]);
     bench.start("a.service").unwrap();

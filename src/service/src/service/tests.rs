@@ -295,6 +295,12 @@ fn a_service_that_fails_again_and_again_hits_the_limit_and_a_reset_takes_it_back
 }
 
 #[test]
+fn a_stop_that_was_asked_for_is_followed_by_no_restart() {
+    let mut bench = Bench::new("ExecStart=/d\nRestart=always");
+    bench.give(Input::Start).give(Input::Stop).is(SubState::Dead, Outcome::Success);
+}
+
+#[test]
 fn a_stop_while_a_restart_is_awaited_calls_it_off() {
     let mut bench = Bench::new("ExecStart=/d\nRestart=always");
     bench.give(Input::Start).ends(100, Exit::Code(1)).give(Input::Stop).is(SubState::Dead, Outcome::Success);
