@@ -165,9 +165,14 @@ impl Desk {
             Secret::Nothing => return Err(Error::Other(Code::Unknown, NO_PASSWORD.to_owned())),
             Secret::Plain(_) => return Err(Error::AuthFailed),
         };
-        let password = password.to_owned();
+        if self.fits(password, &hash).await { Ok(revision) } else { Err(Error::AuthFailed) }
+    }
+
+    /// Whether a password is the one of which this is the hash.
+    pub(crate) async fn fits(&self, password: &str, hash: &str) -> bool {
+        let (password, hash) = (password.to_owned(), hash.to_owned());
         let right = self.slowly(move || bcrypt::verify(password, &hash)).await;
-        if matches!(right, Some(Ok(true))) { Ok(revision) } else { Err(Error::AuthFailed) }
+        matches!(right, Some(Ok(true)))
     }
 
     fn letters(&self) -> String {

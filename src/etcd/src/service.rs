@@ -78,6 +78,11 @@ impl<A: Ask> EtcdService<A> {
         Self { caller: Some(Caller::Server), ..self }
     }
 
+    /// Whoever looks at passwords.
+    pub(crate) fn desk(&self) -> Option<&Desk> {
+        self.desk.as_ref()
+    }
+
     /// The limits it keeps.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -8,6 +8,7 @@ mod draw;
 mod http;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;
 
 use http::{Answer, ask};
 use std::time::{Duration, Instant};
@@ -173,6 +174,15 @@ fn every_kind_of_request_is_answered_as_by_etcd() {
         let both = Both::start(&etcd);
         let count = cases::run(&both);
         println!("{count} requests were answered as by {}", version(&etcd));
+    }
+}
+
+#[test]
+fn users_and_roles_are_answered_as_by_etcd() {
+    for etcd in real() {
+        let both = Both::start(&etcd);
+        let count = users::run(&both);
+        println!("{count} requests about users were answered as by {}", version(&etcd));
     }
 }
 

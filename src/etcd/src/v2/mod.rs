@@ -1,5 +1,6 @@
 //! etcd's v2 API (last served by etcd 3.5): what a request means, and what an answer looks like.
 
+pub mod auth;
 mod form;
 mod keys;
 mod show;

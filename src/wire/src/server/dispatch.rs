@@ -20,6 +20,7 @@ use super::{Phase, ServeOptions};
 use crate::clock::Clock;
 use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use seatrial_etcd::v2::auth::Users;
 use seatrial_etcd::{Ask, EtcdService, Outside};
 use seatrial_proto::etcdserverpb as pb;
 use std::convert::Infallible;
@@ -95,6 +96,7 @@ impl<A: Ask> Dispatch<A> {
         let health = HealthServer::new(Health::new(phases.clone()));
         let watch = WatchFace::new(service.clone(), metrics.clone(), phases.clone());
         let v2 = v2::Face {
+            users: Users::new(service.clone().for_server()),
             service: service.clone().for_server(),
             outside: outside.clone(),
             phases,

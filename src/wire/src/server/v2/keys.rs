@@ -1,5 +1,6 @@
 //! `/v2/keys`: files and directories.
 
+use super::auth::credentials;
 use super::body::{growing, held, json, whole};
 use super::{ETCD_INDEX, Face, RAFT_INDEX, RAFT_TERM, cluster_id, only};
 use crate::server::unread::Reader;
@@ -8,7 +9,7 @@ use hyper::body::Incoming;
 use seatrial_etcd::v2::{Form, KeysAsk, KeysRequest, event, parse, refusal, status, unavailable};
 use seatrial_etcd::{Ask, AskV2};
 use seatrial_types::request::Header;
-use seatrial_types::v2::{V2Answer, V2Error, V2Request, V2Watch};
+use seatrial_types::v2::{V2Answer, V2Code, V2Error, V2Request, V2Watch};
 use tonic::body::Body;
 
 /// How far the member was.
@@ -70,6 +71,16 @@ impl<A: Ask> Face<A> {
             Ok(asked) => asked,
             Err(error) => return refused(&error, None),
         };
+        let (reach, recursive) = asked.reach();
+        let write = !matches!(head.method, Method::GET | Method::HEAD);
+        let is_allowed = match credentials(&head.headers) {
+            Ok(shown) => self.users.may(shown.as_ref(), reach, write, recursive).await,
+            Err(()) => matches!(self.users.is_enabled().await, Ok(false)),
+        };
+        if !is_allowed {
+            let cause = "Insufficient credentials".to_owned();
+            return refused(&V2Error { code: V2Code::Unauthorized, cause, index: 0 }, None);
+        }
         let KeysRequest { ask, no_value_on_success } = asked;
         match ask {
             KeysAsk::Request(request) => self.ask_keys(request, no_value_on_success, reader).await,

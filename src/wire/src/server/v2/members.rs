@@ -1,5 +1,6 @@
 //! `/v2/members` and `/v2/machines`: who the cluster is (etcd: `v2http/client.go`, `httptypes`).
 
+use super::auth::unauthorized;
 use super::body::{json, whole};
 use super::{Face, cluster_id, only};
 use crate::server::gateway::plain;
@@ -81,6 +82,9 @@ impl<A: Ask> Face<A> {
         let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
         if let Some(response) = only(&methods, request.method()) {
             return response;
+        }
+        if request.method() != Method::GET && !self.is_root(request.headers()).await {
+            return unauthorized();
         }
         let mut response = self.members_answer(rest, request).await;
         if let Ok(status) = self.service.status().await {

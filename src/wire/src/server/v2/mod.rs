@@ -1,5 +1,6 @@
 //! The face of etcd's v2 API: plain HTTP, below `/v2`.
 
+mod auth;
 mod body;
 mod keys;
 mod members;
@@ -13,6 +14,7 @@ use http::header::{ALLOW, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use seatrial_etcd::v2::auth::Users;
 use seatrial_etcd::{Ask, EtcdService, Outside};
 use seatrial_types::request::Header;
 use std::sync::Arc;
@@ -24,8 +26,9 @@ const RAFT_INDEX: HeaderName = HeaderName::from_static("x-raft-index");
 const RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 
 /// What the face needs.
-pub(super) struct Face<A> {
+pub(super) struct Face<A: Ask> {
     pub(super) service: EtcdService<A>,
+    pub(super) users: Users<A>,
     pub(super) outside: Arc<dyn Outside>,
     pub(super) phases: watch::Receiver<Phase>,
     pub(super) request_bytes_max: usize,
@@ -53,6 +56,9 @@ impl<A: Ask> Face<A> {
         }
         if let Some(rest) = below("/v2/members") {
             return self.members(&rest, request).await;
+        }
+        if let Some(rest) = below("/v2/auth") {
+            return self.auth(&rest, request).await;
         }
         match path.as_str() {
             "/v2/machines" => self.machines(request.method()).await,
