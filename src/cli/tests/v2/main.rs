@@ -137,10 +137,18 @@ impl Both {
     }
 
     pub(crate) fn compare(&self, request: &Request) -> Answer {
+        let (ours, difference) = self.difference(request);
+        assert!(difference.is_none(), "{}", difference.unwrap_or_default());
+        ours
+    }
+
+    /// Our answer, and in what it differs from etcd's.
+    pub(crate) fn difference(&self, request: &Request) -> (Answer, Option<String>) {
         let ours = send(self.ours.address(), request);
         let (theirs, told) = (Told::new(send(self.theirs.address(), request)), Told::new(ours.clone()));
-        assert!(theirs.is_like(&told), "{request:?}\n  etcd: {theirs:?}\n  ours: {told:?}");
-        ours
+        let text = || format!("{request:?}\n  etcd: {theirs:?}\n  ours: {told:?}\n");
+        let difference = (!theirs.is_like(&told)).then(text);
+        (ours, difference)
     }
 }
 

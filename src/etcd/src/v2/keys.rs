@@ -9,7 +9,7 @@ use seatrial_types::v2::{KEYS, V2Action, V2Change, V2Code, V2Compare, V2Error, V
 pub struct KeysRequest {
     /// What is asked.
     pub ask: KeysAsk,
-    /// A change is answered without values.
+    /// A change is answered without what it changed.
     pub no_value_on_success: bool,
 }
 

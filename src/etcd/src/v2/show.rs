@@ -58,25 +58,25 @@ pub fn event(event: &V2Event, no_value_on_success: bool, wall_ns: i64) -> String
     #[serde(rename_all = "camelCase")]
     struct Body<'a> {
         action: &'static str,
-        node: Shown<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        node: Option<Shown<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         prev_node: Option<Shown<'a>>,
     }
     let is_written =
         matches!(event.verb, V2Verb::Set | V2Verb::Create | V2Verb::Update | V2Verb::CompareAndSwap);
     let is_short = no_value_on_success && is_written;
-    let shown = |node, with_value| Shown { node, wall_ns, with_value };
+    let shown = |node| Shown { node, wall_ns };
     line(&Body {
         action: event.verb.name(),
-        node: shown(&event.node, !is_short),
-        prev_node: event.prev.as_ref().filter(|_| !is_short).map(|prev| shown(prev, true)),
+        node: (!is_short).then(|| shown(&event.node)),
+        prev_node: event.prev.as_ref().filter(|_| !is_short).map(shown),
     })
 }
 
 struct Shown<'a> {
     node: &'a V2Node,
     wall_ns: i64,
-    with_value: bool,
 }
 
 impl Serialize for Shown<'_> {
@@ -87,7 +87,7 @@ impl Serialize for Shown<'_> {
         if !key.is_empty() {
             shown.serialize_field("key", key)?;
         }
-        if let Some(value) = value.as_deref().filter(|_| self.with_value) {
+        if let Some(value) = value.as_deref() {
             shown.serialize_field("value", value)?;
         }
         if *dir {
@@ -215,10 +215,7 @@ mod tests {
                 "\n"
             )
         );
-        assert_eq!(
-            event(&set, true, 0),
-            "{\"action\":\"set\",\"node\":{\"key\":\"/a\",\"modifiedIndex\":4,\"createdIndex\":3}}\n"
-        );
+        assert_eq!(event(&set, true, 0), "{\"action\":\"set\"}\n");
     }
 
     #[test]

@@ -24,7 +24,7 @@ use seatrial_etcd::v2::auth::Users;
 use seatrial_etcd::{Ask, EtcdService, Outside};
 use seatrial_proto::etcdserverpb as pb;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -101,6 +101,7 @@ impl<A: Ask> Dispatch<A> {
             outside: outside.clone(),
             phases,
             request_bytes_max: options.limits.request_bytes_max,
+            cluster: OnceLock::new(),
         };
         let queues = Arc::new(queues);
         let inner = Inner {

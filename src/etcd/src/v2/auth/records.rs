@@ -198,7 +198,9 @@ impl Role {
                 }
             }
             // What is not there is gone already.
-            revoke.iter().for_each(|key| drop(keys.remove(key)));
+            for key in revoke {
+                keys.remove(key);
+            }
             Ok(keys.into_iter().collect())
         };
         let kv = &self.permissions.kv;

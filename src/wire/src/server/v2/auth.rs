@@ -2,7 +2,7 @@
 
 use super::body::{json, whole};
 use super::members::failed;
-use super::{Face, cluster_id, only};
+use super::{Face, only};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
@@ -95,9 +95,7 @@ impl<A: Ask> Face<A> {
             (_, Some(name)) => self.one_role(&method, name, &body).await,
         };
         let mut response = answer.unwrap_or_else(|error| refused(&error));
-        if let Ok(status) = self.service.status().await {
-            cluster_id(&mut response, &status.header);
-        }
+        self.cluster_id(&mut response).await;
         response
     }
 

@@ -2,7 +2,7 @@
 
 use super::auth::credentials;
 use super::body::{growing, held, json, whole};
-use super::{ETCD_INDEX, Face, RAFT_INDEX, RAFT_TERM, cluster_id, only};
+use super::{ETCD_INDEX, Face, RAFT_INDEX, RAFT_TERM, only};
 use crate::server::unread::Reader;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -24,21 +24,17 @@ fn number(response: &mut Response<Body>, name: HeaderName, number: u64) {
 }
 
 fn placed(mut response: Response<Body>, place: &Place<'_>) -> Response<Body> {
-    cluster_id(&mut response, place.header);
     number(&mut response, ETCD_INDEX, place.index);
     number(&mut response, RAFT_INDEX, place.raft_index);
     number(&mut response, RAFT_TERM, place.header.raft_term.0);
     response
 }
 
-/// An error; the cluster's id is with it where a member has answered.
-pub(super) fn refused(error: &V2Error, header: Option<&Header>) -> Response<Body> {
+/// An error.
+pub(super) fn refused(error: &V2Error) -> Response<Body> {
     let code = StatusCode::from_u16(status(error.code)).expect("they are statuses of HTTP");
     let mut response = json(code, refusal(error));
     number(&mut response, ETCD_INDEX, error.index);
-    if let Some(header) = header {
-        cluster_id(&mut response, header);
-    }
     response
 }
 
@@ -53,6 +49,12 @@ impl<A: Ask> Face<A> {
         if let Some(response) = only(&methods, request.method()) {
             return response;
         }
+        let mut response = self.keys_answer(key, request, reader).await;
+        self.cluster_id(&mut response).await;
+        response
+    }
+
+    async fn keys_answer(&self, key: &str, request: Request<Incoming>, reader: &Reader) -> Response<Body> {
         let (head, body) = request.into_parts();
         let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_form = kind.is_some_and(|kind| {
@@ -69,7 +71,7 @@ impl<A: Ask> Face<A> {
             .and_then(|form| parse(&head.method, key, &form, self.wall_ns()));
         let asked = match parsed {
             Ok(asked) => asked,
-            Err(error) => return refused(&error, None),
+            Err(error) => return refused(&error),
         };
         let (reach, recursive) = asked.reach();
         let write = !matches!(head.method, Method::GET | Method::HEAD);
@@ -79,7 +81,7 @@ impl<A: Ask> Face<A> {
         };
         if !is_allowed {
             let cause = "Insufficient credentials".to_owned();
-            return refused(&V2Error { code: V2Code::Unauthorized, cause, index: 0 }, None);
+            return refused(&V2Error { code: V2Code::Unauthorized, cause, index: 0 });
         }
         let KeysRequest { ask, no_value_on_success } = asked;
         match ask {
@@ -91,11 +93,11 @@ impl<A: Ask> Face<A> {
     async fn ask_keys(&self, request: V2Request, no_value: bool, reader: &Reader) -> Response<Body> {
         let answer = match self.service.v2(request).await {
             Ok(answer) => answer,
-            Err(error) => return refused(&unavailable(&error), None),
+            Err(error) => return refused(&unavailable(&error)),
         };
         let place = Place { header: &answer.header, raft_index: answer.raft_index, index: answer.index };
         match &answer.result {
-            Err(error) => refused(error, Some(place.header)),
+            Err(error) => refused(error),
             Ok(other @ (V2Answer::Stats(_) | V2Answer::Standing(_))) => {
                 unreachable!("nobody asked for figures: {other:?}")
             }
@@ -110,8 +112,8 @@ impl<A: Ask> Face<A> {
         let is_stream = watch.stream;
         let waiting = match self.service.v2_watch(watch).await {
             Ok(Ok(waiting)) => waiting,
-            Ok(Err(error)) => return refused(&error, None),
-            Err(error) => return refused(&unavailable(&error), None),
+            Ok(Err(error)) => return refused(&error),
+            Err(error) => return refused(&unavailable(&error)),
         };
         let began = waiting.began().clone();
         let place = Place { header: &began.header, raft_index: began.raft_index, index: began.index };

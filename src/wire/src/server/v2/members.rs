@@ -2,7 +2,7 @@
 
 use super::auth::unauthorized;
 use super::body::{json, whole};
-use super::{Face, cluster_id, only};
+use super::{Face, only};
 use crate::server::gateway::plain;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -79,7 +79,7 @@ fn urls(headers: &HeaderMap, body: &[u8]) -> Result<Vec<String>, (StatusCode, St
 
 impl<A: Ask> Face<A> {
     pub(super) async fn members(&self, rest: &str, request: Request<Incoming>) -> Response<Body> {
-        let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
+        let methods = [Method::GET, Method::POST, Method::DELETE, Method::PUT];
         if let Some(response) = only(&methods, request.method()) {
             return response;
         }
@@ -87,9 +87,7 @@ impl<A: Ask> Face<A> {
             return unauthorized();
         }
         let mut response = self.members_answer(rest, request).await;
-        if let Ok(status) = self.service.status().await {
-            cluster_id(&mut response, &status.header);
-        }
+        self.cluster_id(&mut response).await;
         response
     }
 
@@ -163,7 +161,7 @@ impl<A: Ask> Face<A> {
 
     /// Where clients are served.
     pub(super) async fn machines(&self, method: &Method) -> Response<Body> {
-        if let Some(response) = only(&[Method::HEAD, Method::GET], method) {
+        if let Some(response) = only(&[Method::GET, Method::HEAD], method) {
             return response;
         }
         let list = match self.service.member_list(false).await {

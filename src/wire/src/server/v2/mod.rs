@@ -16,8 +16,8 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use seatrial_etcd::v2::auth::Users;
 use seatrial_etcd::{Ask, EtcdService, Outside};
-use seatrial_types::request::Header;
-use std::sync::Arc;
+use seatrial_types::ClusterId;
+use std::sync::{Arc, OnceLock};
 use tonic::body::Body;
 
 const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
@@ -32,6 +32,8 @@ pub(super) struct Face<A: Ask> {
     pub(super) outside: Arc<dyn Outside>,
     pub(super) phases: watch::Receiver<Phase>,
     pub(super) request_bytes_max: usize,
+    /// Told by the member once.
+    pub(super) cluster: OnceLock<ClusterId>,
 }
 
 /// Whether a path belongs to this face.
@@ -66,6 +68,20 @@ impl<A: Ask> Face<A> {
             "/v2/stats/self" => self.stats_self(request.method()).await,
             "/v2/stats/leader" => self.stats_leader(request.method()).await,
             _ => plain(StatusCode::NOT_FOUND, "404 page not found"),
+        }
+    }
+
+    /// Says in an answer which cluster gave it.
+    async fn cluster_id(&self, response: &mut Response<Body>) {
+        let id = match self.cluster.get() {
+            Some(id) => *id,
+            None => match self.service.status().await {
+                Ok(status) => *self.cluster.get_or_init(|| status.header.cluster_id),
+                Err(_) => return,
+            },
+        };
+        if let Ok(id) = HeaderValue::try_from(format!("{:x}", id.0)) {
+            response.headers_mut().insert(CLUSTER_ID, id);
         }
     }
 
@@ -140,12 +156,6 @@ fn only(methods: &[Method], asked: &Method) -> Option<Response<Body>> {
         response.headers_mut().insert(ALLOW, names);
     }
     Some(response)
-}
-
-fn cluster_id(response: &mut Response<Body>, header: &Header) {
-    if let Ok(id) = HeaderValue::try_from(format!("{:x}", header.cluster_id.0)) {
-        response.headers_mut().insert(CLUSTER_ID, id);
-    }
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl<A: Ask> Face<A> {
         }
         let (id, standing) = match self.standing().await {
             Ok(told) => told,
-            Err(error) => return refused(&error, None),
+            Err(error) => return refused(&error),
         };
         let wall = self.outside.wall();
         let ago = |time: Duration| {
@@ -205,7 +205,7 @@ impl<A: Ask> Face<A> {
         }
         let (id, standing) = match self.standing().await {
             Ok(told) => told,
-            Err(error) => return refused(&error, None),
+            Err(error) => return refused(&error),
         };
         if standing.leader != id {
             return failed(StatusCode::FORBIDDEN, "not current leader");
@@ -222,8 +222,8 @@ impl<A: Ask> Face<A> {
         match self.service.v2(V2Request::Stats).await.map(|answer| answer.result) {
             Ok(Ok(V2Answer::Stats(stats))) => json(StatusCode::OK, text_of(&StoreStats::from(stats))),
             Ok(Ok(other)) => unreachable!("asked for figures, got {other:?}"),
-            Ok(Err(error)) => refused(&error, None),
-            Err(error) => refused(&unavailable(&error), None),
+            Ok(Err(error)) => refused(&error),
+            Err(error) => refused(&unavailable(&error)),
         }
     }
 }
