@@ -1,0 +1,4 @@
+//! units
+pub mod engine;
+pub mod model;
+pub mod unit;
