@@ -58,7 +58,9 @@ impl Task {
     #[must_use]
     pub fn unit(&self) -> Option<&UnitName> {
         match self {
-            Self::Unload(unit, _) | Self::Load(unit, _) | Self::Stop(unit, _) | Self::Start(unit, _) => Some(unit),
+            Self::Unload(unit, _) | Self::Load(unit, _) | Self::Stop(unit, _) | Self::Start(unit, _) => {
+                Some(unit)
+            }
             Self::ReloadUnitFiles => None,
         }
     }
@@ -132,7 +134,8 @@ pub fn reconcile(cluster: &Cluster, me: &MachineId, present: &PresentUnits) -> V
 /// here once another machine may have it. All others run on.
 #[must_use]
 pub fn at_lease_end(present: &PresentUnits) -> Vec<Task> {
-    let must_stop = |here: &Present| here.state == JobState::Launched && here.on_partition == OnPartition::Stop;
+    let must_stop =
+        |here: &Present| here.state == JobState::Launched && here.on_partition == OnPartition::Stop;
     let stopped = present.iter().filter(|(_, here)| must_stop(here));
     stopped.map(|(name, _)| Task::Stop(name.clone(), Because::LeaseLost)).collect()
 }

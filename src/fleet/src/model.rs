@@ -217,7 +217,8 @@ impl Cluster {
             .collect();
         let Some(machine) = self.machines.get(id) else { return wanted };
         for (name, unit) in self.units.iter().filter(runs).filter(|(_, unit)| unit.is_global()) {
-            let is_in_conflict = || wanted.iter().any(|(other, there)| are_in_conflict(name, unit, other, there));
+            let is_in_conflict =
+                || wanted.iter().any(|(other, there)| are_in_conflict(name, unit, other, there));
             if unit.requirements.is_met_by(|key| machine.metadata(key)) && !is_in_conflict() {
                 wanted.insert(name, unit);
             }
@@ -322,7 +323,8 @@ mod tests {
             .with("d.service", "", "Global=true\nMachineMetadata=region=eu")
             .with("e.service", "", "Global=true\nConflicts=d.*")
             .with("f@.service", "m1", "");
-        let wanted = |machine| cluster.wanted_on(&id(machine)).keys().map(|n| n.to_string()).collect::<Vec<_>>();
+        let wanted =
+            |machine| cluster.wanted_on(&id(machine)).keys().map(|n| n.to_string()).collect::<Vec<_>>();
         // What is scheduled goes before what is global, and of the global ones the first name.
         assert_eq!(wanted("m1"), ["b.service", "d.service"]);
         assert_eq!(wanted("m2"), ["a.service", "c.service", "e.service"]);

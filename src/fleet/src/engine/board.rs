@@ -65,8 +65,7 @@ pub(super) struct MachineRow<'a> {
 }
 
 /// Units with the same wants are of one class: what cannot take one of them can take none.
-type Class<'a> =
-    (&'a BTreeMap<String, BTreeSet<String>>, Vec<GlobIx>, Vec<GlobIx>, Vec<GlobIx>, (u64, u64));
+type Class<'a> = (&'a BTreeMap<String, BTreeSet<String>>, Vec<GlobIx>, Vec<GlobIx>, Vec<GlobIx>, (u64, u64));
 
 type Order = BinaryHeap<Reverse<(usize, MachineIx)>>;
 
@@ -228,12 +227,14 @@ impl<'a> Board<'a> {
     pub(super) fn put_globals(&mut self) {
         for unit in 0..self.units.len() {
             let row = &self.units[unit];
-            if !row.unit.is_global() || row.unit.desired == JobState::Inactive || row.unplaceable().is_some() {
+            if !row.unit.is_global() || row.unit.desired == JobState::Inactive || row.unplaceable().is_some()
+            {
                 continue;
             }
             for machine in self.fitting(unit) {
                 self.compared();
-                let fits = self.units[unit].asks().is_met_by(|key| self.machines[machine].machine.metadata(key));
+                let fits =
+                    self.units[unit].asks().is_met_by(|key| self.machines[machine].machine.metadata(key));
                 if fits && self.conflict(unit, machine).is_none() {
                     self.count(unit, machine, true);
                     self.global_on.entry(unit).or_default().insert(machine);

@@ -57,7 +57,8 @@ impl fmt::Display for Outcome {
 /// Machines that units are scheduled to and that are not there, in order.
 #[must_use]
 pub fn gone_machines(cluster: &Cluster) -> BTreeSet<&MachineId> {
-    let placed = cluster.units.values().filter(|unit| unit.desired != JobState::Inactive && !unit.is_global());
+    let placed =
+        cluster.units.values().filter(|unit| unit.desired != JobState::Inactive && !unit.is_global());
     placed.filter_map(|unit| unit.target.as_ref()).filter(|id| !cluster.machines.contains_key(*id)).collect()
 }
 
@@ -124,10 +125,11 @@ impl Pass<'_> {
                 gone.push((ix, target));
             }
         }
-        let is_given_up = |id: &MachineId| limits.written_off.contains(id) || cluster.written_off.contains(id);
+        let is_given_up =
+            |id: &MachineId| limits.written_off.contains(id) || cluster.written_off.contains(id);
         let lost: BTreeSet<&MachineId> = gone.iter().map(|(_, id)| *id).collect();
-        let of = cluster.machines.len() + lost.len();
         let fresh = lost.iter().filter(|id| !is_given_up(id)).count();
+        let of = cluster.machines.len() + fresh;
         let percent = limits.mass_loss_percent;
         let is_mass_loss = fresh * 100 > usize::from(percent) * of;
         for (ix, id) in gone {
@@ -170,9 +172,8 @@ impl Pass<'_> {
     fn place(&mut self) {
         let mut searches = Searches::default();
         let units = &self.board.units;
-        let is_open = |ix: &UnitIx| {
-            units[*ix].is_placed() && self.board.at[*ix].is_none() && !self.held.contains(ix)
-        };
+        let is_open =
+            |ix: &UnitIx| units[*ix].is_placed() && self.board.at[*ix].is_none() && !self.held.contains(ix);
         let mut todo: BTreeSet<UnitIx> = (0..units.len()).filter(is_open).collect();
         while let Some(ix) = todo.pop_first() {
             match self.board.find(ix, &mut searches) {
@@ -234,7 +235,8 @@ impl Pass<'_> {
             let why = why.unwrap_or(Why::NotScheduled(row.unit.desired));
             decisions.push(Decision { unit: row.name.clone(), from, to, why });
         }
-        let reasons = reasons.into_iter().map(|(ix, reason)| (board.units[ix].name.clone(), reason)).collect();
+        let reasons =
+            reasons.into_iter().map(|(ix, reason)| (board.units[ix].name.clone(), reason)).collect();
         Outcome { decisions, reasons, evictions, comparisons: board.comparisons() }
     }
 }

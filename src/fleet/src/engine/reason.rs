@@ -18,6 +18,14 @@ pub struct Decision {
     pub why: Why,
 }
 
+impl Decision {
+    /// Whether it takes a unit off a machine that is gone.
+    #[must_use]
+    pub fn is_eviction(&self) -> bool {
+        matches!(self.why, Why::MachineGone(_))
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { unit, from, to, why } = self;
@@ -141,7 +149,9 @@ impl fmt::Display for Obstacle {
             Self::Conflict { with, on } => write!(f, "conflict with {with} on {}", on.short()),
             Self::Replacer { by, on } => write!(f, "replaced by {by} on {}", on.short()),
             Self::Memory { wants, left } => write!(f, "wants {wants} MB of memory, at most {left} are left"),
-            Self::Cpu { wants, left } => write!(f, "wants {wants} shares of processors, at most {left} are left"),
+            Self::Cpu { wants, left } => {
+                write!(f, "wants {wants} shares of processors, at most {left} are left")
+            }
             Self::Refused(text) => write!(f, "{}", text.lines().next().unwrap_or_default()),
             Self::Template => f.write_str("a template is never placed, only its instances are"),
             Self::NowhereElse(by) => write!(f, "{by} replaces it, and no other machine can take it"),

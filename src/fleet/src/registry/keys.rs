@@ -100,7 +100,13 @@ mod tests {
 
     #[test]
     fn a_foreign_key_is_none() {
-        for key in ["", "/_seatrial/fleet/spec/unit/web", "/_seatrial/fleet/spec/other/a.service", "/a", "/_seatrial/fleet/engine/7"] {
+        for key in [
+            "",
+            "/_seatrial/fleet/spec/unit/web",
+            "/_seatrial/fleet/spec/other/a.service",
+            "/a",
+            "/_seatrial/fleet/engine/7",
+        ] {
             assert_eq!(Key::parse(key.as_bytes()), None, "{key}");
         }
         assert_eq!(Key::parse(&[0xff]), None);

@@ -5,6 +5,7 @@ use super::records::{DesiredRecord, MetadataRecord, RecordError, Target, UnitRec
 use crate::model::{Cluster, JobState, Machine, MachineInfo, Unit, UnitState};
 use crate::unit::{MachineId, UnitFile, UnitName};
 use bytes::Bytes;
+use seatrial_types::request::TxnOp;
 use seatrial_types::{Event, EventKind, KeyValue, Revision};
 use std::collections::BTreeMap;
 
@@ -29,6 +30,9 @@ struct Parts {
     target: Option<MachineId>,
     unit_mod: Revision,
     target_mod: Revision,
+    /// The newest change of the target that is known, be it its deletion. An engine knows what it wrote before its watch
+    /// tells it, and older news must not undo that.
+    target_seen: Revision,
 }
 
 /// A [`Cluster`] with the revisions that writes are compared with. Whatever lies in the store can be mirrored: a value
@@ -57,9 +61,32 @@ impl Mirror {
     /// Takes in a change. Changes that are known already do no harm.
     pub fn apply(&mut self, event: &Event) -> Touched {
         self.revision = self.revision.max(event.kv.mod_revision);
+        if let Some(Key::Target(name)) = Key::parse(&event.kv.key) {
+            let parts = self.parts.entry(name).or_default();
+            if event.kv.mod_revision < parts.target_seen {
+                return Touched::Nothing;
+            }
+            parts.target_seen = event.kv.mod_revision;
+        }
         match event.kind {
             EventKind::Put => self.put(&event.kv),
             EventKind::Delete => self.delete(&event.kv.key),
+        }
+    }
+
+    /// Takes in what a transaction of ours has written, before the watch says it.
+    pub fn wrote(&mut self, operations: &[TxnOp], revision: Revision) {
+        for operation in operations {
+            let (kind, key, value) = match operation {
+                TxnOp::Put(put) => (EventKind::Put, put.key.clone(), put.value.clone()),
+                TxnOp::DeleteRange(delete) => (EventKind::Delete, delete.range.key.clone(), Bytes::new()),
+                TxnOp::Range(_) | TxnOp::Txn(_) => continue,
+            };
+            let kv = KeyValue { key, value, mod_revision: revision, ..KeyValue::default() };
+            let known = self.revision;
+            self.apply(&Event { kind, kv, prev_kv: None });
+            // What others wrote before it may still be on its way.
+            self.revision = known;
         }
     }
 
@@ -212,7 +239,8 @@ impl Mirror {
                 self.cluster.units.remove(name);
             }
         }
-        if *parts == Parts::default() {
+        // What was destroyed is forgotten with all its parts.
+        if parts.unit.is_none() && parts.target.is_none() && parts.desired == JobState::Inactive {
             self.parts.remove(name);
         }
     }

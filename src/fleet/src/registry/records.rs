@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// A value that is not what its key says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the value of {key} cannot be read: {problem}\nhint: it was not written by fleet; delete it, or put back what was there")]
+#[error(
+    "the value of {key} cannot be read: {problem}\nhint: it was not written by fleet; delete it, or put back what was there"
+)]
 pub struct RecordError {
     /// Which key.
     pub key: String,

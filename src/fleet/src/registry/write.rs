@@ -8,7 +8,8 @@ use crate::model::{JobState, MachineInfo, UnitState};
 use crate::unit::{MachineId, UnitFile, UnitName};
 use bytes::Bytes;
 use seatrial_types::request::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, PutRequest, TxnOp, TxnRequest,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, TxnOp, TxnOpResponse,
+    TxnRequest, TxnResponse,
 };
 use seatrial_types::{KeyRange, LeaseId, Revision};
 use std::collections::BTreeSet;
@@ -27,6 +28,18 @@ pub struct Fence {
     pub key: Bytes,
     /// The revision that created it.
     pub created: Revision,
+}
+
+impl Fence {
+    /// Whether the answer to a transaction of [`schedule`] that did not hold says that another one leads, or nobody.
+    #[must_use]
+    pub fn is_broken_by(&self, answer: &TxnResponse) -> bool {
+        let is_ours = |answer: &TxnOpResponse| match answer {
+            TxnOpResponse::Range(range) => range.kvs.iter().any(|kv| kv.create_revision == self.created),
+            _ => false,
+        };
+        !answer.succeeded && !answer.responses.iter().any(is_ours)
+    }
 }
 
 fn compare(key: Bytes, target: CompareTarget) -> Compare {
@@ -62,6 +75,9 @@ pub fn schedule(mirror: &Mirror, decisions: &[Decision], fence: &Fence) -> Vec<B
     let leads = || compare(fence.key.clone(), CompareTarget::Create(fence.created));
     let batches = decisions.chunks(DECISIONS_MAX).map(|decisions| {
         let mut request = TxnRequest { compare: vec![leads()], ..TxnRequest::default() };
+        // Says which of the comparisons did not hold: an engine that does not lead any more has to know it.
+        let range = KeyRange::single(fence.key.clone());
+        request.failure.push(TxnOp::Range(RangeRequest { range, ..RangeRequest::default() }));
         for decision in decisions {
             let (unit, target) = (Key::Unit(decision.unit.clone()), Key::Target(decision.unit.clone()));
             let (unit_mod, target_mod) = mirror.revisions(&decision.unit);
@@ -127,7 +143,9 @@ pub fn write(mirror: &Mirror, writes: &[Write]) -> Option<TxnRequest> {
     let mut compared = BTreeSet::new();
     for change in writes {
         let unit = match change {
-            Write::PutUnit { name, .. } | Write::SetDesired { name, .. } | Write::Destroy { name } => Some(name),
+            Write::PutUnit { name, .. } | Write::SetDesired { name, .. } | Write::Destroy { name } => {
+                Some(name)
+            }
             Write::SetMetadata { .. } | Write::GiveUp { .. } => None,
         };
         if let Some(name) = unit.filter(|name| compared.insert((*name).clone())) {
@@ -149,10 +167,18 @@ pub fn write(mirror: &Mirror, writes: &[Write]) -> Option<TxnRequest> {
             }
             Write::SetMetadata { machine, key, value } => {
                 let record = encode(&MetadataRecord { value: value.clone() });
-                request.success.push(put(&Key::Metadata(machine.clone(), key.clone()), record, LeaseId::NONE));
+                request.success.push(put(
+                    &Key::Metadata(machine.clone(), key.clone()),
+                    record,
+                    LeaseId::NONE,
+                ));
             }
             Write::GiveUp { machine } => {
-                request.success.push(put(&Key::Lost(machine.clone()), Bytes::from_static(b"{}"), LeaseId::NONE));
+                request.success.push(put(
+                    &Key::Lost(machine.clone()),
+                    Bytes::from_static(b"{}"),
+                    LeaseId::NONE,
+                ));
             }
         }
     }
@@ -187,7 +213,10 @@ pub mod agent {
         };
         let chunks = changes.chunks(OPS_MAX);
         chunks
-            .map(|chunk| TxnRequest { success: chunk.iter().map(operation).collect(), ..TxnRequest::default() })
+            .map(|chunk| TxnRequest {
+                success: chunk.iter().map(operation).collect(),
+                ..TxnRequest::default()
+            })
             .collect()
     }
 }

@@ -33,7 +33,9 @@ impl UnitOption {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum FileError {
     /// Something that is no comment stands before the first section.
-    #[error("line {line}: {text:?} stands before the first section\nhint: begin with a section such as [Unit]")]
+    #[error(
+        "line {line}: {text:?} stands before the first section\nhint: begin with a section such as [Unit]"
+    )]
     BeforeSection {
         /// Counted from 1.
         line: usize,
@@ -57,7 +59,9 @@ pub enum FileError {
         text: String,
     },
     /// No `=`.
-    #[error("line {line}: {text:?} is no option\nhint: write Name=value; a line goes on only where the one before ends with a backslash")]
+    #[error(
+        "line {line}: {text:?} is no option\nhint: write Name=value; a line goes on only where the one before ends with a backslash"
+    )]
     NoOption {
         /// Counted from 1.
         line: usize,
@@ -71,7 +75,9 @@ pub enum FileError {
         line: usize,
     },
     /// More than [`FILE_BYTES_MAX`].
-    #[error("the file has {bytes} bytes (max {FILE_BYTES_MAX})\nhint: put what is large where the unit can fetch it")]
+    #[error(
+        "the file has {bytes} bytes (max {FILE_BYTES_MAX})\nhint: put what is large where the unit can fetch it"
+    )]
     TooLarge {
         /// How large it is.
         bytes: usize,
@@ -216,7 +222,8 @@ impl UnitFile {
     /// Where a file with these options would be read as another one, and where it is too large.
     pub fn from_options(options: Vec<UnitOption>) -> Result<Self, FileError> {
         let file = Self { options };
-        let grouped: Vec<&UnitOption> = file.sections().into_iter().flat_map(|(_, options)| options).collect();
+        let grouped: Vec<&UnitOption> =
+            file.sections().into_iter().flat_map(|(_, options)| options).collect();
         let again = Self::parse(&file.render())?;
         let differs = grouped.iter().enumerate().find(|(at, option)| {
             // A file says nothing of the blanks around a value.
@@ -225,7 +232,8 @@ impl UnitFile {
                     && read.value.trim() == option.value.trim()
             })
         });
-        let too_many = || grouped.last().map(|last| (0, last)).filter(|_| again.options.len() > grouped.len());
+        let too_many =
+            || grouped.last().map(|last| (0, last)).filter(|_| again.options.len() > grouped.len());
         if let Some((_, option)) = differs.or_else(too_many) {
             let UnitOption { section, name, value } = (**option).clone();
             return Err(FileError::NotReadBack { section, name, value });
@@ -241,7 +249,8 @@ impl UnitFile {
 
     /// The values of an option, in order.
     pub fn values<'a>(&'a self, section: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        let found = self.options.iter().filter(move |option| option.section == section && option.name == name);
+        let found =
+            self.options.iter().filter(move |option| option.section == section && option.name == name);
         found.map(|option| option.value.as_str())
     }
 
@@ -340,7 +349,9 @@ mod tests {
             let error = UnitFile::parse(text).unwrap_err().to_string();
             assert!(error.starts_with(said) && error.contains("\nhint: "), "{error}");
         }
-        assert!(UnitFile::parse(&"x".repeat(FILE_BYTES_MAX + 1)).unwrap_err().to_string().contains("1048577"));
+        assert!(
+            UnitFile::parse(&"x".repeat(FILE_BYTES_MAX + 1)).unwrap_err().to_string().contains("1048577")
+        );
         assert_eq!(UnitFile::parse("").unwrap(), UnitFile::default());
     }
 

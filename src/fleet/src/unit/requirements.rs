@@ -113,7 +113,12 @@ fn quoted(line: &str) -> Vec<String> {
 }
 
 fn bad(option: &str, value: &str, problem: impl Into<String>, hint: &'static str) -> OptionError {
-    OptionError::BadValue { option: option.to_owned(), value: value.to_owned(), problem: problem.into(), hint }
+    OptionError::BadValue {
+        option: option.to_owned(),
+        value: value.to_owned(),
+        problem: problem.into(),
+        hint,
+    }
 }
 
 /// Values of the options, by name.
@@ -157,8 +162,10 @@ impl Section {
         let mut peers = BTreeSet::new();
         for option in ["X-ConditionMachineOf", "MachineOf"] {
             for value in self.values(option) {
-                let hint = "the whole name of one unit, such as db.service; more of them on lines of their own";
-                let name = UnitName::parse(value).map_err(|error| bad(option, value, error.to_string(), hint))?;
+                let hint =
+                    "the whole name of one unit, such as db.service; more of them on lines of their own";
+                let name =
+                    UnitName::parse(value).map_err(|error| bad(option, value, error.to_string(), hint))?;
                 peers.insert(name);
             }
         }
@@ -309,7 +316,10 @@ mod tests {
 
     #[test]
     fn metadata_of_one_key_is_or_and_of_two_is_and_however_it_is_grouped() {
-        let one = of("u.service", "MachineMetadata=\"region=us-east-1\" \"job=foo\"\nMachineMetadata=\"region=us-west-1\"  \"job=bar\"");
+        let one = of(
+            "u.service",
+            "MachineMetadata=\"region=us-east-1\" \"job=foo\"\nMachineMetadata=\"region=us-west-1\"  \"job=bar\"",
+        );
         let one = one.unwrap();
         assert_eq!(one.metadata_text(), "job=bar or foo, region=us-east-1 or us-west-1");
         let met = |region, job| one.is_met_by(|key| if key == "region" { region } else { job });
