@@ -12,6 +12,7 @@
 //! (the keys in the store, and how writes are fenced).
 
 pub mod agent;
+pub mod api;
 pub mod engine;
 pub mod fake;
 pub mod model;
