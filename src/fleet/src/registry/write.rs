@@ -220,3 +220,144 @@ pub mod agent {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{Limits, decide};
+    use crate::model::testing::*;
+    use seatrial_types::request::RangeResponse;
+    use seatrial_types::{Event, EventKind, KeyValue};
+
+    fn fence() -> Fence {
+        Fence { key: Bytes::from_static(b"/_seatrial/fleet/engine/7"), created: Revision(5) }
+    }
+
+    fn kv(key: &Key, value: Bytes, modified: i64) -> KeyValue {
+        KeyValue { key: key.bytes(), value, mod_revision: Revision(modified), ..KeyValue::default() }
+    }
+
+    /// Units that are to be launched, on one machine.
+    fn mirror(units: usize) -> Mirror {
+        let mut kvs = vec![kv(&Key::Machine(id("m1")), encode(&MachineInfo::default()), 2)];
+        for at in 0..units {
+            let name = name(&format!("u{at:03}.service"));
+            let desired = DesiredRecord { state: JobState::Launched };
+            kvs.push(kv(
+                &Key::Unit(name.clone()),
+                encode(&UnitRecord::of(&UnitFile::default())),
+                10 + at as i64,
+            ));
+            kvs.push(kv(&Key::Desired(name), encode(&desired), 3));
+        }
+        Mirror::of(&kvs, Revision(1000))
+    }
+
+    #[test]
+    fn every_decision_is_compared_with_what_it_was_made_of_and_with_the_leader() {
+        let mirror = mirror(1);
+        let decisions = decide(mirror.cluster(), &Limits::default()).decisions;
+        let batches = schedule(&mirror, &decisions, &fence());
+        let [Batch { request, .. }] = batches.as_slice() else { panic!("{batches:?}") };
+        let unit = name("u000.service");
+        assert_eq!(
+            request.compare,
+            [
+                compare(fence().key, CompareTarget::Create(Revision(5))),
+                unchanged(&Key::Unit(unit.clone()), Revision(10)),
+                unchanged(&Key::Target(unit.clone()), Revision(0)),
+            ]
+        );
+        let value = Bytes::from_static(b"{\"machine\":\"m1\"}");
+        assert_eq!(request.success, [put(&Key::Target(unit), value, LeaseId::NONE)]);
+    }
+
+    #[test]
+    fn many_decisions_go_into_few_transactions_that_are_not_too_large() {
+        let mirror = mirror(130);
+        let decisions = decide(mirror.cluster(), &Limits::default()).decisions;
+        let batches = schedule(&mirror, &decisions, &fence());
+        let sizes: Vec<_> = batches.iter().map(|batch| batch.decisions.len()).collect();
+        assert_eq!(sizes, [63, 63, 4]);
+        assert!(batches.iter().all(|batch| batch.request.compare.len() <= OPS_MAX));
+    }
+
+    #[test]
+    fn an_engine_tells_its_end_from_a_change_that_came_between() {
+        let own = KeyValue { create_revision: Revision(5), ..kv(&Key::Lost(id("x")), Bytes::new(), 5) };
+        let answer = |succeeded, kvs| {
+            let range = TxnOpResponse::Range(RangeResponse { kvs, ..RangeResponse::default() });
+            TxnResponse { succeeded, responses: vec![range], ..TxnResponse::default() }
+        };
+        assert!(!fence().is_broken_by(&answer(false, vec![own.clone()])));
+        assert!(fence().is_broken_by(&answer(false, vec![])));
+        let other = KeyValue { create_revision: Revision(9), ..own };
+        assert!(fence().is_broken_by(&answer(false, vec![other])));
+        assert!(!fence().is_broken_by(&TxnResponse { succeeded: true, ..TxnResponse::default() }));
+    }
+
+    #[test]
+    fn what_was_written_is_known_at_once_and_older_news_do_not_undo_it() {
+        let mut mirror = mirror(1);
+        let unit = name("u000.service");
+        let target = |machine: &str, modified| {
+            kv(&Key::Target(unit.clone()), encode(&Target { machine: id(machine) }), modified)
+        };
+        let event = |kv| Event { kind: EventKind::Put, kv, prev_kv: None };
+        let operation = |kv: &KeyValue| {
+            TxnOp::Put(PutRequest { key: kv.key.clone(), value: kv.value.clone(), ..PutRequest::default() })
+        };
+        mirror.wrote(&[operation(&target("m1", 0))], Revision(1010));
+        mirror.wrote(&[operation(&target("m2", 0))], Revision(1020));
+        assert_eq!(mirror.revision(), Revision(1000), "what others wrote is still to come");
+        mirror.apply(&event(target("m1", 1010)));
+        assert_eq!(mirror.cluster().units[&unit].target, Some(id("m2")));
+        assert_eq!(mirror.revisions(&unit), (Revision(10), Revision(1020)));
+        mirror.apply(&event(target("m3", 1030)));
+        assert_eq!(mirror.cluster().units[&unit].target, Some(id("m3")));
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_read_is_kept_apart_and_can_be_put_right() {
+        let mut mirror = mirror(2);
+        let unit = name("u000.service");
+        let event = |kv| Event { kind: EventKind::Put, kv, prev_kv: None };
+        mirror.apply(&event(kv(&Key::Desired(unit.clone()), Bytes::from_static(b"nonsense"), 1001)));
+        assert_eq!(mirror.cluster().units[&unit].desired, JobState::Inactive);
+        let said = mirror.problems().values().next().unwrap().to_string();
+        assert!(
+            said.starts_with("the value of /_seatrial/fleet/spec/desired/u000.service cannot be read"),
+            "{said}"
+        );
+        let right = encode(&DesiredRecord { state: JobState::Loaded });
+        mirror.apply(&event(kv(&Key::Desired(unit.clone()), right, 1002)));
+        assert_eq!(mirror.cluster().units[&unit].desired, JobState::Loaded);
+        assert!(mirror.problems().is_empty());
+        // Options that are no file: the unit is there, runs nowhere and can be deleted.
+        let options = b"{\"options\":[{\"section\":\"A\",\"name\":\"b\",\"value\":\"c\\nd\"}]}";
+        mirror.apply(&event(kv(&Key::Unit(unit.clone()), Bytes::from_static(options), 1003)));
+        assert!(mirror.cluster().units[&unit].refused.is_some());
+        let delete = write(&mirror, &[Write::Destroy { name: unit.clone() }]).unwrap();
+        assert_eq!(delete.compare, [unchanged(&Key::Unit(unit), Revision(1003))]);
+    }
+
+    #[test]
+    fn a_unit_that_was_taken_away_is_forgotten_with_all_its_parts() {
+        let mut mirror = mirror(1);
+        let unit = name("u000.service");
+        for key in [Key::Desired(unit.clone()), Key::Unit(unit.clone()), Key::Target(unit.clone())] {
+            mirror.apply(&Event { kind: EventKind::Delete, kv: kv(&key, Bytes::new(), 1001), prev_kv: None });
+        }
+        assert!(mirror.cluster().units.is_empty());
+        assert_eq!(mirror.revisions(&unit), (Revision(0), Revision(0)));
+    }
+
+    #[test]
+    fn too_many_changes_do_not_fit() {
+        let change =
+            |at: usize| Write::SetMetadata { machine: id("m1"), key: format!("k{at}"), value: "v".into() };
+        let changes: Vec<Write> = (0..=OPS_MAX).map(change).collect();
+        assert!(write(&Mirror::default(), &changes[..OPS_MAX]).is_some());
+        assert!(write(&Mirror::default(), &changes).is_none());
+    }
+}

@@ -1,6 +1,6 @@
 //! A fleet in the simulated world: machines with an agent and an engine each, around one store.
 
-#![allow(unreachable_pub, reason = "a module of its own test")]
+#![allow(dead_code, unreachable_pub, reason = "a support module, used in parts by each test file")]
 
 mod store;
 
