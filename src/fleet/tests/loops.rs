@@ -2,13 +2,19 @@
 
 mod support;
 
-use seatrial_fleet::engine::Policy;
-use seatrial_fleet::model::JobState;
-use seatrial_fleet::registry::Write;
+use seatrial_client::{Election, Store};
+use seatrial_fleet::engine::{Limits, Policy, decide};
+use seatrial_fleet::model::{JobState, MachineInfo};
+use seatrial_fleet::registry::agent::register;
+use seatrial_fleet::registry::keys::{ENGINE, PREFIX};
+use seatrial_fleet::registry::{Fence, Write, restore, schedule, write};
 use seatrial_fleet::run::{AgentNews, EngineNews, EngineOptions};
+use seatrial_fleet::unit::UnitFile;
+use seatrial_types::LeaseId;
+use seatrial_types::request::LeaseGrantRequest;
 use seatrial_world_sim::{Options, Sim, run_seed};
 use std::time::Duration;
-use support::{Fleet, Setup, id, name};
+use support::{Fleet, Hub, Setup, id, name};
 
 const SECOND: Duration = Duration::from_secs(1);
 const THREE: [(&str, &str); 3] = [("m1", ""), ("m2", ""), ("m3", "")];
@@ -159,6 +165,44 @@ fn a_leader_that_slept_through_its_end_schedules_nothing() {
         let news = fleet.host(&old).engine_news.lock().unwrap();
         let rested = news.iter().position(|news| *news == EngineNews::Rests).expect("it has noticed");
         assert!(!news[rested..].iter().any(|news| matches!(news, EngineNews::Wrote(..))));
+    });
+}
+
+/// The same without any luck of timing: the decision was made, and reaches the store when another one leads.
+#[test]
+fn a_transaction_on_its_way_writes_nothing_once_another_leads() {
+    run(|sim| async move {
+        let hub = Hub::start(sim.world());
+        let link = hub.link(sim.world());
+        let elected = async || {
+            let grant = LeaseGrantRequest { ttl_seconds: 60, ..LeaseGrantRequest::default() };
+            let lease = link.lease_grant(grant).await.unwrap().id;
+            let election = Election::new(link.clone(), ENGINE.as_bytes());
+            let place = election.campaign(lease, "{}".into()).await.unwrap();
+            (lease, Fence { key: place.key, created: place.revision })
+        };
+        let decided = async |fence: &Fence| {
+            let mirror = restore(&link, PREFIX).await.unwrap();
+            let decisions = decide(mirror.cluster(), &Limits::default()).decisions;
+            schedule(&mirror, &decisions, fence)
+        };
+        let launch = async |unit: &str| {
+            let file = UnitFile::parse("[X-Fleet]\nConflicts=new@*\n").unwrap();
+            let unit = Write::PutUnit { name: name(unit), file, desired: Some(JobState::Launched) };
+            let mirror = restore(&link, PREFIX).await.unwrap();
+            assert!(link.txn(write(&mirror, &[unit]).unwrap()).await.unwrap().succeeded);
+        };
+        link.txn(register(&id("m1"), &MachineInfo::default(), LeaseId::NONE)).await.unwrap();
+        launch("new@2.service").await;
+        let (lease, old) = elected().await;
+        let on_its_way = decided(&old).await.remove(0).request;
+        link.lease_revoke(lease).await.unwrap();
+        let (_, new) = elected().await;
+        launch("new@1.service").await;
+        assert!(link.txn(decided(&new).await.remove(0).request).await.unwrap().succeeded);
+        let answer = link.txn(on_its_way).await.unwrap();
+        assert!(!answer.succeeded, "new@1 and new@2 are on one machine");
+        assert!(old.is_broken_by(&answer));
     });
 }
 

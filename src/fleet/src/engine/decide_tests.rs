@@ -99,8 +99,8 @@ fn a_template_in_conflict_with_itself_runs_once_on_each_machine() {
 
 #[test]
 fn conflicts_count_both_ways() {
-    // The carrier is there and the other comes, and the other way round.
-    let near = cluster(&[("m1", ""), ("m2", "")]);
+    // The machine with fewer units is the one that is not wanted.
+    let near = cluster(&[("m1", ""), ("m2", "")]).with("x.service", "m2", "").with("y.service", "m2", "");
     let comes = near.clone().with("b.service", "m1", "Conflicts=a.*").with("a.service", "", "");
     assert_eq!(placed(&comes), ["a m2"]);
     let carries = near.with("a.service", "m1", "").with("b.service", "", "Conflicts=a.*");
@@ -114,6 +114,30 @@ fn a_follower_goes_where_its_peer_goes_whatever_its_name() {
         .with("b.service", "", "MachineOf=z.service")
         .with("z.service", "", "MachineMetadata=region=us");
     assert_eq!(placed(&cluster), ["a m3", "b m3", "z m3"]);
+}
+
+#[test]
+fn a_long_chain_of_followers_comes_and_moves_in_one_pass_whichever_way_the_names_go() {
+    for is_upwards in [true, false] {
+        let mut cluster = cluster(&THREE);
+        for at in 0..20_i32 {
+            let peer = if is_upwards { at + 1 } else { at - 1 };
+            let section = if (0..20).contains(&peer) {
+                format!("MachineOf=u{peer:02}.service")
+            } else {
+                "MachineMetadata=region=us".to_owned()
+            };
+            cluster = cluster.with(&format!("u{at:02}.service"), "", &section);
+        }
+        let outcome = decide(&cluster, &Limits::default());
+        assert_eq!(outcome.decisions.len(), 20, "{outcome}");
+        let mut there = apply(&cluster, &outcome);
+        there.machines.insert(id("m3"), machine_with(""));
+        there.machines.insert(id("m2"), machine_with("region=us"));
+        let moved = decide(&there, &Limits::default()).decisions;
+        assert_eq!(moved.len(), 20);
+        assert!(moved.iter().all(|decision| decision.to == Some(id("m2"))));
+    }
 }
 
 #[test]

@@ -186,6 +186,9 @@ impl Store for Link {
     }
 }
 
+/// So long after a link is mended a watch may still be silent, while calls are answered: the two are different streams.
+const RESUME: Duration = Duration::from_secs(3);
+
 /// What is sent over a cut link arrives once it is mended, as with a client that resumes.
 pub struct LinkWatch {
     link: Link,
@@ -211,11 +214,11 @@ impl Watching for LinkWatch {
                     return None;
                 }
                 while !self.link.is_open() {
-                    self.link.world.sleep(Duration::from_millis(50)).await;
+                    self.link.world.sleep(RESUME).await;
                 }
                 return one.pop().map(Ok);
             }
-            self.link.world.sleep(Duration::from_millis(50)).await;
+            self.link.world.sleep(RESUME).await;
         }
         self.answers.recv().await.map(Ok)
     }
