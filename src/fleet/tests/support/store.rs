@@ -207,20 +207,15 @@ impl Drop for LinkWatch {
 impl Watching for LinkWatch {
     async fn next(&mut self) -> Option<Result<WatchResponse, ClientError>> {
         // The link may be cut while nothing comes: so it is looked at once something has come.
-        while !self.link.is_open() || self.answers.is_empty() {
-            if self.link.is_open() {
-                let mut one = Vec::with_capacity(1);
-                if self.answers.recv_many(&mut one, 1).await == 0 {
-                    return None;
-                }
-                while !self.link.is_open() {
-                    self.link.world.sleep(RESUME).await;
-                }
-                return one.pop().map(Ok);
+        let answer = self.answers.recv().await?;
+        let world = &self.link.world;
+        if !self.link.is_open() {
+            while !self.link.is_open() {
+                world.sleep(Duration::from_millis(50)).await;
             }
-            self.link.world.sleep(RESUME).await;
+            world.sleep(RESUME).await;
         }
-        self.answers.recv().await.map(Ok)
+        Some(Ok(answer))
     }
 
     fn request_progress(&mut self) {}
