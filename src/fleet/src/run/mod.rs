@@ -1,0 +1,13 @@
+//! The loops: an engine and an agent over any world and any store.
+
+mod agent;
+mod engine;
+mod following;
+mod keeper;
+mod manager;
+mod publisher;
+
+pub use agent::{AgentNews, AgentOptions, run_agent};
+pub use engine::{EngineNews, EngineOptions, run_engine};
+pub use following::{Change, Following};
+pub use manager::{LoadedUnit, ManagerError, SystemdState, UnitManager};
