@@ -11,8 +11,9 @@ use seatrial_node::{
     Cluster, Input, LogImage, LogWrite, Member, MemberOptions, Observation, Output, PeerMessage, RequestId,
     Rescue, Timer,
 };
-use seatrial_store::{Batch, Commit, MemBackend, MemSnapshot, Reading};
+use seatrial_store::{Batch, Commit, MemBackend, MemSnapshot, Reading, V2Output};
 use seatrial_types::request::{MemberAddRequest, PutRequest, RangeRequest};
+use seatrial_types::v2::V2WatchId;
 use seatrial_types::{Error, KeyRange, MemberId, Request, Response};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -54,6 +55,10 @@ pub struct Loop {
     /// Long ranges that were given away and are not read yet.
     pub readings: Vec<(RequestId, Box<Reading<MemSnapshot>>)>,
     pub seen: Vec<(MemberId, Observation)>,
+    /// Who waits for changes of the v2 key space, and whether they may.
+    pub v2_begun: BTreeMap<(MemberId, V2WatchId), bool>,
+    /// What they were told.
+    pub v2_told: Vec<(MemberId, V2Output)>,
     pub dice: Dice,
     pub next_request: u64,
     /// Machines whose disk does not sync for now.
@@ -104,6 +109,8 @@ impl Loop {
             answers: BTreeMap::new(),
             readings: Vec::new(),
             seen: Vec::new(),
+            v2_begun: BTreeMap::new(),
+            v2_told: Vec::new(),
             dice: Dice(seed),
             next_request: 1 << 32,
             stuck: Vec::new(),
@@ -212,6 +219,10 @@ impl Loop {
                 }
                 Output::Read { id, reading } => self.readings.push((id, reading)),
                 Output::Watch { .. } | Output::Peers { .. } => {}
+                Output::V2Watching { id: watch, result } => {
+                    self.v2_begun.insert((id, watch), result.is_ok());
+                }
+                Output::V2(told) => self.v2_told.push((id, told)),
                 Output::Removed => {
                     self.removed.push(id);
                     machine.timers.clear();
