@@ -4,7 +4,7 @@
 
 use crate::SUM_BYTES;
 use crate::bolt::{Totals, Writer};
-use crate::records::{self, EMPTY, KEY, LEASE, META, ROLES, USERS, Value};
+use crate::records::{self, EMPTY, KEY, LEASE, META, ROLES, USERS, V2, Value};
 use bytes::Bytes;
 use seatrial_store::{Row, SnapshotError, SnapshotRows};
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ struct Filling {
 }
 
 /// The buckets in which the stream comes.
-const ORDER: [&[u8]; 6] = [KEY, LEASE, records::AUTH, ROLES, USERS, META];
+const ORDER: [&[u8]; 7] = [KEY, LEASE, records::AUTH, ROLES, USERS, V2, META];
 
 impl Filling {
     fn new(totals: Option<Totals>) -> Self {
@@ -50,12 +50,15 @@ impl Filling {
         }
     }
 
-    /// Begins buckets up to this one. Each is there once, also where nothing is in it.
+    /// Begins buckets up to this one. Each is there once, also where nothing is in it; but for the one that etcd does not
+    /// know.
     fn advance(&mut self, to: &'static [u8]) {
         let place = |bucket: &[u8]| ORDER.iter().position(|known| *known == bucket).expect("a known bucket");
         let next = self.bucket.map_or(0, |bucket| place(bucket) + 1);
         for bucket in ORDER.iter().take(place(to) + 1).skip(next) {
-            self.writer.bucket(bucket);
+            if *bucket != V2 || to == V2 {
+                self.writer.bucket(bucket);
+            }
             self.bucket = Some(bucket);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::SUM_BYTES;
 use crate::bolt::{Bolt, BoltError};
-use crate::records::{self, AUTH, Few, KEY, LEASE, META, ROLES, USERS};
+use crate::records::{self, AUTH, Few, KEY, LEASE, META, ROLES, USERS, V2};
 use bytes::Bytes;
 use seatrial_store::{Row, SnapshotHeader, SnapshotWriter};
 use seatrial_types::Revision;
@@ -113,6 +113,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> Database<R> {
                     LEASE => drop(records::lease(key, value).map_err(wrong)?),
                     ROLES => drop(records::role(key, value).map_err(wrong)?),
                     USERS => drop(records::user(key, value).map_err(wrong)?),
+                    V2 => drop(records::v2(key, value).map_err(wrong)?),
                     _ => {}
                 }
                 Ok::<_, ImportError>(())
@@ -159,7 +160,7 @@ impl<R: FnMut(u64, usize) -> io::Result<Vec<u8>>> Database<R> {
         if let Some(auth) = few.auth() {
             put(&mut out, &auth)?;
         }
-        let parts: [(&[u8], Read); 2] = [(ROLES, records::role), (USERS, records::user)];
+        let parts: [(&[u8], Read); 3] = [(ROLES, records::role), (USERS, records::user), (V2, records::v2)];
         for (bucket, read) in parts {
             self.bolt.visit(bucket, &mut |key: &[u8], value: &[u8]| {
                 let row = read(key, value).map_err(|what| record_error(bucket, what))?;

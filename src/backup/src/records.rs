@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use seatrial_proto::{authpb, leasepb};
-use seatrial_store::{ForeignVersion, Row, SnapshotHeader, foreign_key, read_foreign_key};
+use seatrial_store::{ForeignVersion, Row, SnapshotHeader, V2_ROWS, foreign_key, read_foreign_key};
 use seatrial_types::auth::{Access, AuthRevision, Permission, Secret};
 use seatrial_types::{Event, EventKind, KeyRange, KeyValue, LeaseId, LogIndex, Revision, Term};
 
@@ -19,6 +19,9 @@ pub const USERS: &[u8] = b"authUsers";
 pub const ROLES: &[u8] = b"authRoles";
 /// How far the log was applied and the keys are compacted.
 pub const META: &[u8] = b"meta";
+/// Rows of the v2 key space, as they are. Not one of etcd's, which passes over it, and there only where that space is in
+/// use.
+pub const V2: &[u8] = b"seatrial_v2";
 /// Buckets that etcd wants to be there, and that a restored cluster fills itself.
 pub const EMPTY: [&[u8]; 4] = [b"alarm", b"cluster", b"members", b"members_removed"];
 
@@ -133,8 +136,24 @@ pub fn of_row(row: &Row) -> Vec<Record> {
             records.push(record(META, APPLIED_TERM, header.applied_term.0.to_be_bytes().to_vec()));
             records
         }
+        Row::Own { key, value } if is_v2(key) => vec![record(V2, key, value.to_vec())],
         Row::Own { .. } => Vec::new(),
     }
+}
+
+fn is_v2(key: &[u8]) -> bool {
+    (V2_ROWS.0..V2_ROWS.1).contains(&key)
+}
+
+/// A row of the v2 key space.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn v2(key: &[u8], value: &[u8]) -> Result<Row, String> {
+    if !is_v2(key) {
+        return Err(format!("{:?} is no row of the v2 key space", Bytes::copy_from_slice(key)));
+    }
+    Ok(Row::Own { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) })
 }
 
 /// What an entry is.

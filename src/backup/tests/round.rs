@@ -7,9 +7,16 @@ use bytes::Bytes;
 use seatrial_backup::{Database, ImportError, Measure, ReadAt};
 use seatrial_store::{Command, HubOptions, MemBackend, Row, SnapshotRows, Store};
 use seatrial_types::auth::{Access, AuthRequest, Permission, Secret};
+use seatrial_types::v2::{V2Action, V2Change, V2Life};
 use seatrial_types::{Event, EventKind, KeyRange, LeaseId, LogIndex, Revision, Term};
 use std::time::Duration;
 use support::{Rng, commands};
+
+fn v2(path: &str, ttl_seconds: Option<u64>) -> Command {
+    let life = V2Life { ttl_seconds, refresh: false };
+    let action = V2Action::Set { dir: false, value: "x".into(), life };
+    Command::V2(V2Change { path: path.into(), action, wall_ns: 0 })
+}
 
 /// A store that has lived for so many commands.
 fn store(seed: u64, steps: u64) -> Store<MemBackend> {
@@ -27,6 +34,10 @@ fn store(seed: u64, steps: u64) -> Store<MemBackend> {
         Command::Auth(AuthRequest::UserGrantRole { user: "ann".into(), role: "reader".into() }),
         Command::Meta(vec![("own".into(), Some("row".into()))]),
         Command::LeaseCheckpoint(vec![(LeaseId(1), 7), (LeaseId(2), 0)]),
+        v2("/1/a/b", Some(1)),
+        v2("/1/a/c", None),
+        Command::V2Tick(500),
+        v2("/2/enabled", None),
     ]
     .into_iter();
     for index in 1..=steps {
@@ -90,7 +101,7 @@ fn back(file: &[u8]) -> Vec<u8> {
 
 #[test]
 fn a_state_comes_back_from_a_file_row_by_row() {
-    let mut seen = [false; 5];
+    let mut seen = [false; 6];
     for seed in 0..120 {
         let mut rng = Rng(seed);
         let steps = 1 + rng.below(300);
@@ -99,7 +110,7 @@ fn a_state_comes_back_from_a_file_row_by_row() {
         let whole = file(&stream, stream.len());
         assert_eq!(whole, file(&stream, 1 + rng.below(200) as usize), "seed {seed}: pieces change the file");
         let mut before = rows(&stream);
-        before.retain(|row| !matches!(row, Row::Own { .. }));
+        before.retain(|row| !matches!(row, Row::Own { key, .. } if !key.starts_with(b"v2/")));
         let again = back(&whole);
         assert_eq!(rows(&again), before, "seed {seed}");
         for row in &before {
@@ -109,6 +120,7 @@ fn a_state_comes_back_from_a_file_row_by_row() {
                 Row::User { secret: Secret::Nothing, .. } => 2,
                 Row::Role { permissions, .. } if !permissions.is_empty() => 3,
                 Row::State(header) if header.compacted > Revision(0) => 4,
+                Row::Own { .. } => 5,
                 _ => continue,
             };
             seen[kind] = true;
@@ -119,6 +131,7 @@ fn a_state_comes_back_from_a_file_row_by_row() {
         import.push(&again).unwrap();
         copy.install(import).unwrap();
         assert_eq!((copy.revision(), copy.compacted()), (store.revision(), store.compacted()));
+        assert_eq!(copy.v2().tree(), store.v2().tree(), "seed {seed}");
         let status = open(&whole).unwrap().status().unwrap();
         let last = before.iter().filter_map(|row| match row {
             Row::Version { event, .. } => Some(event.kv.mod_revision),
@@ -127,7 +140,10 @@ fn a_state_comes_back_from_a_file_row_by_row() {
         assert_eq!(status.revision, last.max().unwrap_or(Revision(0)), "seed {seed}");
         assert_eq!(status.bytes + 32, whole.len() as u64);
     }
-    assert_eq!(seen, [true; 5], "tombstones, checkpoints, users without passwords, permissions, compactions");
+    assert_eq!(
+        seen, [true; 6],
+        "tombstones, checkpoints, users without passwords, permissions, compactions, v2"
+    );
 }
 
 #[test]

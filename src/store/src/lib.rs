@@ -29,6 +29,7 @@ pub use command::{Command, CommandError};
 pub use lease::Leases;
 pub use mvcc::{Failure, ForeignVersion, HashTask, Mvcc, Reading, foreign_key, read_foreign_key};
 pub use rows::Row;
+pub use seatrial_v2::ROWS as V2_ROWS;
 pub use snapshot::{Import, SnapshotError, SnapshotHeader, SnapshotReader, SnapshotRows, SnapshotWriter};
 pub use store::{Answer, Applied, Store};
 pub use v2::{V2, V2Output};
