@@ -56,10 +56,6 @@ impl Given {
         self.flags.get(name).map_or("", String::as_str)
     }
 
-    pub(super) fn is_given(&self, name: &str) -> bool {
-        self.flags.contains_key(name)
-    }
-
     pub(super) fn switch(&self, name: &str) -> bool {
         matches!(self.text(name), "1" | "t" | "T" | "true" | "TRUE" | "True")
     }
