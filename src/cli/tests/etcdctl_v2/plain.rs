@@ -34,6 +34,14 @@ pub(crate) fn plain(output: &[u8], names: &Names, is_sorted: bool) -> String {
     text = hide(&text, "\"expiration\":\"", &['"']);
     text = hide(&text, "\"ttl\":", &[',', '}']);
     text = hide(&text, "TTL: ", &['\n']);
+    // Who leads is a matter of chance, and so is the order of members, which goes by their numbers.
+    let leaders = text.matches("isLeader=true").count();
+    if text.matches("isLeader=").count() > 1 {
+        text = hide(&text, "isLeader=", &['\n']) + &format!("{leaders} leaders\n");
+    }
+    if text.contains("ETCD_INITIAL_CLUSTER=") {
+        text = text.replace([',', '"'], "\n");
+    }
     if is_sorted {
         return text;
     }

@@ -78,6 +78,10 @@ pub(crate) fn run(programs: &Programs, session: &Session) -> Option<Vec<String>>
             return None;
         }
     }
+    if session.members > 1 {
+        // Before its members have known each other for so long, the real one takes no change of them.
+        std::thread::sleep(Duration::from_secs(6));
+    }
     let mut running: BTreeMap<String, (Call, Running)> = BTreeMap::new();
     let mut outcomes = Vec::new();
     for step in &session.steps {
