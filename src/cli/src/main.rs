@@ -2,9 +2,11 @@
 
 #![allow(clippy::disallowed_methods, reason = "a composition root talks to the machine itself")]
 
+mod discovery;
 #[cfg(all(test, feature = "sim"))]
 mod documented;
 mod etcdctl;
+mod etcdctl2;
 mod etcdutl;
 mod faces;
 mod fault_dir;
@@ -69,6 +71,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Serve discovery: tokens by which the members of new clusters find each other.
+    Discovery(Box<discovery::DiscoveryArgs>),
     /// Work on the files of members that do not run.
     #[command(subcommand)]
     Etcdutl(etcdutl::Command),
@@ -85,7 +89,7 @@ fn main() -> ExitCode {
     // Called under the client's own name, we are that client.
     let called = args.first().and_then(|name| std::path::Path::new(name).file_name().map(OsString::from));
     if called.is_some_and(|name| name == "etcdctl") {
-        return etcdctl::run(args.split_off(1));
+        return run_etcdctl(args.split_off(1));
     }
     if args.get(1).is_some_and(|command| command == "server") {
         server::accept_single_dashes(&mut args);
@@ -102,11 +106,20 @@ fn main() -> ExitCode {
         Command::Up(args) => local::up(&args),
         Command::Down(args) => local::down(&args),
         Command::Status(args) => local::status(&args),
-        Command::Etcdctl { args } => etcdctl::run(args),
+        Command::Etcdctl { args } => run_etcdctl(args),
+        Command::Discovery(args) => discovery::run(*args),
         Command::Etcdutl(command) => etcdutl::run(&command),
         Command::Bench(command) => bench(&command),
         #[cfg(feature = "sim")]
         Command::Testbed(command) => testbed::run(command),
+    }
+}
+
+/// The client for the API that `ETCDCTL_API` names: 3 without it.
+fn run_etcdctl(args: Vec<OsString>) -> ExitCode {
+    match std::env::var("ETCDCTL_API").as_deref() {
+        Ok("2") => etcdctl2::run(args),
+        _ => etcdctl::run(args),
     }
 }
 

@@ -138,6 +138,8 @@ pub(crate) struct ServerArgs {
     #[arg(long, hide = true)]
     fault_dir: Option<std::path::PathBuf>,
     #[command(flatten)]
+    join: crate::discovery::JoinArgs,
+    #[command(flatten)]
     upkeep: crate::upkeep_flags::UpkeepArgs,
     #[command(flatten)]
     faces: crate::faces::FacesArgs,
@@ -346,7 +348,30 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
 
     let shared = args.faces.options(Duration::from_millis(args.election_timeout))?;
 
-    let members = initial_members(&args, &peer_urls)?;
+    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
+    // As in etcd: how the cluster began says nothing to a member that has data.
+    let has_data = std::path::Path::new(&data_dir).join("identity").exists();
+    let found = match args.join.given() {
+        None => None,
+        Some(flag) if !args.initial_cluster.is_empty() => {
+            return Err(usage(format!(
+                "{flag} and --initial-cluster both say who the members are\nhint: give one of them"
+            )));
+        }
+        Some(_) if has_data => None,
+        Some(_) => {
+            let world = RealWorld::new();
+            let token = &args.initial_cluster_token;
+            Some(crate::discovery::found(&world, &args.join, &args.name, &peer_urls, token).await?)
+        }
+    };
+    let (members, own_name, token) = match found {
+        Some(found) => (found.members, found.own, found.token),
+        None => {
+            let members = initial_members(&args, &peer_urls)?;
+            (members, args.name.clone(), args.initial_cluster_token.clone())
+        }
+    };
     // All members speak TLS with each other, or none does.
     let mut all_peer_urls = args.listen_peer_urls.iter().chain(members.iter().flat_map(|(_, urls)| urls));
     if all_peer_urls.clone().any(|url| is_https(url)) && !all_peer_urls.all(|url| is_https(url)) {
@@ -371,9 +396,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     let heard = [&args.listen_client_urls[..], &args.faces.listen_metrics_urls].concat();
     let client_layer = layer(client_tls, "--listen-client-urls", &heard)?;
     let peer_layer = layer(peer_tls, "--listen-peer-urls", &args.listen_peer_urls)?;
-    let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
     let upkeep = args.upkeep.read().map_err(usage)?;
-    if args.force_new_cluster && !std::path::Path::new(&data_dir).join("identity").exists() {
+    if args.force_new_cluster && !has_data {
         return Err(usage(format!(
             "--force-new-cluster: there is no member's data in {data_dir:?}\nhint: --data-dir must be the folder of the member that is to go on alone"
         )));
@@ -388,11 +412,11 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         }
     };
     let told = identity::Told {
-        name: &args.name,
+        name: &own_name,
         data_dir: &data_dir,
         peer_urls: &peer_urls,
         members: &members,
-        token: &args.initial_cluster_token,
+        token: &token,
         layer: peer_layer.clone(),
         existing: args.initial_cluster_state == "existing",
     };
@@ -403,13 +427,13 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     member.raft.heartbeat_interval = Duration::from_millis(args.heartbeat_interval);
     member.raft.election_timeout = Duration::from_millis(args.election_timeout);
     member.auth_token_ttl = Duration::from_secs(args.auth_token_ttl);
-    let token = TokenOptions::parse(
+    let tokens = TokenOptions::parse(
         &args.auth_token,
         |file| std::fs::read(file).map_err(|error| error.to_string()),
         |text| crate::etcdctl::parse_duration(text).ok(),
     )
     .map_err(|error| usage(format!("--auth-token: {error}")))?;
-    let auth = AuthOptions { bcrypt_cost: args.bcrypt_cost, token };
+    let auth = AuthOptions { bcrypt_cost: args.bcrypt_cost, token: tokens };
     member.compact_entries = args.snapshot_count;
     member.catch_up_entries = args.snapshot_catchup_entries;
     member.auto_compaction = auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?;

@@ -143,6 +143,14 @@ pub enum V2Verb {
 }
 
 impl V2Verb {
+    /// The one that clients read so.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        use V2Verb::{CompareAndDelete, CompareAndSwap, Create, Delete, Expire, Get, Set, Update};
+        let all = [Get, Create, Set, Update, Delete, CompareAndSwap, CompareAndDelete, Expire];
+        all.into_iter().find(|verb| verb.name() == name)
+    }
+
     /// As clients read it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -222,6 +230,12 @@ macro_rules! codes {
             #[must_use]
             pub fn number(self) -> u16 {
                 self as u16
+            }
+
+            /// The code with this number.
+            #[must_use]
+            pub fn of_number(number: u16) -> Option<Self> {
+                match number { $($number => Some(Self::$name),)* _ => None }
             }
 
             /// What clients read.

@@ -371,10 +371,10 @@ fn role_text(role: &str, permissions: &[Permission]) -> String {
 }
 
 /// While this lives, the terminal shows nothing of what is typed. Without a terminal it does nothing.
-struct Hidden(Option<rustix::termios::Termios>);
+pub(crate) struct Hidden(Option<rustix::termios::Termios>);
 
 impl Hidden {
-    fn begin() -> Self {
+    pub(crate) fn begin() -> Self {
         let input = std::io::stdin();
         if !input.is_terminal() {
             return Self(None);

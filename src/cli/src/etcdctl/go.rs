@@ -32,7 +32,7 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
 }
 
 /// What the system says of a failed call.
-pub(super) fn system_error(error: &std::io::Error) -> String {
+pub(crate) fn system_error(error: &std::io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();

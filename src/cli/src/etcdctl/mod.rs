@@ -22,6 +22,7 @@ mod txn;
 mod watch;
 
 use args::Globals;
+pub(crate) use auth::Hidden;
 pub(crate) use go::parse_duration;
 pub(crate) use print::Format;
 use seatrial_client::{Client, ClientOptions, Store};

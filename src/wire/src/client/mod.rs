@@ -5,10 +5,12 @@ mod elections;
 mod endpoint;
 mod line;
 mod locks;
+mod v2;
 
 pub use channel::{Channel, ChannelError, ChannelOptions};
 pub use elections::{GrpcObserver, Leadership};
 pub use endpoint::{GrpcEndpoint, GrpcWatch};
+pub use v2::*;
 
 use seatrial_client::{Client, ClientOptions};
 use seatrial_world::World;

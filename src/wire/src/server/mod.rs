@@ -6,6 +6,7 @@ mod authority;
 mod background;
 mod counted;
 mod deadline;
+pub(crate) mod discovery;
 mod dispatch;
 mod election;
 mod gateway;

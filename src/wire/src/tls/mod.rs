@@ -52,6 +52,8 @@ pub struct TlsFiles {
 pub struct Tls {
     files: TlsFiles,
     read: ReadFile,
+    /// What we offer to speak where we dial.
+    offered: &'static [&'static [u8]],
 }
 
 impl fmt::Debug for Tls {
@@ -66,7 +68,7 @@ impl Tls {
     /// # Errors
     /// A sentence that names the file, where one is missing or makes no sense now.
     pub fn server(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
-        let tls = Self { files, read };
+        let tls = Self { files, read, offered: &PROTOCOLS[..1] };
         tls.server_config()?;
         Ok(tls)
     }
@@ -76,7 +78,17 @@ impl Tls {
     /// # Errors
     /// A sentence that names the file, where one is missing or makes no sense now.
     pub fn client(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
-        let tls = Self { files, read };
+        let tls = Self { files, read, offered: &PROTOCOLS[..1] };
+        tls.client_config()?;
+        Ok(tls)
+    }
+
+    /// For a side that only dials, and speaks HTTP/1.1 behind the handshake.
+    ///
+    /// # Errors
+    /// As [`Tls::client`].
+    pub fn client_http1(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
+        let tls = Self { files, read, offered: &PROTOCOLS[1..] };
         tls.client_config()?;
         Ok(tls)
     }
@@ -177,7 +189,7 @@ impl Tls {
                 builder.with_client_auth_cert(chain, key).map_err(|error| self.wrong_pair(&error))?
             }
         };
-        config.alpn_protocols = PROTOCOLS[..1].iter().map(|name| name.to_vec()).collect();
+        config.alpn_protocols = self.offered.iter().map(|name| name.to_vec()).collect();
         config.resumption = Resumption::disabled();
         Ok(config)
     }
