@@ -169,7 +169,10 @@ fn an_operator_pauses_resumes_decides_and_frees() {
 
 #[test]
 fn fleetlock_answers_as_airlock_does() {
-    let cluster = Cluster::start(3, &["--reboot-lock", "--reboot-lock-groups", "default,db"]);
+    // None of the machines that ask hosts a member of the store.
+    let placed = ["--reboot-lock-members", "m1=host1,m2=host2,m3=host3"];
+    let flags = ["--reboot-lock", "--reboot-lock-groups", "default,db", placed[0], placed[1]];
+    let cluster = Cluster::start(3, &flags);
     let ask = |member, path, id, group| fleetlock(&cluster, member, path, id, group);
     let error = |kind: &str, value: &str| format!("{}\n", serde_json::json!({"kind": kind, "value": value}));
     let ok = || (200, String::new());
