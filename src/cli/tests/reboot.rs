@@ -117,7 +117,7 @@ fn locksmiths_transcript_reads_the_same_to_the_byte() {
     let output = Command::new(&link).args(["-endpoint", "http://127.0.0.1:1", "status"]).output().unwrap();
     let (code, out, err) = said(&output);
     assert_eq!((code, out), (1, none()));
-    assert!(err.starts_with("Error setting value: the store did not answer: "), "{err}");
+    assert!(err.starts_with("Error initializing etcd client: the store did not answer: "), "{err}");
 }
 
 #[test]
@@ -266,6 +266,26 @@ fn no_reboot_is_granted_that_costs_the_store_its_majority() {
     eventually("all are healthy", || ask(alive[0], GET, &host, "default").0 == 200);
     let _ = again.kill();
     let _ = again.wait();
+}
+
+#[test]
+fn a_member_that_says_where_it_runs_lets_all_other_machines_go() {
+    let cluster = Cluster::start(1, &["--reboot-lock", "--reboot-lock-machine-id", "host1"]);
+    let ask = |path, id| fleetlock(&cluster, 1, path, id, "default");
+    eventually("it stands in the store", || ask(GET, "other").0 == 200);
+    assert_eq!(ask(GIVE_BACK, "other").0, 200);
+    let (status, body) = ask(GET, "host1");
+    let told = r#"{"kind":"quorum_guard","value":"the store would keep 0 healthy voters of 1, and needs 1"}"#;
+    assert_eq!((status, body.trim()), (500, told));
+    // Who asks over the v2 API reads the same.
+    let run = |args: &[&str]| said(&locksmithctl(&cluster, args));
+    let (code, _, err) = run(&["lock", "-queue", "host1"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("(quorum_guard)") && err.contains("\nhint: fewer than three voters"), "{err}");
+    assert_eq!(run(&["lock", "-queue", "other"]), (0, String::new(), String::new()));
+    // Locksmith's own verb knows of no guard.
+    assert_eq!(run(&["unlock", "other"]).0, 0);
+    assert_eq!(run(&["lock", "host1"]).0, 0);
 }
 
 /// A machine that reboots when its agent says so.

@@ -6,8 +6,8 @@ use super::machine::{NEED_REBOOT, STATE_DIR, shell};
 use super::store::{ENDPOINTS, Place, duration, first_line};
 use seatrial_reboot::text as say;
 use seatrial_reboot::{
-    Coordinator, Done, Evidence, Freed, Group, Guards, Locksmith, Phase, Policy, RebootError, Registration,
-    Verb, View,
+    Coordinator, Done, Evidence, Freed, Group, Guards, KeysError, Locksmith, Phase, Policy, RebootError,
+    Registration, Verb, View,
 };
 use seatrial_wire::{TlsFiles, V2Keys};
 use seatrial_world_real::RealWorld;
@@ -150,7 +150,9 @@ fn run_words(words: &[String], environment: &dyn Fn(&str) -> Option<String>) -> 
     let given = match parse(command.flags, global.rest.get(1..).unwrap_or_default()) {
         Ok(given) => given,
         // Locksmith says it on both.
-        Err(Wrong::Flag(why)) => return Said { out: format!("{why}\n"), ..err(2, why) },
+        Err(Wrong::Flag(why)) => {
+            return Said { out: format!("{why}\n"), ..err(2, format!("{why}\nUsage:")) };
+        }
         Err(Wrong::Help) => return Said { out: command_help(command), ..err(2, "flag: help requested") },
     };
     if command.name == "help" {
@@ -228,7 +230,7 @@ impl Session {
                 None => err(1, say::NO_MACHINE_ID),
                 Some(id) => match self.lock.run(Verb::Locksmith(Locksmith::Unlock(id))).await {
                     Ok(_) => out(""),
-                    Err(error) => err(1, say::unlock_failed(&error)),
+                    Err(error) => refused(&error, say::unlock_failed),
                 },
             },
             "reboot" => self.reboot(given.text("reboot-command").unwrap_or("systemctl reboot")).await,
@@ -257,7 +259,7 @@ impl Session {
         match self.lock.run(Verb::Locksmith(Locksmith::Status)).await {
             Ok(Done::Seen(view)) => out(say::status(&view.semaphore)),
             Ok(other) => unreachable!("a status ends with {other:?}"),
-            Err(error) => err(1, say::value_failed(&error)),
+            Err(error) => refused(&error, say::value_failed),
         }
     }
 
@@ -266,14 +268,14 @@ impl Session {
         match self.lock.run(Verb::Locksmith(Locksmith::SetMax(max))).await {
             Ok(Done::Max { old, semaphore }) => out(say::set_max(old, &semaphore)),
             Ok(other) => unreachable!("a change of the maximum ends with {other:?}"),
-            Err(error) => err(1, say::value_failed(&error)),
+            Err(error) => refused(&error, say::value_failed),
         }
     }
 
     async fn lock(&self, id: String) -> Said {
         match self.lock.run(Verb::Locksmith(Locksmith::Lock(id))).await {
             Ok(_) => out(""),
-            Err(error) => err(1, say::lock_failed(&error)),
+            Err(error) => refused(&error, say::lock_failed),
         }
     }
 
@@ -289,7 +291,7 @@ impl Session {
             Ok(Done::Granted { .. }) => out(""),
             Ok(Done::Refused(refusal)) => err(1, say::refused(&id, &refusal)),
             Ok(other) => unreachable!("a question for a slot ends with {other:?}"),
-            Err(error) => err(1, say::lock_failed(&error)),
+            Err(error) => refused(&error, say::lock_failed),
         }
     }
 
@@ -350,6 +352,17 @@ impl Session {
             Ok(other) => unreachable!("a sweep ends with {other:?}"),
             Err(error) => failed(&error),
         }
+    }
+}
+
+/// An error of one of locksmith's verbs. It reads the semaphore before anything else, so that it says of a store which does
+/// not answer that it could not begin.
+fn refused(error: &RebootError, say: fn(&RebootError) -> String) -> Said {
+    match error {
+        RebootError::Keys(KeysError::Unavailable { ambiguous: false, .. }) => {
+            err(1, format!("Error initializing etcd client: {error}"))
+        }
+        error => err(1, say(error)),
     }
 }
 
@@ -450,7 +463,7 @@ mod tests {
         let (code, out, err) = said("status -x");
         assert_eq!(
             (code, &*out, &*err),
-            (2, "flag provided but not defined: -x\n", "flag provided but not defined: -x\n")
+            (2, "flag provided but not defined: -x\n", "flag provided but not defined: -x\nUsage:\n")
         );
     }
 
