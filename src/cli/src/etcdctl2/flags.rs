@@ -56,10 +56,6 @@ impl Given {
         self.flags.get(name).map_or("", String::as_str)
     }
 
-    pub(super) fn is_given(&self, name: &str) -> bool {
-        self.flags.contains_key(name)
-    }
-
     pub(super) fn switch(&self, name: &str) -> bool {
         matches!(self.text(name), "1" | "t" | "T" | "true" | "TRUE" | "True")
     }
@@ -162,8 +158,7 @@ pub(super) fn parse(flags: &[Flag], words: &[String]) -> Result<Given, String> {
     Ok(given)
 }
 
-/// A command's words with its flags first. Whatever follows a flag and is none itself goes with it, though the flag may
-/// be a switch; `--` ends the flags, but what was before it and is no flag comes behind it.
+/// A command's words with its flags first. Whatever follows a flag goes with it, though the flag may be a switch; `--` ends the flags, but what was before it and is no flag comes behind it.
 pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
     let mut first = Vec::new();
     let mut rest = Vec::new();
@@ -174,12 +169,12 @@ pub(super) fn reorder(flags: &[Flag], words: &[String]) -> Vec<String> {
             rest.extend_from_slice(&words[at + 1..]);
             break;
         }
-        let is_dashed = word.starts_with('-');
+        let is_dashed = word.starts_with('-') && word != "-";
         let name = word.trim_start_matches('-').split('=').next().unwrap_or_default();
-        if may_be_value && !is_dashed {
+        if may_be_value {
             may_be_value = false;
             first.push(word.clone());
-        } else if is_dashed && word != "-" && (find(flags, name).is_some() || is_help(name)) {
+        } else if is_dashed && (find(flags, name).is_some() || is_help(name)) {
             first.push(word.clone());
             may_be_value = !word.contains('=');
         } else {
@@ -213,6 +208,7 @@ mod tests {
             ("a -ttl=0x10 b", 16, false, "a b"),
             ("a b -r", 0, true, "a b"),
             ("a -- -r", 0, false, "a -r"),
+            ("--ttl -5 a -r", -5, true, "a"),
             ("--ttl -5 -- -r", -5, false, "-r"),
             ("-r=false a", 0, false, "a"),
             ("a -1", 0, false, "a -1"),

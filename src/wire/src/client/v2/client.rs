@@ -62,11 +62,14 @@ impl<W: World> Clone for V2Client<W> {
     }
 }
 
+/// An endpoint's connections; or what was given for one, and why it can be none.
+type Asked<W> = Result<Arc<Line<W>>, (String, String)>;
+
 pub(super) struct Shared<W> {
     pub(super) world: W,
     pub(super) options: V2ClientOptions,
     authorization: Option<HeaderValue>,
-    lines: Mutex<Vec<Result<Arc<Line<W>>, (String, String)>>>,
+    lines: Mutex<Vec<Asked<W>>>,
     /// Which endpoint answered last.
     pinned: AtomicUsize,
 }
@@ -159,7 +162,7 @@ impl<W: World> V2Client<W> {
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
         let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let url = |line: &Result<Arc<Line<W>>, (String, String)>| match line {
+        let url = |line: &Asked<W>| match line {
             Ok(line) => line.endpoint.url.clone(),
             Err((url, _)) => url.clone(),
         };
