@@ -12,6 +12,7 @@ mod faces;
 mod fault_dir;
 mod identity;
 mod local;
+mod reboot;
 mod server;
 mod snapshot;
 #[cfg(feature = "sim")]
@@ -73,6 +74,15 @@ enum Command {
     },
     /// Serve discovery: tokens by which the members of new clusters find each other.
     Discovery(Box<discovery::DiscoveryArgs>),
+    /// Look at the reboot lock of a group of machines and change it, as locksmith's own program does.
+    #[command(disable_help_flag = true)]
+    Locksmithctl {
+        /// As for locksmithctl; see `seatrial locksmithctl help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+    /// Reboot this machine when it must be and may be, with a slot of its group's lock.
+    RebootAgent(Box<reboot::AgentArgs>),
     /// Work on the files of members that do not run.
     #[command(subcommand)]
     Etcdutl(etcdutl::Command),
@@ -88,8 +98,11 @@ fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     // Called under the client's own name, we are that client.
     let called = args.first().and_then(|name| std::path::Path::new(name).file_name().map(OsString::from));
-    if called.is_some_and(|name| name == "etcdctl") {
+    if called.as_ref().is_some_and(|name| name == "etcdctl") {
         return run_etcdctl(args.split_off(1));
+    }
+    if called.is_some_and(|name| name == "locksmithctl") {
+        return reboot::run_ctl(args.split_off(1));
     }
     if args.get(1).is_some_and(|command| command == "server") {
         server::accept_single_dashes(&mut args);
@@ -108,6 +121,8 @@ fn main() -> ExitCode {
         Command::Status(args) => local::status(&args),
         Command::Etcdctl { args } => run_etcdctl(args),
         Command::Discovery(args) => discovery::run(*args),
+        Command::Locksmithctl { args } => reboot::run_ctl(args),
+        Command::RebootAgent(args) => reboot::run_agent(*args),
         Command::Etcdutl(command) => etcdutl::run(&command),
         Command::Bench(command) => bench(&command),
         #[cfg(feature = "sim")]

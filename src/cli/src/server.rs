@@ -143,6 +143,8 @@ pub(crate) struct ServerArgs {
     upkeep: crate::upkeep_flags::UpkeepArgs,
     #[command(flatten)]
     faces: crate::faces::FacesArgs,
+    #[command(flatten)]
+    reboot: crate::reboot::ServingArgs,
 }
 
 fn peer_versions(text: &str) -> Result<PeerVersions, String> {
@@ -395,6 +397,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     };
     let heard = [&args.listen_client_urls[..], &args.faces.listen_metrics_urls].concat();
     let client_layer = layer(client_tls, "--listen-client-urls", &heard)?;
+    let reboot_lock = args.reboot.options(client_layer.clone())?;
     let peer_layer = layer(peer_tls, "--listen-peer-urls", &args.listen_peer_urls)?;
     let upkeep = args.upkeep.read().map_err(usage)?;
     if args.force_new_cluster && !has_data {
@@ -472,7 +475,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
         node.meters.clone(),
         crate::faces::process_metrics,
     );
-    let shared = ServeOptions { member_metrics: Some(member_metrics), ..shared };
+    let shared = ServeOptions { member_metrics: Some(member_metrics), reboot_lock, ..shared };
     let clients = client_listen.iter().zip(&args.listen_client_urls).map(|places| (places, false));
     let onlookers = metrics_listen.iter().zip(&args.faces.listen_metrics_urls).map(|places| (places, true));
     for ((address, url), metrics_only) in clients.chain(onlookers) {

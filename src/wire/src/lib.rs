@@ -10,6 +10,7 @@
 mod client;
 mod clock;
 mod outside;
+mod reboot;
 mod server;
 mod status;
 mod tls;
@@ -23,6 +24,8 @@ pub use client::{
     V2Get, V2Member, V2Paths, V2Permissions, V2Put, V2Role, V2Stream, V2Tell, V2Told, V2User, V2UserOrder,
     V2Version, V2Watcher, discover, registry, v2_key,
 };
+pub use reboot::{MEMBERS, Survey, V2Keys, place};
+pub use server::RebootLock;
 pub use server::discovery::{DiscoveryOptions, serve_discovery};
 pub use server::{Access, ClientCommonName, Metrics, ServeOptions, Serving, fuzz_json, serve_clients};
 pub use status::{error_of_status, status_of_error};

@@ -4,6 +4,7 @@ use super::access::{self, Access};
 use super::background::Background;
 use super::counted::{Received, Sent};
 use super::deadline::{Ending, EndingBody, exceeded, grpc_timeout};
+use super::fleetlock::{self, Desk};
 use super::gateway::{self, Target};
 use super::grpc::Grpc;
 use super::health::Health;
@@ -69,6 +70,8 @@ struct Inner<A: Ask> {
     http: axum::Router,
     /// `None`: not served.
     v2: Option<v2::Face<A>>,
+    /// `None`: not served.
+    reboot_lock: Option<Arc<dyn Desk>>,
     metrics: Arc<Metrics>,
     clock: Clock,
     access: Access,
@@ -79,11 +82,13 @@ struct Inner<A: Ask> {
 }
 
 impl<A: Ask> Dispatch<A> {
+    #[allow(clippy::too_many_arguments, reason = "made in one place, of all that a server is")]
     pub(super) fn new(
         service: EtcdService<A>,
         queues: Queues<A>,
         background: Background,
         outside: Arc<dyn Outside>,
+        desk: Option<Arc<dyn Desk>>,
         clock: Clock,
         phases: watch::Receiver<Phase>,
         options: &ServeOptions,
@@ -118,7 +123,8 @@ impl<A: Ask> Dispatch<A> {
             older_reflection: OlderReflectionServer::new(Reflection).max_decoding_message_size(limit),
             leadership,
             v2: (options.enable_v2 && !options.metrics_only).then_some(v2),
-            http: http_face::router(service.for_server(), clock.clone(), options),
+            http: http_face::router(service.for_server(), clock.clone(), desk.clone(), options),
+            reboot_lock: desk.filter(|_| !options.metrics_only),
             metrics,
             clock,
             access: options.access.clone(),
@@ -157,7 +163,7 @@ impl<A: Ask> Dispatch<A> {
 
     /// What comes without gRPC: the gateway, and what operators ask.
     async fn http(self, request: Request<Incoming>, reader: Reader) -> Result<Response<Body>, Infallible> {
-        let Inner { access, secured, http, v2, metrics_only, .. } = &*self.inner;
+        let Inner { access, secured, http, v2, reboot_lock, metrics_only, .. } = &*self.inner;
         if let Some(response) = access.misdirected(&request, *secured) {
             return Ok(response);
         }
@@ -172,6 +178,11 @@ impl<A: Ask> Dispatch<A> {
                 Target::Unknown if !metrics_only => gateway::plain(StatusCode::NOT_FOUND, "Not Found"),
                 _ if let Some(face) = v2.as_ref().filter(|_| v2::is_v2(request.uri().path())) => {
                     face.answer(request, &reader).await
+                }
+                _ if let Some(desk) =
+                    reboot_lock.as_ref().filter(|_| fleetlock::is_fleetlock(request.uri().path())) =>
+                {
+                    desk.answer(request).await
                 }
                 _ => http.clone().oneshot(request).await?.map(Body::new),
             }

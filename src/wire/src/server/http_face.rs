@@ -1,6 +1,7 @@
 //! The HTTP/1.1 face: health, version, metrics.
 
 use super::ServeOptions;
+use super::fleetlock::Desk;
 use super::gateway::plain;
 use super::metrics::Metrics;
 use crate::clock::Clock;
@@ -20,16 +21,23 @@ struct Face<A> {
     service: EtcdService<A>,
     metrics: Arc<Metrics>,
     member_metrics: Option<MemberMetrics>,
+    reboot_lock: Option<Arc<dyn Desk>>,
     clock: Clock,
     version: String,
     health_timeout: Duration,
 }
 
-pub(super) fn router<A: Ask>(service: EtcdService<A>, clock: Clock, options: &ServeOptions) -> Router {
+pub(super) fn router<A: Ask>(
+    service: EtcdService<A>,
+    clock: Clock,
+    reboot_lock: Option<Arc<dyn Desk>>,
+    options: &ServeOptions,
+) -> Router {
     let face = Arc::new(Face {
         service,
         metrics: options.metrics.clone(),
         member_metrics: options.member_metrics.clone(),
+        reboot_lock,
         clock,
         version: options.version.clone(),
         health_timeout: options.health_timeout,
@@ -272,5 +280,9 @@ async fn metrics_text<A: Ask>(State(face): Asked<A>) -> Response {
         }
     }
     let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (kind, page.into_text()).into_response()
+    let mut text = page.into_text();
+    if let Some(desk) = &face.reboot_lock {
+        text += &desk.metrics().await;
+    }
+    (kind, text).into_response()
 }

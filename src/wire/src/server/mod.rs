@@ -9,6 +9,7 @@ mod deadline;
 pub(crate) mod discovery;
 mod dispatch;
 mod election;
+mod fleetlock;
 mod gateway;
 mod grpc;
 mod guard;
@@ -27,6 +28,7 @@ mod v2;
 mod watch_face;
 
 pub use access::Access;
+pub use fleetlock::RebootLock;
 pub use gateway::fuzz_json;
 pub use metrics::Metrics;
 
@@ -94,6 +96,8 @@ pub struct ServeOptions {
     pub metrics_only: bool,
     /// The v2 API is served too.
     pub enable_v2: bool,
+    /// The reboot lock is served, as FleetLock.
+    pub reboot_lock: Option<RebootLock>,
 }
 
 impl Default for ServeOptions {
@@ -118,6 +122,7 @@ impl Default for ServeOptions {
             unread_bytes_max: 512 << 20,
             metrics_only: false,
             enable_v2: true,
+            reboot_lock: None,
         }
     }
 }
@@ -187,8 +192,13 @@ pub fn serve_clients<W: World, A: Ask>(
     let service = EtcdService::new(member, options.limits).with_auth(outside.clone(), &options.auth);
     let background = Background::new(world.clone());
     let queues = lock::Queues::new(service.clone(), background.clone(), phases.clone());
+    let desk = options.reboot_lock.clone().map(|lock| {
+        // Who only shows metrics looks at the lock and takes no part in it.
+        let machine = lock.machine.clone().filter(|_| !options.metrics_only);
+        fleetlock::open(world.clone(), service.clone(), outside.clone(), RebootLock { machine, ..lock })
+    });
     let dispatch =
-        Dispatch::new(service, queues, background, outside, clock.clone(), phases.clone(), &options);
+        Dispatch::new(service, queues, background, outside, desk, clock.clone(), phases.clone(), &options);
     let unread = Unread::new(options.unread_bytes_max);
     world.spawn(accept(Acceptor { world: world.clone(), dispatch, options, unread, phases, task }, listener));
     Serving { address, metrics, phase, tasks, clock, grace }

@@ -17,7 +17,7 @@ use tonic::body::Body;
 ///
 /// # Errors
 /// The answer to give, where it is too long or breaks off.
-pub(super) async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Response<Body>> {
+pub(in crate::server) async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Response<Body>> {
     let mut bytes = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;

@@ -6,6 +6,8 @@ mod keys;
 mod members;
 mod stats;
 
+pub(super) use body::whole;
+
 use super::phases as watch;
 use super::unread::Reader;
 use super::{Phase, gateway::plain};
