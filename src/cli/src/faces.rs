@@ -37,6 +37,10 @@ pub(crate) struct FacesArgs {
     /// A client that does not answer in this time is gone.
     #[arg(long, env = "ETCD_GRPC_KEEPALIVE_TIMEOUT", default_value = "20s", value_parser = duration)]
     grpc_keepalive_timeout: Duration,
+    /// Serve the v2 API too.
+    #[arg(long, env = "ETCD_ENABLE_V2", num_args = 0..=1, require_equals = true, default_value_t = true,
+        default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(crate) enable_v2: bool,
     /// Origins whose web pages may ask; `*` stands for all.
     #[arg(long, env = "ETCD_CORS", default_value = "*", value_delimiter = ',')]
     cors: Vec<String>,
@@ -93,6 +97,7 @@ impl FacesArgs {
             leader_check_interval: election_timeout,
             access: Access { origins: names(&self.cors), hosts: names(&self.host_whitelist) },
             metrics: Arc::new(metrics),
+            enable_v2: self.enable_v2,
             ..ServeOptions::default()
         })
     }
@@ -165,6 +170,8 @@ mod tests {
         assert_eq!(plain.limits, Limits::default());
         assert_eq!(plain.access, Access::default());
         assert_eq!(plain.keepalive_min_time, Duration::from_secs(5));
+        assert!(plain.enable_v2 && options(&["--enable-v2"]).unwrap().enable_v2);
+        assert!(!options(&["--enable-v2=false"]).unwrap().enable_v2);
         let set = options(&[
             "--max-request-bytes=1000",
             "--grpc-keepalive-min-time=300ms",

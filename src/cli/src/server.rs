@@ -17,6 +17,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Where clients are heard if nobody says where.
+const DEFAULT_CLIENT_URL: &str = "http://localhost:2379";
+/// And, then, here too: etcd before its second version heard them there.
+const FIRST_CLIENT_ADDRESS: &str = "127.0.0.1:4001";
+
 /// Flags are etcd's; each can also be given as an environment variable (`ETCD_NAME`, `ETCD_DATA_DIR`, …).
 #[derive(Debug, Args)]
 pub(crate) struct ServerArgs {
@@ -30,7 +35,7 @@ pub(crate) struct ServerArgs {
     #[arg(
         long,
         env = "ETCD_LISTEN_CLIENT_URLS",
-        default_value = "http://localhost:2379",
+        default_value = DEFAULT_CLIENT_URL,
         value_delimiter = ','
     )]
     listen_client_urls: Vec<String>,
@@ -493,6 +498,20 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             ..shared.clone()
         };
         faces.push(seatrial_wire::serve_clients(world.clone(), listener, node.handle.clone(), options));
+    }
+
+    // Where the clients of etcd's first years look. Somebody else may be there, and nobody asked for it.
+    if args.faces.enable_v2 && args.listen_client_urls == [DEFAULT_CLIENT_URL] {
+        match world.listen(FIRST_CLIENT_ADDRESS).await {
+            Ok(listener) => {
+                tracing::info!(address = %listener.local_address(), "serving clients there too");
+                let options =
+                    ServeOptions { version: seatrial_node::API_VERSION.to_owned(), auth, ..shared.clone() };
+                let handle = node.handle.clone();
+                faces.push(seatrial_wire::serve_clients(world.clone(), listener, handle, options));
+            }
+            Err(error) => tracing::info!(address = FIRST_CLIENT_ADDRESS, %error, "not serving clients there"),
+        }
     }
 
     let stop = node.handle.clone();

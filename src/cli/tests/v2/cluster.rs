@@ -89,6 +89,30 @@ fn who_waits_is_told_once_and_in_order_also_of_what_comes_quickly() {
 }
 
 #[test]
+fn v2_is_no_way_around_the_users_of_v3() {
+    let cluster = Cluster::start(1, &[]);
+    let at = cluster.endpoint(1);
+    cluster.ctl(&["user", "add", "root:secret"]);
+    cluster.ctl(&["user", "grant-role", "root", "root"]);
+    cluster.ctl(&["auth", "enable"]);
+    let json = [("content-type", "application/json")];
+    let add = br#"{"peerURLs":["http://127.0.0.1:1"]}"#;
+    for (method, path) in [
+        ("POST", "/v2/members".to_owned()),
+        ("PUT", "/v2/members/1234".to_owned()),
+        ("DELETE", "/v2/members/1234".to_owned()),
+    ] {
+        let answer = ask(&at, method, &path, &json, add, None);
+        assert_eq!(
+            (answer.status, answer.body.contains("Insufficient credentials")),
+            (401, true),
+            "{answer:?}"
+        );
+    }
+    assert_eq!(put(&at, "/a", "value=x").status, 201, "the keys of v2 have users of their own");
+}
+
+#[test]
 fn what_was_forgotten_is_refused_by_name() {
     let cluster = Cluster::start(1, &[]);
     let at = cluster.endpoint(1);

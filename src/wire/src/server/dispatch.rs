@@ -101,6 +101,7 @@ impl<A: Ask> Dispatch<A> {
         let health = HealthServer::new(Health::new(phases.clone()));
         let watch = WatchFace::new(service.clone(), metrics.clone(), phases.clone());
         let v2 = v2::Face {
+            anybody: service.clone(),
             users: Users::new(service.clone().for_server()),
             service: service.clone().for_server(),
             outside: outside.clone(),

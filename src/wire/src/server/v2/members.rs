@@ -60,6 +60,7 @@ fn refused(error: &Error, id: &str) -> Response<Body> {
     match error {
         Error::MemberExists | Error::PeerUrlExists => failed(StatusCode::CONFLICT, &error.to_string()),
         Error::MemberNotFound => failed(StatusCode::NOT_FOUND, &format!("No such member: {id}")),
+        Error::UserEmpty | Error::PermissionDenied => unauthorized(),
         Error::MemberBadUrls => failed(StatusCode::BAD_REQUEST, &error.to_string()),
         _ => failed(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
@@ -106,7 +107,7 @@ impl<A: Ask> Face<A> {
                     Err((status, why)) => return failed(status, &why),
                 };
                 let add = MemberAddRequest { peer_urls, is_learner: false };
-                match self.service.member_add(add).await {
+                match self.anybody.member_add(add).await {
                     Ok(added) => line(StatusCode::CREATED, &Shown::from(&added.member)),
                     Err(error) => refused(&error, ""),
                 }
@@ -114,7 +115,7 @@ impl<A: Ask> Face<A> {
             _ if rest.is_empty() => plain(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
             Method::DELETE => {
                 let Some(id) = id else { return refused(&Error::MemberNotFound, rest) };
-                match self.service.member_remove(id).await {
+                match self.anybody.member_remove(id).await {
                     Ok(_) => nothing(),
                     Err(error) => refused(&error, rest),
                 }
@@ -129,7 +130,7 @@ impl<A: Ask> Face<A> {
                     Ok(urls) => urls,
                     Err((status, why)) => return failed(status, &why),
                 };
-                match self.service.member_update(MemberUpdateRequest { id, peer_urls }).await {
+                match self.anybody.member_update(MemberUpdateRequest { id, peer_urls }).await {
                     Ok(_) => nothing(),
                     Err(error) => refused(&error, rest),
                 }

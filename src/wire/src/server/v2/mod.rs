@@ -29,6 +29,8 @@ const RAFT_TERM: HeaderName = HeaderName::from_static("x-raft-term");
 
 /// What the face needs.
 pub(super) struct Face<A: Ask> {
+    /// For changes of the cluster: who comes by v2 has shown v3 no name, and may do what v3 lets anybody do.
+    pub(super) anybody: EtcdService<A>,
     pub(super) service: EtcdService<A>,
     pub(super) users: Users<A>,
     pub(super) outside: Arc<dyn Outside>,
