@@ -57,11 +57,14 @@ fn fleetlock(cluster: &Cluster, member: u16, path: &str, id: &str, group: &str) 
 const GET: &str = "/v1/pre-reboot";
 const GIVE_BACK: &str = "/v1/steady-state";
 
+/// Arguments; exit code, standard output and standard error.
+type Step<'a> = (&'a [&'a str], (i32, &'a str, &'a str));
+
 #[test]
 fn locksmiths_transcript_reads_the_same_to_the_byte() {
     let cluster = Cluster::start(3, &[]);
     let none = String::new;
-    let steps: &[(&[&str], (i32, &str, &str))] = &[
+    let steps: &[Step<'_>] = &[
         (&["status"], (0, "Available: 1\nMax: 1\n", "")),
         (&["lock", "m1"], (0, "", "")),
         (&["status"], (0, "Available: 0\nMax: 1\n\nMACHINE ID\nm1\n", "")),
