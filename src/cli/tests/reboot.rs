@@ -286,8 +286,10 @@ fn a_member_that_says_where_it_runs_lets_all_other_machines_go() {
     assert_eq!(code, 1);
     assert!(err.contains("(quorum_guard)") && err.contains("\nhint: fewer than three voters"), "{err}");
     assert_eq!(run(&["lock", "-queue", "other"]), (0, String::new(), String::new()));
-    // Locksmith's own verb knows of no guard.
     assert_eq!(run(&["unlock", "other"]).0, 0);
+    assert_eq!(run(&["lock", "-queue", "-quorum-guard=false", "host1"]).0, 0, "where an operator insists");
+    assert_eq!(run(&["unlock", "host1"]).0, 0);
+    // Locksmith's own verb knows of no guard.
     assert_eq!(run(&["lock", "host1"]).0, 0);
 }
 
