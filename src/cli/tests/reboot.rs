@@ -265,10 +265,8 @@ fn no_reboot_is_granted_that_costs_the_store_its_majority() {
     let dead = format!("host{leader}");
     assert_eq!(ask(alive[1], GET, &dead, "default").0, 200, "where it is down anyway, its machine may go");
     assert_eq!(ask(alive[1], GIVE_BACK, &dead, "default").0, 200);
-    let mut again = cluster.restart(leader);
+    let _again = Ending(cluster.restart(leader));
     eventually("all are healthy", || ask(alive[0], GET, &host, "default").0 == 200);
-    let _ = again.kill();
-    let _ = again.wait();
 }
 
 #[test]
@@ -286,9 +284,21 @@ fn a_member_that_says_where_it_runs_lets_all_other_machines_go() {
     assert_eq!(code, 1);
     assert!(err.contains("(quorum_guard)") && err.contains("\nhint: fewer than three voters"), "{err}");
     assert_eq!(run(&["lock", "-queue", "other"]), (0, String::new(), String::new()));
-    // Locksmith's own verb knows of no guard.
     assert_eq!(run(&["unlock", "other"]).0, 0);
+    assert_eq!(run(&["lock", "-queue", "-quorum-guard=false", "host1"]).0, 0, "where an operator insists");
+    assert_eq!(run(&["unlock", "host1"]).0, 0);
+    // Locksmith's own verb knows of no guard.
     assert_eq!(run(&["lock", "host1"]).0, 0);
+}
+
+/// A process that ends with the test, however that ends.
+struct Ending(Child);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A machine that reboots when its agent says so.
@@ -426,7 +436,7 @@ fn machines_reboot_one_after_the_other_while_agents_and_the_stores_leader_are_ki
                 assert_eq!(begins, 1, "the guard let one go: {:?}", story(&cluster));
                 std::thread::sleep(Duration::from_millis(50));
             }
-            restarted = Some(cluster.restart(leader));
+            restarted = Some(Ending(cluster.restart(leader)));
         } else {
             // Nobody else begins while it is down.
             std::thread::sleep(SECOND);
@@ -440,10 +450,6 @@ fn machines_reboot_one_after_the_other_while_agents_and_the_stores_leader_are_ki
         eventually("the agent rests", || machine.conf() == want);
     }
     assert_eq!(story(&cluster).iter().filter(|line| line.starts_with("begins")).count(), 3);
-    if let Some(mut member) = restarted {
-        let _ = member.kill();
-        let _ = member.wait();
-    }
 }
 
 #[test]
@@ -452,7 +458,7 @@ fn an_agent_without_a_command_reboots_nothing_and_gives_its_slot_back() {
     let folder = cluster.dir.path().join("m");
     fs::create_dir_all(&folder).unwrap();
     let (run, log) = (folder.join("run"), folder.join("log"));
-    let mut agent = Command::new(SEATRIAL)
+    let agent = Command::new(SEATRIAL)
         .args(["reboot-agent", "--endpoint", &urls(&cluster), "--machine-id", "m", "--users-command", "true"])
         .args(["--quorum-guard=false", "--sentinel", "/nonexistent", "--state-dir"])
         .arg(&run)
@@ -464,6 +470,7 @@ fn an_agent_without_a_command_reboots_nothing_and_gives_its_slot_back() {
         let text = fs::read_to_string(run.join("coordinator.conf")).unwrap_or_default();
         text.ends_with(&format!("STATE={want}\n"))
     };
+    let agent = Ending(agent);
     eventually("it runs", || state("running"));
     let dir = run.display().to_string();
     assert_eq!(said(&locksmithctl(&cluster, &["send-need-reboot", "-state-dir", &dir])).0, 0);
@@ -474,8 +481,7 @@ fn an_agent_without_a_command_reboots_nothing_and_gives_its_slot_back() {
         said(&locksmithctl(&cluster, &["status"])).1 == "Available: 1\nMax: 1\n"
     });
     eventually("it rests", || state("running"));
-    agent.kill().unwrap();
-    agent.wait().unwrap();
+    drop(agent);
     let (code, _, err) = said(&locksmithctl(&cluster, &["send-need-reboot", "-state-dir", "/nonexistent"]));
     assert_eq!(code, 1);
     assert!(err.starts_with("error emitting signal: /nonexistent: "), "{err}");

@@ -46,10 +46,13 @@ const COMMANDS: &[Command] = &[
         name: "lock",
         usage: "[MACHINE-ID]",
         about: "take a slot for this machine or another",
-        flags: &[switch(
-            "queue",
-            "by our rules: in turn, with the pause and the store's quorum; again is no error",
-        )],
+        flags: &[
+            switch(
+                "queue",
+                "by our rules: in turn, with the pause and the store's quorum; again is no error",
+            ),
+            switch("quorum-guard", "with -queue, look at the store's members [true]"),
+        ],
     },
     Command {
         name: "reboot",
@@ -223,7 +226,9 @@ impl Session {
             "set-max" => self.set_max(&given.rest[0]).await,
             "lock" => match machine_id(given) {
                 None => err(1, say::NO_MACHINE_ID),
-                Some(id) if given.is_on("queue") => self.lock_in_turn(id).await,
+                Some(id) if given.is_on("queue") => {
+                    self.lock_in_turn(id, !given.is_off("quorum-guard")).await
+                }
                 Some(id) => self.lock(id).await,
             },
             "unlock" => match machine_id(given) {
@@ -280,10 +285,14 @@ impl Session {
     }
 
     /// By our rules.
-    async fn lock_in_turn(&self, id: String) -> Said {
-        let quorum = match self.place.quorum(&self.world, &self.keys).await {
-            Ok(quorum) => Some(quorum),
-            Err(why) => return err(1, format!("Error locking: {why}")),
+    async fn lock_in_turn(&self, id: String, is_guarded: bool) -> Said {
+        let quorum = if is_guarded {
+            match self.place.quorum(&self.world, &self.keys).await {
+                Ok(quorum) => Some(quorum),
+                Err(why) => return err(1, format!("Error locking: {why}")),
+            }
+        } else {
+            None
         };
         let guards = Guards { quorum, ..Guards::default() };
         let verb = Verb::Lock { id: id.clone(), boot: None, phase: Phase::Held, guards };

@@ -114,6 +114,11 @@ impl Given {
         self.all(name).last().map(String::as_str)
     }
 
+    /// Said to be off, which is not the same as not having been given.
+    pub(super) fn is_off(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|value| truth(value) == Some(false))
+    }
+
     pub(super) fn is_on(&self, name: &str) -> bool {
         self.text(name).is_some_and(|value| truth(value) == Some(true))
     }
@@ -136,7 +141,9 @@ mod tests {
         assert!(given.is_on("debug"));
         assert_eq!(given.rest, ["lock", "-endpoint", "x"], "the first word ends them");
         assert_eq!(read("-- -debug").unwrap().rest, ["-debug"]);
-        assert!(!read("-debug=false").unwrap().is_on("debug"));
+        let off = read("-debug=false").unwrap();
+        assert!(off.is_off("debug") && !off.is_on("debug"));
+        assert!(!read("").unwrap().is_off("debug"));
         assert_eq!(read("- x").unwrap().rest, ["-", "x"]);
     }
 
