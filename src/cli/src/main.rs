@@ -8,6 +8,8 @@ mod etcdctl;
 mod etcdutl;
 mod faces;
 mod fault_dir;
+mod fleetctl;
+mod fleetd;
 mod identity;
 mod local;
 mod server;
@@ -69,6 +71,15 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Run one machine of a fleet: units that run somewhere on its machines.
+    Fleetd(Box<fleetd::FleetdArgs>),
+    /// Talk to a fleet as fleet's own client does (`seatrial fleetctl start web.service`).
+    #[command(disable_help_flag = true)]
+    Fleetctl {
+        /// As for fleetctl; see `seatrial fleetctl --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Work on the files of members that do not run.
     #[command(subcommand)]
     Etcdutl(etcdutl::Command),
@@ -84,10 +95,17 @@ fn main() -> ExitCode {
     let mut args: Vec<OsString> = std::env::args_os().collect();
     // Called under the client's own name, we are that client.
     let called = args.first().and_then(|name| std::path::Path::new(name).file_name().map(OsString::from));
-    if called.is_some_and(|name| name == "etcdctl") {
+    if called.as_ref().is_some_and(|name| name == "etcdctl") {
         return etcdctl::run(args.split_off(1));
     }
-    if args.get(1).is_some_and(|command| command == "server") {
+    if called.as_ref().is_some_and(|name| name == "fleetctl") {
+        return fleetctl::run(args.split_off(1));
+    }
+    // It becomes a unit's process: nothing may be printed or started before.
+    if args.get(1).is_some_and(|command| command == fleetd::LAUNCH) {
+        return seatrial_service_real::launch();
+    }
+    if args.get(1).is_some_and(|command| command == "server" || command == "fleetd") {
         server::accept_single_dashes(&mut args);
     }
     let cli = match Cli::try_parse_from(args) {
@@ -103,6 +121,8 @@ fn main() -> ExitCode {
         Command::Down(args) => local::down(&args),
         Command::Status(args) => local::status(&args),
         Command::Etcdctl { args } => etcdctl::run(args),
+        Command::Fleetd(args) => fleetd::run(*args),
+        Command::Fleetctl { args } => fleetctl::run(args),
         Command::Etcdutl(command) => etcdutl::run(&command),
         Command::Bench(command) => bench(&command),
         #[cfg(feature = "sim")]
