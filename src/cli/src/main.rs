@@ -10,6 +10,8 @@ mod etcdctl2;
 mod etcdutl;
 mod faces;
 mod fault_dir;
+mod fleetctl;
+mod fleetd;
 mod identity;
 mod local;
 mod reboot;
@@ -83,6 +85,15 @@ enum Command {
     },
     /// Reboot this machine when it must be and may be, with a slot of its group's lock.
     RebootAgent(Box<reboot::AgentArgs>),
+    /// Run one machine of a fleet: units that run somewhere on its machines.
+    Fleetd(Box<fleetd::FleetdArgs>),
+    /// Talk to a fleet as fleet's own client does (`seatrial fleetctl start web.service`).
+    #[command(disable_help_flag = true)]
+    Fleetctl {
+        /// As for fleetctl; see `seatrial fleetctl --help`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Work on the files of members that do not run.
     #[command(subcommand)]
     Etcdutl(etcdutl::Command),
@@ -101,10 +112,17 @@ fn main() -> ExitCode {
     if called.as_ref().is_some_and(|name| name == "etcdctl") {
         return run_etcdctl(args.split_off(1));
     }
-    if called.is_some_and(|name| name == "locksmithctl") {
+    if called.as_ref().is_some_and(|name| name == "locksmithctl") {
         return reboot::run_ctl(args.split_off(1));
     }
-    if args.get(1).is_some_and(|command| command == "server") {
+    if called.as_ref().is_some_and(|name| name == "fleetctl") {
+        return fleetctl::run(args.split_off(1));
+    }
+    // It becomes a unit's process: nothing may be printed or started before.
+    if args.get(1).is_some_and(|command| command == fleetd::LAUNCH) {
+        return seatrial_service_real::launch();
+    }
+    if args.get(1).is_some_and(|command| command == "server" || command == "fleetd") {
         server::accept_single_dashes(&mut args);
     }
     let cli = match Cli::try_parse_from(args) {
@@ -123,6 +141,8 @@ fn main() -> ExitCode {
         Command::Discovery(args) => discovery::run(*args),
         Command::Locksmithctl { args } => reboot::run_ctl(args),
         Command::RebootAgent(args) => reboot::run_agent(*args),
+        Command::Fleetd(args) => fleetd::run(*args),
+        Command::Fleetctl { args } => fleetctl::run(args),
         Command::Etcdutl(command) => etcdutl::run(&command),
         Command::Bench(command) => bench(&command),
         #[cfg(feature = "sim")]

@@ -109,6 +109,9 @@ pub struct MachineInfo {
     /// Where others reach it.
     #[serde(default)]
     pub ip: String,
+    /// Where its HTTP interface is heard by other machines (`host:port`); empty where it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub api: String,
     /// What its administrator says of it.
     #[serde(default)]
     pub metadata: BTreeMap<String, String>,

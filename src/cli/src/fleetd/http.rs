@@ -1,0 +1,173 @@
+//! The listeners: HTTP/1.1 over a world's streams and over a socket file.
+
+use super::here::Machine;
+use super::registry::Registry;
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use seatrial_client::Store;
+use seatrial_fleet::api::{ApiRequest, ApiResponse, BASES};
+use seatrial_world::hyper_glue::Timer;
+use seatrial_world::{Listener, World};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A unit file of a megabyte, in JSON with every character escaped.
+const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// An answer's body: at hand, or a log that goes on.
+pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
+
+/// What answers requests. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Face<W, S> {
+    pub(crate) world: W,
+    pub(crate) registry: Registry<W, S>,
+    pub(crate) machine: Machine<W>,
+}
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(crate) fn answer(response: ApiResponse) -> Response<Body> {
+    let mut answer = Response::new(full(response.body.clone().unwrap_or_default()));
+    *answer.status_mut() =
+        hyper::StatusCode::from_u16(response.status).unwrap_or(hyper::StatusCode::INTERNAL_SERVER_ERROR);
+    if response.body.is_some() {
+        let json = header::HeaderValue::from_static("application/json");
+        answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    }
+    answer
+}
+
+/// Undoes percent-encoding; a `+` is a blank in queries only.
+fn decode(text: &str, is_query: bool) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let digits: Vec<u8> = rest.clone().take(2).collect();
+                let number = std::str::from_utf8(&digits).ok().filter(|digits| digits.len() == 2);
+                match number.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+                    Some(byte) => {
+                        bytes.push(byte);
+                        rest.nth(1);
+                    }
+                    None => bytes.push(b'%'),
+                }
+            }
+            b'+' if is_query => bytes.push(b' '),
+            byte => bytes.push(byte),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+fn query(text: &str) -> Vec<(String, String)> {
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key, true), decode(value, true))
+        })
+        .collect()
+}
+
+async fn read(request: Request<Incoming>) -> Result<ApiRequest, ApiResponse> {
+    let (head, body) = request.into_parts();
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| ApiResponse::error(400, format!("unable to read body: {error}")))?;
+    let types = head.headers.get_all(header::CONTENT_TYPE).iter();
+    Ok(ApiRequest {
+        method: head.method.to_string(),
+        path: decode(head.uri.path(), false),
+        query: query(head.uri.query().unwrap_or_default()),
+        content_types: types.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
+        body: body.to_bytes().to_vec(),
+    })
+}
+
+impl<W: World, S: Store> Face<W, S> {
+    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let request = match read(request).await {
+            Ok(request) => request,
+            Err(response) => return answer(response),
+        };
+        let below = BASES.iter().find_map(|base| request.path.strip_prefix(base)?.strip_prefix('/'));
+        let parts: Vec<&str> = below.unwrap_or_default().split('/').collect();
+        match (parts.as_slice(), request.method.as_str()) {
+            ([what @ ("logs" | "status"), unit], "GET") => {
+                self.machine.respond(&self.registry, what, unit, &request).await
+            }
+            (["logs" | "status", _], _) => {
+                answer(ApiResponse::error(405, "only GET supported against this resource"))
+            }
+            _ => answer(self.registry.handle(&request).await),
+        }
+    }
+
+    async fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+        let respond = service_fn(|request| {
+            let face = self.clone();
+            async move { Ok::<_, std::convert::Infallible>(face.respond(request).await) }
+        });
+        let http = hyper::server::conn::http1::Builder::new()
+            .timer(Timer::new(self.world.clone()))
+            .serve_connection(TokioIo::new(stream), respond);
+        if let Err(error) = http.await {
+            tracing::debug!(%error, "a connection ended badly");
+        }
+    }
+
+    /// Serves an address of the world until the process ends.
+    pub(crate) async fn serve(self, mut listener: W::Listener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(self.world.spawn(self.clone().connection(stream))),
+                Err(error) => self.passing(&error).await,
+            }
+        }
+    }
+
+    /// Serves a socket file. The world knows of none: it is the machine's own.
+    pub(crate) async fn serve_file(self, listener: tokio::net::UnixListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(self.world.spawn(self.clone().connection(stream))),
+                Err(error) => self.passing(&error).await,
+            }
+        }
+    }
+
+    async fn passing(&self, error: &std::io::Error) {
+        tracing::warn!(%error, "could not accept a connection");
+        self.world.sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_encoding_is_undone_and_what_is_none_stays() {
+        assert_eq!(decode("web%401.service", false), "web@1.service");
+        assert_eq!(decode("a+b", false), "a+b");
+        assert_eq!(
+            query("a=1%2B2+3&b&c="),
+            [
+                ("a".to_owned(), "1+2 3".to_owned()),
+                ("b".to_owned(), String::new()),
+                ("c".to_owned(), String::new()),
+            ]
+        );
+        assert_eq!(decode("100%", false), "100%");
+        assert_eq!(decode("%zz%4", false), "%zz%4");
+    }
+}

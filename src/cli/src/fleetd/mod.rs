@@ -1,0 +1,275 @@
+//! `seatrial fleetd`: one machine of a fleet. An engine that takes its turn in deciding, an agent that sees to this
+//! machine's units, a driver that runs them as processes, and fleet's HTTP interface.
+
+mod args;
+pub(crate) mod here;
+mod http;
+mod registry;
+mod units;
+
+pub(crate) use args::FleetdArgs;
+
+use crate::exit;
+use crate::server::{Failure, usage};
+use args::Runner;
+use here::Machine;
+use http::Face;
+use registry::Registry;
+use seatrial_client::{Client, ClientOptions};
+use seatrial_fleet::model::{MachineInfo, Resources};
+use seatrial_fleet::run::{AgentNews, EngineNews, run_agent, run_engine};
+use seatrial_fleet::unit::MachineId;
+use seatrial_service_real::Options;
+use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles, is_https};
+use seatrial_world::{Listener, Secure, Task, World};
+use seatrial_world_real::RealWorld;
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use units::ProcessManager;
+
+/// The hidden subcommand that becomes a unit's process.
+pub(crate) const LAUNCH: &str = "unit-launch";
+
+/// How long units may take to stop when the machine leaves.
+const STOP_PATIENCE: Duration = Duration::from_secs(90);
+
+pub(crate) fn run(args: FleetdArgs) -> ExitCode {
+    let level = &args.log_level;
+    let rooms = ["cli", "fleet", "service", "service_real", "client"];
+    let rooms: Vec<String> = rooms.iter().map(|room| format!("seatrial_{room}={level}")).collect();
+    let filter = std::env::var("SEATRIAL_LOG")
+        .unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms.join(",")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("seatrial: the runtime cannot start: {error}");
+            return ExitCode::from(exit::HARNESS);
+        }
+    };
+    let world = RealWorld::on(runtime.handle().clone());
+    match runtime.block_on(serve(world, args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => {
+            eprintln!("seatrial: {text}");
+            ExitCode::from(exit::USAGE)
+        }
+        Err(Failure::Failed(text)) => {
+            eprintln!("seatrial: {text}");
+            ExitCode::from(exit::VIOLATION)
+        }
+    }
+}
+
+fn failed(what: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| Failure::Failed(format!("{what}: {error}"))
+}
+
+/// The id that was given; else the one kept from before; else the machine's; else one that is drawn, and kept.
+fn identity(args: &FleetdArgs, world: &RealWorld) -> Result<MachineId, Failure> {
+    if let Some(id) = &args.machine_id {
+        return Ok(id.clone());
+    }
+    let kept = args.data_dir.join("machine-id");
+    for file in [kept.as_path(), Path::new("/etc/machine-id")] {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        if !text.trim().is_empty() {
+            return MachineId::parse(text.trim())
+                .map_err(|error| Failure::Failed(format!("{}: {error}", file.display())));
+        }
+    }
+    let drawn = format!("{:016x}{:016x}", world.rand(), world.rand());
+    std::fs::write(&kept, format!("{drawn}\n")).map_err(failed(kept.display()))?;
+    MachineId::parse(&drawn).map_err(|error| Failure::Failed(error.to_string()))
+}
+
+fn store(
+    args: &FleetdArgs,
+    world: &RealWorld,
+) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Failure> {
+    let files = TlsFiles {
+        cert: args.etcd_certfile.clone(),
+        key: args.etcd_keyfile.clone(),
+        trusted_ca: args.etcd_cafile.clone(),
+        ..TlsFiles::default()
+    };
+    let layer = if args.etcd_servers.iter().any(|server| is_https(server)) {
+        let tls = Tls::client(files, crate::tls::reader()).map_err(|error| usage(error.to_string()))?;
+        Some(Arc::new(tls) as Arc<dyn Secure>)
+    } else {
+        None
+    };
+    let channel = ChannelOptions { layer, ..ChannelOptions::default() };
+    seatrial_wire::connect(world, &args.etcd_servers, &channel, ClientOptions::default())
+        .map_err(|error| usage(format!("--etcd-servers: {error}")))
+}
+
+fn first_line(file: &str) -> String {
+    std::fs::read_to_string(file).unwrap_or_default().trim().to_owned()
+}
+
+/// Where others reach what listens at `local`.
+fn advertised(args: &FleetdArgs, local: &str) -> String {
+    if let Some(given) = &args.advertise_api {
+        return given.trim_start_matches("http://").trim_end_matches('/').to_owned();
+    }
+    match local.rsplit_once(':') {
+        Some(("0.0.0.0" | "[::]", port)) if !args.public_ip.is_empty() => {
+            format!("{}:{port}", args.public_ip)
+        }
+        // Nobody else can come to all addresses.
+        Some(("0.0.0.0" | "[::]", _)) => String::new(),
+        _ => local.to_owned(),
+    }
+}
+
+fn driver(args: &FleetdArgs, me: &MachineId, boot: &str) -> Result<Options, Failure> {
+    let exe = std::env::current_exe().map_err(failed("our own program cannot be found"))?;
+    let data = std::path::absolute(&args.data_dir).map_err(failed(args.data_dir.display()))?;
+    let mut options = Options::new(data.join("units"), vec![exe.into(), LAUNCH.into()]);
+    options.control_groups.clone_from(&args.control_groups);
+    options.machine.machine_id = me.to_string();
+    options.machine.boot_id = boot.replace('-', "");
+    options.machine.host_name = first_line("/proc/sys/kernel/hostname");
+    options.machine.kernel_release = first_line("/proc/sys/kernel/osrelease");
+    Ok(options)
+}
+
+async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
+    if args.unit_manager == Runner::Systemd {
+        return Err(usage(
+            "--unit-manager systemd is not there yet\nhint: --unit-manager process runs services itself, by systemd's rules (docs/units.md)",
+        ));
+    }
+    let metadata = args.metadata().map_err(usage)?;
+    std::fs::create_dir_all(&args.data_dir).map_err(failed(args.data_dir.display()))?;
+    let me = identity(&args, &world)?;
+    let store = store(&args, &world)?;
+    let boot = first_line("/proc/sys/kernel/random/boot_id");
+
+    let handle = seatrial_service_real::start(driver(&args, &me, &boot)?)
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let manager =
+        ProcessManager::open(handle.clone(), args.data_dir.join("fleet.json")).map_err(Failure::Failed)?;
+    if args.stop_units {
+        return stop_units(&world, &manager).await;
+    }
+
+    let listener = world.listen(&args.listen).await.map_err(failed(format!("--listen {}", args.listen)))?;
+    let local = listener.local_address();
+    let socket = args.socket.clone().unwrap_or_else(|| args.data_dir.join("fleet.sock"));
+    // The driver's lock says that nobody else lives in this folder: what lies there is left over.
+    let _ = std::fs::remove_file(&socket);
+    let file = tokio::net::UnixListener::bind(&socket)
+        .map_err(failed(format!("--socket {} cannot be made", socket.display())))?;
+
+    let info = MachineInfo {
+        ip: args.public_ip.clone(),
+        api: advertised(&args, &local),
+        metadata,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        boot_id: boot,
+        resources: Resources { memory_mb: args.memory_mb, cpu_shares: args.cpu_shares },
+        ..MachineInfo::default()
+    };
+    let registry = Registry::start(world.clone(), store.clone(), me.clone());
+    let machine = Machine { world: world.clone(), me: me.clone(), handle };
+    let face = Face { world: world.clone(), registry, machine };
+    world.spawn(face.clone().serve(listener));
+    world.spawn(face.serve_file(file));
+
+    let mut tasks = Vec::new();
+    let agent =
+        run_agent(world.clone(), store.clone(), manager.clone(), me.clone(), info, args.agent(), agent_news);
+    tasks.push(world.spawn(agent));
+    if !args.disable_engine {
+        tasks.push(world.spawn(run_engine(world.clone(), store, me.clone(), args.engine(), engine_news)));
+    }
+    tracing::info!(machine = %me, listen = %local, socket = %socket.display(), "fleetd runs");
+
+    let leaves = end().await.map_err(failed("signals cannot be heard"))?;
+    for task in &tasks {
+        task.abort();
+    }
+    if leaves {
+        stop_units(&world, &manager).await?;
+    }
+    let _ = std::fs::remove_file(&socket);
+    Ok(())
+}
+
+async fn stop_units(world: &RealWorld, manager: &ProcessManager) -> Result<(), Failure> {
+    let pause = async || world.sleep(Duration::from_millis(20)).await;
+    match seatrial_world::timeout(world, STOP_PATIENCE, manager.stop_all(pause)).await {
+        Ok(Ok(units)) => tracing::info!(units, "stopped the units of this machine"),
+        Ok(Err(error)) => return Err(Failure::Failed(error.to_string())),
+        Err(elapsed) => return Err(Failure::Failed(format!("units do not stop: {elapsed}"))),
+    }
+    Ok(())
+}
+
+/// Waits for the end. True where units are to be stopped as well: a restart of fleetd must not stop them, so the usual
+/// signals leave them alone.
+async fn end() -> std::io::Result<bool> {
+    let mut term = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut leave = signal(SignalKind::user_defined2())?;
+    Ok(tokio::select! {
+        biased;
+        _ = leave.recv() => true,
+        _ = term.recv() => false,
+        _ = interrupt.recv() => false,
+    })
+}
+
+fn agent_news(news: AgentNews) {
+    match news {
+        AgentNews::Registered(revision) => tracing::info!(%revision, "registered"),
+        AgentNews::Done(task) => tracing::info!(%task, "carried out a task"),
+        // The agent has said these itself.
+        AgentNews::CutOff | AgentNews::Failed(..) => {}
+    }
+}
+
+fn engine_news(news: EngineNews) {
+    match news {
+        EngineNews::Leads(revision) => tracing::info!(%revision, "leads the fleet"),
+        EngineNews::Wrote(decisions, revision) => {
+            for decision in decisions {
+                tracing::info!(%decision, %revision, "decided");
+            }
+        }
+        EngineNews::Passed(_) | EngineNews::Refused(_) | EngineNews::Rests => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: FleetdArgs,
+    }
+
+    #[test]
+    fn other_machines_are_told_an_address_at_which_they_can_come() {
+        let of = |words: &[&str], local: &str| {
+            advertised(&Line::try_parse_from([&["fleetd"], words].concat()).unwrap().args, local)
+        };
+        assert_eq!(of(&[], "127.0.0.1:49153"), "127.0.0.1:49153");
+        assert_eq!(of(&["--public-ip", "10.0.0.1"], "0.0.0.0:7"), "10.0.0.1:7");
+        assert_eq!(of(&[], "0.0.0.0:7"), "");
+        assert_eq!(of(&["--advertise-api", "http://a:8/"], "0.0.0.0:7"), "a:8");
+    }
+}

@@ -1,0 +1,408 @@
+//! A fleet of real processes: a store of one member, machines as `fleetd`, units as what they start, and `fleetctl`.
+
+#![allow(clippy::disallowed_methods, reason = "tests of processes talk to the machine itself")]
+#![allow(clippy::disallowed_types, reason = "tests of processes talk to the machine itself")]
+
+mod support;
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+use support::{Cluster, SEATRIAL, eventually, expect_success, free_port};
+
+const TTL: Duration = Duration::from_secs(3);
+
+/// Says who it is and stays. The name of its instance goes into its log.
+const STAYS: &str =
+    "[Unit]\nDescription=Stays\n[Service]\nExecStart=/bin/sh -c 'echo here is %n; exec sleep 1000'\n";
+
+struct Fleet {
+    cluster: Cluster,
+    dir: tempfile::TempDir,
+    machines: Vec<Option<Child>>,
+}
+
+fn lives(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    !stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('Z'))
+}
+
+fn kill(pid: i32, signal: Signal) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+impl Fleet {
+    fn start(machines: usize) -> Self {
+        let cluster = Cluster::start(1, &[]);
+        let mut fleet = Self { cluster, dir: tempfile::tempdir().unwrap(), machines: Vec::new() };
+        for at in 0..machines {
+            fleet.machines.push(None);
+            fleet.start_machine(at);
+        }
+        eventually("all machines are there", || {
+            fleet.ctl(&["list-machines", "--no-legend"]).lines().count() == machines
+        });
+        fleet
+    }
+
+    fn id(at: usize) -> String {
+        format!("{}", at + 1).repeat(32)
+    }
+
+    fn data(&self, at: usize) -> PathBuf {
+        self.dir.path().join(format!("m{at}"))
+    }
+
+    fn start_machine(&mut self, at: usize) {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path().join(format!("m{at}.log")))
+            .unwrap();
+        let child = Command::new(SEATRIAL)
+            .args(["fleetd", "--etcd-servers", &format!("http://{}", self.cluster.endpoint(1))])
+            .args(["--machine-id", &Self::id(at), "--public-ip", &format!("10.0.0.{}", at + 1), "--data-dir"])
+            .arg(self.data(at))
+            .args(["--listen", "127.0.0.1:0", "--engine-reconcile-interval", "0.4"])
+            .args(["--agent-ttl", &format!("{}s", TTL.as_secs())])
+            .args(["--metadata", &format!("at={at}")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.machines[at] = Some(child);
+        let socket = self.data(at).join("fleet.sock");
+        eventually("fleetd is heard", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
+    }
+
+    fn signal(&mut self, at: usize, signal: Signal) {
+        let mut child = self.machines[at].take().unwrap();
+        kill(child.id() as i32, signal);
+        child.wait().unwrap();
+    }
+
+    /// `fleetctl`, asking one machine.
+    fn at(&self, at: usize, args: &[&str]) -> Output {
+        let socket = format!("unix://{}", self.data(at).join("fleet.sock").display());
+        Command::new(SEATRIAL)
+            .arg("fleetctl")
+            .args(args)
+            .env("FLEETCTL_ENDPOINT", socket)
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// The first machine that runs is asked, and must answer well.
+    fn ctl(&self, args: &[&str]) -> String {
+        let at = self.machines.iter().position(Option::is_some).unwrap();
+        expect_success(&args.join(" "), &self.at(at, args))
+    }
+
+    fn file(&self, name: &str, text: &str) {
+        fs::write(self.dir.path().join(name), text).unwrap();
+    }
+
+    /// Units by name: where they are, and whether they are active.
+    fn units(&self) -> Vec<(String, String, String)> {
+        let text = self.ctl(&["list-units", "--no-legend", "-l", "--fields", "unit,machine,active"]);
+        let rows = text.lines().map(|line| {
+            let cells: Vec<&str> = line.split('\t').filter(|cell| !cell.is_empty()).collect();
+            (cells[0].to_owned(), cells[1].split('/').next().unwrap().to_owned(), cells[2].to_owned())
+        });
+        rows.collect()
+    }
+
+    fn pid(&self, unit: &str) -> i32 {
+        let text = self.ctl(&["status", unit]);
+        let line = text.lines().find_map(|line| line.trim().strip_prefix("Main PID: ")).map(str::to_owned);
+        line.unwrap_or_else(|| panic!("no process of {unit}:\n{text}")).parse().unwrap()
+    }
+
+    fn pids(&self, units: &[String]) -> Vec<i32> {
+        units.iter().map(|unit| self.pid(unit)).collect()
+    }
+
+    /// Three units on three machines, of a template.
+    fn three(&self) -> (Vec<String>, Vec<i32>) {
+        self.file("web@.service", STAYS);
+        let units: Vec<String> = (1..=3).map(|at| format!("web@{at}.service")).collect();
+        let names: Vec<&str> = units.iter().map(String::as_str).collect();
+        self.ctl(&[&["start"], names.as_slice()].concat());
+        let pids = self.pids(&units);
+        (units, pids)
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for at in 0..self.machines.len() {
+            if self.machines[at].is_some() {
+                self.signal(at, Signal::USR2);
+            }
+        }
+        if std::thread::panicking() {
+            for at in 0..self.machines.len() {
+                let log = fs::read_to_string(self.dir.path().join(format!("m{at}.log"))).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("machine {at}:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            }
+        }
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_service_is_launched_seen_from_everywhere_stopped_and_forgotten() {
+    let fleet = Fleet::start(3);
+    fleet.file("hello.service", STAYS);
+    let launched = fleet.ctl(&["start", "hello.service"]);
+    assert_eq!(
+        launched,
+        "Unit hello.service inactive\nUnit hello.service launched on 11111111.../10.0.0.1\n"
+    );
+    let pid = fleet.pid("hello.service");
+    assert!(lives(pid));
+    assert_eq!(
+        fleet.ctl(&["list-units"]),
+        "UNIT\t\tMACHINE\t\t\tACTIVE\tSUB\nhello.service\t11111111.../10.0.0.1\tactive\trunning\n"
+    );
+    let files = fleet.ctl(&["list-unit-files", "--fields", "unit,dstate,state,target,desc"]);
+    assert_eq!(
+        files.lines().last().unwrap(),
+        "hello.service\tlaunched\tlaunched\t11111111.../10.0.0.1\tStays"
+    );
+    // Its log lies on the first machine and is read through any other.
+    for at in 0..3 {
+        let log = expect_success("journal", &fleet.at(at, &["journal", "hello"]));
+        assert_eq!(log, "here is hello.service\n", "through machine {at}");
+    }
+    // What the fleet knows is not overwritten by the way.
+    fleet.file("hello.service", &STAYS.replace("Stays", "Changed"));
+    let again = fleet.at(0, &["start", "hello.service"]);
+    assert!(said(&again).contains("WARNING: Unit hello.service in registry differs from local unit file"));
+    assert_eq!(fleet.pid("hello.service"), pid);
+    fleet.ctl(&["start", "--replace", "hello.service"]);
+    let replaced = fleet.pid("hello.service");
+    assert_ne!(replaced, pid);
+    assert!(fleet.ctl(&["cat", "hello.service"]).contains("Description=Changed"));
+
+    let stopped = fleet.at(1, &["stop", "hello.service"]);
+    assert_eq!(
+        said(&stopped),
+        "Unit hello.service loaded on 11111111.../10.0.0.1\nSuccessfully stopped units [hello.service].\n"
+    );
+    eventually("its process is gone", || !lives(replaced));
+    fleet.ctl(&["start", "hello.service"]);
+    let second = fleet.pid("hello.service");
+    fleet.ctl(&["restart", "hello.service"]);
+    let third = fleet.pid("hello.service");
+    assert!(!lives(second) && lives(third));
+    assert_eq!(fleet.ctl(&["destroy", "hello.service"]), "Destroyed hello.service\n");
+    eventually("its process is gone", || !lives(third));
+    eventually("nothing is left", || fleet.units().is_empty());
+    let gone = fleet.at(2, &["destroy", "hello.service"]);
+    assert_eq!((gone.status.code(), said(&gone).as_str()), (Some(1), "Unit hello.service not found.\n"));
+}
+
+#[test]
+fn units_that_want_machines_of_their_own_fill_them_and_the_next_one_says_why_it_waits() {
+    let fleet = Fleet::start(3);
+    fleet.file("own@.service", &format!("{STAYS}[X-Fleet]\nConflicts=own@*.service\n"));
+    fleet.ctl(&["start", "own@1", "own@2", "own@3"]);
+    let mut machines: Vec<String> = fleet.units().into_iter().map(|(_, machine, _)| machine).collect();
+    machines.sort();
+    assert_eq!(machines, [Fleet::id(0), Fleet::id(1), Fleet::id(2)]);
+    let fourth = fleet.at(0, &["start", "--block-attempts", "4", "own@4"]);
+    assert_eq!(fourth.status.code(), Some(1));
+    let text = said(&fourth);
+    assert!(text.contains("Unit own@4.service waits: conflict with own@"), "{text}");
+    assert!(text.contains("(3 of 3 machines)") && text.contains("timed out waiting"), "{text}");
+    let files = fleet.ctl(&["list-unit-files", "--fields", "unit,dstate,state,target"]);
+    assert!(files.lines().any(|line| line == "own@4.service\tlaunched\tinactive\t-"), "{files}");
+    // As soon as there is room it comes.
+    fleet.ctl(&["destroy", "own@2"]);
+    eventually("the fourth runs", || {
+        fleet.units().iter().any(|(unit, _, active)| unit == "own@4.service" && active == "active")
+    });
+}
+
+#[test]
+fn units_of_a_machine_that_dies_are_up_elsewhere_in_time() {
+    let mut fleet = Fleet::start(3);
+    let (units, pids) = fleet.three();
+    let lost: Vec<(String, i32)> = fleet
+        .units()
+        .into_iter()
+        .filter(|(_, machine, _)| *machine == Fleet::id(0))
+        .map(|(unit, _, _)| {
+            let pid = pids[units.iter().position(|other| *other == unit).unwrap()];
+            (unit, pid)
+        })
+        .collect();
+    assert!(!lost.is_empty());
+    fleet.signal(0, Signal::KILL);
+    for (_, pid) in &lost {
+        kill(*pid, Signal::KILL);
+    }
+    let begun = Instant::now();
+    let is_elsewhere = || {
+        let now = fleet.units();
+        lost.iter().all(|(unit, _)| {
+            now.iter()
+                .any(|(name, machine, active)| name == unit && *machine != Fleet::id(0) && active == "active")
+        })
+    };
+    while !is_elsewhere() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", fleet.units());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let took = begun.elapsed();
+    println!("{} units of a machine that died are up elsewhere after {took:?}", lost.len());
+    assert!(took < TTL + Duration::from_secs(2), "{took:?}");
+    for (unit, pid) in &lost {
+        assert_ne!(fleet.pid(unit), *pid);
+    }
+}
+
+#[test]
+fn a_restart_of_fleetd_restarts_no_unit() {
+    let mut fleet = Fleet::start(3);
+    let (units, pids) = fleet.three();
+    for signal in [Signal::TERM, Signal::KILL] {
+        for at in 0..3 {
+            fleet.signal(at, signal);
+            fleet.start_machine(at);
+        }
+        // Long enough for a machine to be missed and for a pass of every agent.
+        std::thread::sleep(TTL + Duration::from_secs(3));
+        assert_eq!(fleet.pids(&units), pids, "after {signal:?}");
+    }
+    // The agents that came back know them for theirs.
+    fleet.ctl(&["destroy", units[0].as_str()]);
+    eventually("its process is gone", || !lives(pids[0]));
+}
+
+#[test]
+fn an_outage_of_the_store_longer_than_the_lease_restarts_no_unit() {
+    let fleet = Fleet::start(3);
+    let (units, pids) = fleet.three();
+    fleet.cluster.down();
+    std::thread::sleep(TTL + Duration::from_secs(1));
+    let away = fleet.at(0, &["list-units"]);
+    assert_eq!(away.status.code(), Some(1));
+    assert!(said(&away).contains("fleet server unable to communicate with etcd"), "{}", said(&away));
+    std::thread::sleep(Duration::from_secs(1));
+    fleet.cluster.up();
+    eventually("all machines are back", || {
+        let output = fleet.at(0, &["list-machines", "--no-legend"]);
+        output.status.success() && said(&output).lines().count() == 3
+    });
+    std::thread::sleep(TTL + Duration::from_secs(1));
+    assert_eq!(fleet.pids(&units), pids);
+}
+
+#[test]
+fn a_wrong_unit_file_is_one_clear_message() {
+    let dir = tempfile::tempdir().unwrap();
+    for (text, parts) in [
+        ("[Service]\nExecStart=/bin/true\nRestart=sometimes\n", &["Restart", "sometimes"][..]),
+        ("[Service]\nExecStart=/bin/true\n[X-Fleet]\nMachineMetadata=a=b=c\n", &["MachineMetadata", "a=b=c"]),
+        ("[Service]\nExecStart\n", &["line 2", "\"ExecStart\""]),
+        ("[Unit]\nDescription=Nothing to run\n", &["bad.service"]),
+    ] {
+        fs::write(dir.path().join("bad.service"), text).unwrap();
+        // Nobody is asked: what is wrong is seen here.
+        let output = Command::new(SEATRIAL)
+            .args(["fleetctl", "--endpoint", "http://127.0.0.1:1", "start"])
+            .arg(dir.path().join("bad.service"))
+            .output()
+            .unwrap();
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(text.matches("Error").count(), 1, "{text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{parts:?} in {text}");
+        assert!(text.contains("hint: "), "{text}");
+    }
+}
+
+#[test]
+fn a_hundred_units_are_launched_on_three_machines() {
+    let fleet = Fleet::start(3);
+    fleet.file("many@.service", STAYS);
+    let units: Vec<String> = (0..100).map(|at| format!("many@{at}.service")).collect();
+    let names: Vec<&str> = units.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    fleet.ctl(&[&["start", "--no-block"], names.as_slice()].concat());
+    let ordered = begun.elapsed();
+    eventually("all are launched", || {
+        let text = fleet.ctl(&["list-unit-files", "--no-legend", "--fields", "state"]);
+        text.lines().filter(|state| *state == "launched").count() == 100
+    });
+    println!("100 units on 3 machines: ordered after {ordered:?}, launched after {:?}", begun.elapsed());
+    let now = fleet.units();
+    for at in 0..3 {
+        let here = now.iter().filter(|(_, machine, _)| *machine == Fleet::id(at)).count();
+        assert!((33..=34).contains(&here), "{here} on machine {at}");
+    }
+    let begun = Instant::now();
+    fleet.ctl(&[&["destroy"], names.as_slice()].concat());
+    eventually("all are gone", || fleet.units().is_empty());
+    println!("and gone after {:?}", begun.elapsed());
+}
+
+#[test]
+fn machines_beside_a_local_cluster_come_and_go_with_it_and_so_do_their_units() {
+    let dir = tempfile::tempdir().unwrap();
+    let (port, fleet_port) = (free_port(1).to_string(), free_port(3));
+    let run = |args: &[&str]| {
+        let output = Command::new(SEATRIAL).args(args).arg("--dir").arg(dir.path()).output().unwrap();
+        expect_success(&args.join(" "), &output)
+    };
+    let endpoint = format!("http://127.0.0.1:{fleet_port}");
+    let up =
+        ["up", "--members", "1", "--port", &port, "--machines", "2", "--fleet-port", &fleet_port.to_string()];
+    let said = run(&up);
+    assert!(said.contains(&format!("export FLEETCTL_ENDPOINT={endpoint}")), "{said}");
+    assert_eq!(run(&["status"]).matches("healthy").count(), 3);
+    fs::write(dir.path().join("a.service"), STAYS).unwrap();
+    let ctl = |args: &[&str]| {
+        let mut command = Command::new(SEATRIAL);
+        command.arg("fleetctl").args(args).env("FLEETCTL_ENDPOINT", &endpoint).current_dir(dir.path());
+        expect_success(&args.join(" "), &command.output().unwrap())
+    };
+    let pid = |status: String| -> i32 {
+        let line = status.lines().find_map(|line| line.trim().strip_prefix("Main PID: ")).map(str::to_owned);
+        line.unwrap().parse().unwrap()
+    };
+    ctl(&["start", "a.service"]);
+    let first = pid(ctl(&["status", "a.service"]));
+    assert!(run(&["down"]).contains("2 of 2 machines stopped with their units"));
+    assert!(!lives(first));
+    // What was to run is in the store, and runs again.
+    run(&up);
+    eventually("it runs again", || ctl(&["list-units", "--no-legend"]).contains("active"));
+    let second = pid(ctl(&["status", "a.service"]));
+    // Units outlive a fleetd that was killed, and `down` finds them all the same.
+    for fleetd in fleetds(dir.path()) {
+        kill(fleetd, Signal::KILL);
+        eventually("fleetd is gone", || !lives(fleetd));
+    }
+    assert!(lives(second));
+    run(&["down"]);
+    assert!(!lives(second));
+}
+
+fn fleetds(dir: &Path) -> Vec<i32> {
+    let state: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(dir.join("cluster.json")).unwrap()).unwrap();
+    let machines = state["machines"].as_array().unwrap();
+    machines.iter().map(|machine| machine["pid"].as_i64().unwrap() as i32).collect()
+}
