@@ -285,9 +285,17 @@ fn a_restart_of_fleetd_restarts_no_unit() {
         std::thread::sleep(TTL + Duration::from_secs(3));
         assert_eq!(fleet.pids(&units), pids, "after {signal:?}");
     }
-    // The agents that came back know them for theirs.
-    fleet.ctl(&["destroy", units[0].as_str()]);
-    eventually("its process is gone", || !lives(pids[0]));
+    // An agent that comes back knows them for its own: what was destroyed meanwhile goes.
+    let (unit, pid) = (&units[0], pids[0]);
+    let machine = fleet.units().into_iter().find(|(name, _, _)| name == unit).unwrap().1;
+    let at = (0..3).find(|at| Fleet::id(*at) == machine).unwrap();
+    fleet.signal(at, Signal::TERM);
+    fleet.ctl(&["destroy", unit]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(lives(pid), "nobody was there to stop it");
+    fleet.start_machine(at);
+    eventually("its process is gone", || !lives(pid));
+    assert_eq!(fleet.pids(&units[1..]), pids[1..]);
 }
 
 #[test]
@@ -331,6 +339,92 @@ fn a_wrong_unit_file_is_one_clear_message() {
         assert!(parts.iter().all(|part| text.contains(part)), "{parts:?} in {text}");
         assert!(text.contains("hint: "), "{text}");
     }
+}
+
+#[test]
+fn what_is_not_there_is_refused_in_a_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    // Called under the client's own name, the program is that client.
+    let client = dir.path().join("fleetctl");
+    std::os::unix::fs::symlink(SEATRIAL, &client).unwrap();
+    let run = |args: &[&str]| {
+        let output = Command::new(&client).args(args).output().unwrap();
+        (output.status.code().unwrap(), said(&output))
+    };
+    assert_eq!(
+        run(&["version"]),
+        (0, format!("fleetctl version 1.0.0 (seatrial {})\n", env!("CARGO_PKG_VERSION")))
+    );
+    for args in [
+        &["ssh", "m1", "ls", "-l"][..],
+        &["fd-forward", "/x"],
+        &["--tunnel", "host", "list-units"],
+        &["start", "--sign", "a.service"],
+        &["--endpoint", "http://127.0.0.1:1", "list-units"],
+        &["--endpoint", "https://127.0.0.1:1", "list-units"],
+    ] {
+        let (code, text) = run(args);
+        assert_eq!(code, 1, "{args:?}: {text}");
+        assert!(text.starts_with("Error: ") && text.contains("\nhint: "), "{args:?}: {text}");
+    }
+    let fleetd = |args: &[&str]| {
+        let data = dir.path().join("data");
+        let output =
+            Command::new(SEATRIAL).arg("fleetd").args(args).arg("--data-dir").arg(data).output().unwrap();
+        (output.status.code().unwrap(), said(&output))
+    };
+    for args in
+        [&["--unit-manager", "systemd"][..], &["--metadata", "region"], &["--etcd-servers", "ftp://x"]]
+    {
+        let (code, text) = fleetd(args);
+        assert_eq!(code, 2, "{args:?}: {text}");
+        assert!(text.starts_with("seatrial: --") && text.contains("hint: "), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn the_units_of_the_demo_run_where_they_should() {
+    let fleet = Fleet::start(3);
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/units");
+    let unit = |name: &str| demo.join(name).display().to_string();
+    let names = ["web@1.service", "web@2.service", "web-announce@1.service", "watch.service"].map(unit);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let started = fleet.ctl(&[&["start"], names.as_slice()].concat());
+    assert!(started.contains("Triggered global unit watch.service start\n"), "{started}");
+    let of = |unit: &str| -> Vec<String> {
+        let mut machines: Vec<String> = fleet
+            .units()
+            .into_iter()
+            .filter(|(name, _, active)| name == unit && active == "active")
+            .map(|(_, machine, _)| machine)
+            .collect();
+        machines.sort();
+        machines
+    };
+    eventually("the global one is everywhere", || {
+        of("watch.service") == [Fleet::id(0), Fleet::id(1), Fleet::id(2)]
+    });
+    assert_ne!(of("web@1.service"), of("web@2.service"));
+    assert_eq!(of("web-announce@1.service"), of("web@1.service"));
+    eventually("it says what it does", || fleet.ctl(&["journal", "web@2"]).contains("web 2 served page 1\n"));
+    // Of a global unit the machine can be chosen.
+    let third = fleet.ctl(&["status", "--machine", &Fleet::id(2), "watch"]);
+    assert!(third.contains("  Machine: 33333333.../10.0.0.3\n"), "{third}");
+    let files = fleet.ctl(&["list-unit-files", "--no-legend", "--fields", "unit,target"]);
+    assert!(files.contains("watch.service\t\tglobal\n"), "{files}");
+    // It is followed as it goes on.
+    let socket = format!("unix://{}", fleet.data(0).join("fleet.sock").display());
+    let mut follow = Command::new(SEATRIAL)
+        .args(["fleetctl", "--endpoint", &socket, "journal", "-f", "web@2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(follow.stdout.take().unwrap()));
+    let pages = lines.map_while(Result::ok).filter(|line| line.contains("served page"));
+    let last = pages.take(4).last().unwrap();
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert!(last.starts_with("web 2 served page "), "{last}");
 }
 
 #[test]
@@ -388,7 +482,7 @@ fn machines_beside_a_local_cluster_come_and_go_with_it_and_so_do_their_units() {
     assert!(!lives(first));
     // What was to run is in the store, and runs again.
     run(&up);
-    eventually("it runs again", || ctl(&["list-units", "--no-legend"]).contains("active"));
+    eventually("it runs again", || ctl(&["list-units", "--no-legend"]).contains("\tactive"));
     let second = pid(ctl(&["status", "a.service"]));
     // Units outlive a fleetd that was killed, and `down` finds them all the same.
     for fleetd in fleetds(dir.path()) {

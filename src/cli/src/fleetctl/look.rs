@@ -3,7 +3,7 @@
 use super::args::{Listing, Looking};
 use super::files;
 use super::fleet::{Fleet, MachineView, StateView, UnitView, shown};
-use super::table::{lay_out, select};
+use super::table::{Column, lay_out, select};
 use crate::fleetd::here::StatusView;
 use seatrial_world::World;
 use std::fmt::Write as _;
@@ -42,7 +42,7 @@ pub(super) async fn list_units(fleet: &mut Fleet, args: &Listing) -> Result<(), 
         })
         .collect();
     rows.sort_by(|a, b| (&a.state.name, &a.machine).cmp(&(&b.state.name, &b.machine)));
-    let known: &[(&str, fn(&UnitRow) -> String)] = &[
+    let known: &[Column<UnitRow>] = &[
         ("unit", |row| row.state.name.clone()),
         ("machine", |row| row.machine.clone()),
         ("load", |row| dash(&row.state.systemd_load_state)),
@@ -78,7 +78,7 @@ pub(super) async fn list_unit_files(fleet: &mut Fleet, args: &Listing) -> Result
             unit,
         })
         .collect();
-    let known: &[(&str, fn(&FileRow) -> String)] = &[
+    let known: &[Column<FileRow>] = &[
         ("unit", |row| row.unit.name.clone()),
         ("hash", |row| hash(&row.unit.file().hash().to_string(), row.is_full)),
         ("dstate", |row| dash(&row.unit.desired_state)),
@@ -98,7 +98,7 @@ pub(super) async fn list_machines(fleet: &mut Fleet, args: &Listing) -> Result<(
     }
     let machines = fleet.machines().await?.into_iter();
     let rows: Vec<Row> = machines.map(|machine| Row { machine, is_full: args.full }).collect();
-    let known: &[(&str, fn(&Row) -> String)] = &[
+    let known: &[Column<Row>] = &[
         ("machine", |row| shown(&row.machine.id, row.is_full)),
         ("ip", |row| dash(&row.machine.primary_ip)),
         ("metadata", |row| {

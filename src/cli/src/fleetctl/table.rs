@@ -24,11 +24,14 @@ pub(super) fn lay_out(rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A column by the name of its field, and what stands in it.
+pub(super) type Column<T> = (&'static str, fn(&T) -> String);
+
 /// The columns that are wanted, with or without their heads.
 pub(super) fn select<T>(
     items: &[T],
     fields: &str,
-    known: &[(&str, fn(&T) -> String)],
+    known: &[Column<T>],
     has_legend: bool,
 ) -> Result<String, String> {
     let wanted: Vec<&str> = fields.split(',').map(str::trim).collect();
@@ -67,7 +70,7 @@ mod tests {
 
     #[test]
     fn an_unknown_field_is_named() {
-        let known: &[(&str, fn(&u8) -> String)] = &[("unit", |n| n.to_string())];
+        let known: &[Column<u8>] = &[("unit", |n| n.to_string())];
         assert_eq!(select(&[7], "unit", known, false).unwrap(), "7\n");
         assert_eq!(select(&[7], "unit", known, true).unwrap(), "UNIT\n7\n");
         let error = select(&[7], "unit,bogus", known, true).unwrap_err();

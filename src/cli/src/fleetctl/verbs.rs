@@ -266,7 +266,7 @@ async fn wait(fleet: &mut Fleet, awaited: Vec<Awaited>, wanted: &str, attempts: 
         }
         look += 1;
         let is_last = attempts != 0 && look >= attempts;
-        if look % LOOKS_UNTIL_WHY == 0 || is_last {
+        if look.is_multiple_of(LOOKS_UNTIL_WHY) || is_last {
             let plan = fleet.plan().await?;
             for view in plan.waiting.iter().filter(|view| waiting.contains_key(view.unit.as_str())) {
                 said.insert(view.unit.clone());

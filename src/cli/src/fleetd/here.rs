@@ -151,25 +151,28 @@ impl<W: World> Machine<W> {
                 name,
             })
         });
-        let response = match view.await? {
-            Some(view) => {
-                ApiResponse { status: 200, body: Some(serde_json::to_string(&view).unwrap_or_default()) }
-            }
-            None => ApiResponse::error(404, format!("{unit} is not on machine {}", self.me)),
-        };
-        Ok(answer(response))
+        let Some(view) = view.await? else { return Ok(self.not_here(unit)) };
+        let body = serde_json::to_string(&view).unwrap_or_default();
+        Ok(answer(ApiResponse { status: 200, body: Some(body) }))
     }
 
+    fn not_here(&self, unit: &UnitName) -> Response<Body> {
+        answer(ApiResponse::error(404, format!("{unit} is not on machine {}", self.me)))
+    }
+
+    // Of a unit that is not here no log is opened: anybody could have one opened for every name there is.
     async fn log(&self, unit: &UnitName, lines: usize) -> Result<Response<Body>, DriveError> {
         let name = unit.to_string();
-        let lines = self.handle.with(move |driver| driver.logs(&name, lines)).await?;
+        let asked = self.handle.with(move |driver| driver.status(&name).map(|_| driver.logs(&name, lines)));
+        let Some(lines) = asked.await? else { return Ok(self.not_here(unit)) };
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         Ok(Response::new(full(text)))
     }
 
     async fn follow(&self, unit: &UnitName, lines: usize) -> Result<Response<Body>, DriveError> {
         let name = unit.to_string();
-        let follow = self.handle.with(move |driver| driver.follow(&name, lines)).await?;
+        let asked = self.handle.with(move |driver| driver.status(&name).map(|_| driver.follow(&name, lines)));
+        let Some(follow) = asked.await? else { return Ok(self.not_here(unit)) };
         let lines = futures::stream::unfold(follow, |mut follow| async {
             let mut text = follow.recv().await?;
             text.push('\n');

@@ -108,8 +108,9 @@ fn store(
         None
     };
     let channel = ChannelOptions { layer, ..ChannelOptions::default() };
-    seatrial_wire::connect(world, &args.etcd_servers, &channel, ClientOptions::default())
-        .map_err(|error| usage(format!("--etcd-servers: {error}")))
+    seatrial_wire::connect(world, &args.etcd_servers, &channel, ClientOptions::default()).map_err(|error| {
+        usage(format!("--etcd-servers: {error}\nhint: http://host:2379, several separated by commas"))
+    })
 }
 
 fn first_line(file: &str) -> String {
