@@ -58,7 +58,9 @@ fn line<T: Serialize>(status: StatusCode, value: &T) -> Response<Body> {
 
 fn refused(error: &Error, id: &str) -> Response<Body> {
     match error {
-        Error::MemberExists | Error::PeerUrlExists => failed(StatusCode::CONFLICT, &error.to_string()),
+        // v2 has words of its own for these.
+        Error::MemberExists => failed(StatusCode::CONFLICT, "membership: ID exists"),
+        Error::PeerUrlExists => failed(StatusCode::CONFLICT, "membership: peerURL exists"),
         Error::MemberNotFound => failed(StatusCode::NOT_FOUND, &format!("No such member: {id}")),
         Error::UserEmpty | Error::PermissionDenied => unauthorized(),
         Error::MemberBadUrls => failed(StatusCode::BAD_REQUEST, &error.to_string()),
