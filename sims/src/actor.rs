@@ -2,11 +2,17 @@
 
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
-use seatrial_scenario::theatre::{CallError, LeaderKey, Leaders, LockHeld, LockWish, Watch};
+use seatrial_scenario::theatre::{
+    CallError, LeaderKey, Leaders, LockHeld, LockWish, V2Answered, V2Trouble, Watch,
+};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
+use seatrial_types::v2::{V2Action, V2Change, V2Request, V2Watch};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response, Revision};
-use seatrial_wire::{ChannelOptions, GrpcEndpoint, GrpcWatch, Leadership};
+use seatrial_wire::{
+    ChannelOptions, GrpcEndpoint, GrpcWatch, Leadership, V2Client, V2ClientError, V2ClientOptions, V2Delete,
+    V2Get, V2Put, V2Told, v2_key,
+};
 use seatrial_world::World;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,6 +24,7 @@ pub struct GrpcClient<W: World> {
     /// Where each member serves clients, as `http://host:port`.
     addresses: Arc<BTreeMap<MemberId, String>>,
     endpoints: BTreeMap<MemberId, GrpcEndpoint<W>>,
+    v2: BTreeMap<MemberId, V2Client<W>>,
     /// Name and password, for members that ask.
     user: Option<(String, String)>,
     token: Option<String>,
@@ -27,7 +34,7 @@ impl<W: World> GrpcClient<W> {
     /// A client that has asked nobody yet. Who is not in `addresses` must never be asked.
     #[must_use]
     pub fn new(world: W, addresses: Arc<BTreeMap<MemberId, String>>) -> Self {
-        Self { world, addresses, endpoints: BTreeMap::new(), user: None, token: None }
+        Self { world, addresses, endpoints: BTreeMap::new(), v2: BTreeMap::new(), user: None, token: None }
     }
 
     fn endpoint(&mut self, member: MemberId) -> &GrpcEndpoint<W> {
@@ -43,6 +50,21 @@ impl<W: World> GrpcClient<W> {
             let address = addresses.get(&member).expect("only members of the plan are asked");
             GrpcEndpoint::new(world.clone(), address, options).expect("a well-formed address")
         })
+    }
+
+    fn v2_client(&mut self, member: MemberId, timeout: Duration) -> V2Client<W> {
+        let (world, addresses) = (&self.world, &self.addresses);
+        let client = self.v2.entry(member).or_insert_with(|| {
+            let options = V2ClientOptions {
+                connect_timeout: Duration::from_secs(1),
+                header_timeout: timeout,
+                request_timeout: timeout,
+                ..V2ClientOptions::default()
+            };
+            let address = addresses.get(&member).expect("only members of the plan are asked");
+            V2Client::new(world.clone(), &[address], options).expect("nobody's name is sent")
+        });
+        client.clone()
     }
 
     /// As an application uses it: all members, and whichever answers.
@@ -210,8 +232,61 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
         Ok(leaders.boxed())
     }
 
+    async fn v2(&mut self, member: MemberId, request: V2Request, timeout: Duration) -> V2Answered {
+        let client = self.v2_client(member, timeout);
+        let answer = match request {
+            V2Request::Read { path, recursive, quorum } => {
+                client.get(v2_key(&path), V2Get { recursive, sorted: true, quorum }).await
+            }
+            V2Request::Change(change) => v2_change(&client, &change).await,
+            V2Request::Stats | V2Request::Standing => unreachable!("nobody asks for it here"),
+        };
+        v2_answered(answer)
+    }
+
+    async fn v2_wait(&mut self, member: MemberId, watch: V2Watch) -> V2Answered {
+        let client = self.v2_client(member, Duration::from_secs(2));
+        v2_answered(client.watch(v2_key(&watch.path), watch.recursive, watch.since).await)
+    }
+
     fn identify(&mut self, user: &str, password: &str) {
         self.user = Some((user.to_owned(), password.to_owned()));
+    }
+}
+
+async fn v2_change<W: World>(client: &V2Client<W>, change: &V2Change) -> Result<V2Told, V2ClientError> {
+    let key = v2_key(&change.path);
+    let put = |dir: &bool, life: &seatrial_types::v2::V2Life, prev_exist: Option<bool>| V2Put {
+        dir: *dir,
+        ttl_seconds: life.ttl_seconds,
+        refresh: life.refresh,
+        prev_exist,
+        ..V2Put::default()
+    };
+    match &change.action {
+        V2Action::Set { dir, value, life } => client.set(key, value, &put(dir, life, None)).await,
+        V2Action::Create { dir, value, life } => client.set(key, value, &put(dir, life, Some(false))).await,
+        V2Action::CreateInOrder { value, life, .. } => {
+            client.create_in_order(key, value, life.ttl_seconds).await
+        }
+        V2Action::Update { value, life } => client.set(key, value, &put(&false, life, Some(true))).await,
+        V2Action::CompareAndSwap { prev, value, life } => {
+            let how = V2Put { prev: prev.clone(), ..put(&false, life, None) };
+            client.set(key, value, &how).await
+        }
+        V2Action::Delete { dir, recursive } => {
+            let how = V2Delete { dir: *dir, recursive: *recursive, ..V2Delete::default() };
+            client.delete(key, &how).await
+        }
+        V2Action::CompareAndDelete { prev } => client.compare_and_delete(key, prev.clone()).await,
+    }
+}
+
+fn v2_answered(answer: Result<V2Told, V2ClientError>) -> V2Answered {
+    match answer {
+        Ok(told) => Ok((told.event, told.index)),
+        Err(V2ClientError::Refused(error)) => Err(V2Trouble::Refused(error)),
+        Err(error) => Err(V2Trouble::Lost { ambiguous: error.is_ambiguous(), text: error.to_string() }),
     }
 }
 

@@ -71,6 +71,7 @@ fn a_seed_played_twice_leaves_one_trace_event_by_event() {
         ("fast", "lost-majority", 3),
         ("fast", "elections", 4),
         ("fast", "full-quota", 5),
+        ("fast", "v2-keys", 6),
         ("rare", "joint-changes", 7),
         ("rare", "wiped-member-returns", 3),
     ] {

@@ -486,7 +486,7 @@ fn machines_beside_a_local_cluster_come_and_go_with_it_and_so_do_their_units() {
     // stays.
     let mut seen = None;
     eventually("both machines are back, and it runs again and stays", || {
-        thread::sleep(Duration::from_secs(1));
+        std::thread::sleep(Duration::from_secs(1));
         let both = ctl(&["list-machines", "--no-legend"]).lines().count() == 2;
         let mut status = Command::new(SEATRIAL);
         status.args(["fleetctl", "status", "a.service"]).env("FLEETCTL_ENDPOINT", &endpoint);

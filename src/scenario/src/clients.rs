@@ -6,14 +6,16 @@ mod locks;
 mod membership;
 mod space;
 mod users;
+mod v2;
 
 pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
 pub(crate) use space::free_space;
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
+pub(crate) use v2::v2_view_of;
 
 use crate::format::spec::{OpKind, Without, WorkloadKind};
-use crate::plan::{ClientPlan, Plan, Step, StepKind};
+use crate::plan::{ClientPlan, Plan, Step, StepKind, waits_for_v2};
 use crate::record::{LeaseRecord, MemberHash, Notebook, Sighting, WatchRecord};
 use crate::theatre::{CallError, Client, Theatre, Watch};
 use futures::future::{Either, select};
@@ -62,16 +64,21 @@ impl Curtain {
         self.0.fallen.load(Ordering::SeqCst) == 1
     }
 
-    fn count(&self, kind: WorkloadKind) -> &AtomicUsize {
-        if kind == WorkloadKind::Watch { &self.0.watchers } else { &self.0.actors }
+    fn count(&self, plan: &ClientPlan) -> &AtomicUsize {
+        let stays = match plan.spec.kind {
+            WorkloadKind::Watch => true,
+            WorkloadKind::V2 => waits_for_v2(plan.number),
+            _ => false,
+        };
+        if stays { &self.0.watchers } else { &self.0.actors }
     }
 
-    pub(crate) fn enter(&self, kind: WorkloadKind) {
-        self.count(kind).fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn enter(&self, plan: &ClientPlan) {
+        self.count(plan).fetch_add(1, Ordering::SeqCst);
     }
 
-    fn leave(&self, kind: WorkloadKind) {
-        self.count(kind).fetch_sub(1, Ordering::SeqCst);
+    fn leave(&self, plan: &ClientPlan) {
+        self.count(plan).fetch_sub(1, Ordering::SeqCst);
     }
 
     pub(crate) fn actors(&self) -> usize {
@@ -109,8 +116,10 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,
+        WorkloadKind::V2 if waits_for_v2(actor.plan.number) => actor.wait_for_v2(&curtain).await,
+        WorkloadKind::V2 => actor.v2().await,
     }
-    curtain.leave(actor.plan.spec.kind);
+    curtain.leave(&actor.plan);
 }
 
 /// Asks one member one thing and writes it down. `None` where the history has no word for the answer.

@@ -265,6 +265,9 @@ pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, Str
         ("watches.jsonl".into(), lines(&run.log.watches)),
         ("leases.jsonl".into(), lines(&run.log.leases)),
     ];
+    if !run.log.v2.is_empty() {
+        files.push(("v2.jsonl".into(), lines(&run.log.v2)));
+    }
     for member in plan.machines() {
         let told: String = run
             .log

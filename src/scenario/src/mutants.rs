@@ -281,6 +281,14 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
     Hunt { bug: Planted::U01, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
     Hunt { bug: Planted::U02, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
+    Hunt { bug: Planted::T01, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::T02, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::T03, scenarios: &["v2-snapshots"], oracles: &["v2"] },
+    Hunt { bug: Planted::T04, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::T05, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::T06, scenarios: &["v2-keys"], oracles: &["v2", "no-panic", "boots"] },
+    Hunt { bug: Planted::T07, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::T08, scenarios: &["v2-keys"], oracles: &["v2", "no-panic", "hash-kv"] },
 ];
 
 /// The row of a bug.

@@ -3,7 +3,8 @@
 use crate::chance::Chance;
 use crate::format::options::FaultOptions;
 use crate::format::spec::{
-    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
+    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, V2Op, WorkloadKind,
+    WorkloadSpec,
 };
 use crate::priorities::Priorities;
 use crate::sites::{self, ActiveSite};
@@ -168,6 +169,20 @@ pub enum StepKind {
         /// By a write, or by a read.
         write: bool,
     },
+    /// One request for the v2 keys.
+    V2 {
+        /// Which.
+        op: V2Op,
+        /// The number of the key; it lies in one of a few directories.
+        key: u32,
+        /// What is written lives for the workload's time.
+        lives: bool,
+    },
+    /// Wait for changes of the v2 keys, from where this client is.
+    V2Wait {
+        /// Of one; `None`: of all.
+        key: Option<u32>,
+    },
 }
 
 /// How a lock is taken and held.
@@ -321,6 +336,13 @@ impl Plan {
     #[must_use]
     pub fn has_users(&self) -> bool {
         self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Users)
+    }
+
+    /// The time that written v2 keys live, the longest of all workloads; `None` where nobody asks for v2 keys.
+    #[must_use]
+    pub fn v2_ttl(&self) -> Option<Duration> {
+        let workloads = self.scenario.workloads.iter();
+        workloads.filter(|workload| workload.kind == WorkloadKind::V2).map(|workload| workload.ttl).max()
     }
 
     /// The largest drift of a clock in the plan, in parts per million: time limits are judged with it.
@@ -480,6 +502,7 @@ fn draw_steps(
                 (StepKind::Permit { user }, chance.around(spec.think))
             }
             WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
+            WorkloadKind::V2 => draw_v2(spec, number, chance),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))
@@ -516,6 +539,40 @@ fn draw_election(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> StepK
     let pause = if pauses { pause } else { Duration::ZERO };
     StepKind::Stand(StandStep { election, hold, pause, again: chance.one_in(2) })
 }
+
+/// Who waits for changes of the v2 keys, by its number in the workload: one client in three.
+pub(crate) fn waits_for_v2(number: u32) -> bool {
+    number % 3 == 2
+}
+
+/// What is asked of the v2 keys, and how long until the next. Those who wait: one of all, the next of a key that it keeps.
+fn draw_v2(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> (StepKind, Duration) {
+    let key = u32::try_from(chance.below(u64::from(spec.keys))).expect("a key");
+    if waits_for_v2(number) {
+        let of_one = number % 2 == 1;
+        return (StepKind::V2Wait { key: of_one.then_some(number % spec.keys) }, chance.around(spec.reopen));
+    }
+    let op = chance.weighted(V2_MIX).expect("weights above 0");
+    (StepKind::V2 { op, key, lives: chance.one_in(3) }, chance.around(spec.think))
+}
+
+/// How often what is asked of the v2 keys.
+const V2_MIX: &[(V2Op, u32)] = &[
+    (V2Op::Set, 20),
+    (V2Op::Create, 8),
+    (V2Op::Update, 6),
+    (V2Op::Swap, 10),
+    (V2Op::SwapIndex, 8),
+    (V2Op::Delete, 6),
+    (V2Op::DeleteIf, 6),
+    (V2Op::InOrder, 6),
+    (V2Op::Refresh, 5),
+    (V2Op::MakeDir, 3),
+    (V2Op::DropDir, 2),
+    (V2Op::Get, 10),
+    (V2Op::Own, 6),
+    (V2Op::List, 4),
+];
 
 pub(crate) fn draw_faults(
     nemesis: &NemesisSpec,

@@ -1,6 +1,9 @@
 //! Everything one run left behind, for the oracles: what clients did and saw, what members told, what the
 //! nemeses did, how the healing went.
 
+pub mod v2;
+
+use self::v2::{V2Record, V2View};
 use crate::format::spec::{During, Without};
 use crate::losses::Losses;
 use crate::observation::{Observation, Observed};
@@ -377,6 +380,9 @@ pub struct Healing {
     /// What the members know of users and roles, asked when all else was well.
     #[serde(default)]
     pub users: Vec<UsersView>,
+    /// What the members hold of the v2 keys, asked when all else was well.
+    #[serde(default)]
+    pub v2: Vec<V2View>,
 }
 
 /// A member's answer to HashKV.
@@ -445,6 +451,9 @@ pub struct RunLog {
     /// What users were let do.
     #[serde(default)]
     pub tries: Vec<TryRecord>,
+    /// What clients of the v2 keys asked and heard.
+    #[serde(default)]
+    pub v2: Vec<V2Record>,
     /// Members' hashes during the storm, and when they were told.
     #[serde(default)]
     pub hashes: Vec<(Duration, MemberHash)>,
@@ -502,6 +511,7 @@ impl RunLog {
             users_since: None,
             permits: Vec::new(),
             tries: Vec::new(),
+            v2: Vec::new(),
             hashes: Vec::new(),
             alarms: None,
             loss: None,

@@ -2,7 +2,7 @@
 
 use crate::clients::{
     BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, free_space, lock_names, perform, time_to_live,
-    view_of,
+    v2_view_of, view_of,
 };
 use crate::fault::DiskDamage;
 use crate::format::spec::WorkloadKind;
@@ -74,7 +74,7 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     let until = plan.scenario.time;
     let run = Arc::new(plan.clone());
     for client in &plan.clients {
-        curtain.enter(client.spec.kind);
+        curtain.enter(client);
         let (theatre, run, client) = (theatre.clone(), Arc::clone(&run), client.clone());
         let (notebook, curtain, machine) = (notebook.clone(), curtain.clone(), client.machine);
         let stage = theatre.clone();
@@ -111,6 +111,7 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
         let mut healing = runner.wait_for_leases(healing).await;
         runner.try_locks(&mut healing).await;
         runner.ask_users(&mut healing).await;
+        runner.ask_v2(&mut healing).await;
         notebook.healing(healing);
         let last = runner.last_look().await;
         notebook.last(last);
@@ -536,6 +537,20 @@ impl<T: Theatre> Runner<'_, T> {
                 healing.users.push(view);
             }
         }
+    }
+
+    /// What every member holds of the v2 keys, once everything must have run out.
+    async fn ask_v2(&mut self, healing: &mut Healing) {
+        let Some(ttl) = self.plan.v2_ttl() else { return };
+        // The clock by which things run out moves twice a second, and stands still where nobody leads.
+        let bound = lease_bound(self.plan, ttl) + Duration::from_secs(1);
+        let healed = healing.healed.expect("only asked after healing");
+        self.theatre.sleep_until(healed.max(self.plan.scenario.time) + bound).await;
+        for member in healing.up.clone() {
+            healing.v2.push(v2_view_of(self.theatre, &mut self.client, member, PATIENCE).await);
+        }
+        // Who waits is told within this time, or not at all.
+        self.theatre.sleep_until(self.theatre.now() + PATIENCE).await;
     }
 
     /// Everything there is, and everything that ever changed.

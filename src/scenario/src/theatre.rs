@@ -6,6 +6,7 @@
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use futures::stream::BoxStream;
+use seatrial_types::v2::{V2Error, V2Event, V2Request, V2Watch};
 use seatrial_types::watch::{WatchCreate, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response};
 use std::fmt;
@@ -86,6 +87,25 @@ pub struct LeaderKey {
 
 /// Leaders of an election as an observer hears of them: the key, and the revision of the answer.
 pub type Leaders = BoxStream<'static, (i64, KeyValue)>;
+
+/// Why a request for the v2 keys was not answered with success.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum V2Trouble {
+    /// The key space refused it, and nothing has changed.
+    #[error("{0}")]
+    Refused(V2Error),
+    /// It came to no decision that this client heard of.
+    #[error("{text}")]
+    Lost {
+        /// What the client was told.
+        text: String,
+        /// It may have taken effect all the same, now or later.
+        ambiguous: bool,
+    },
+}
+
+/// An event of the v2 keys, and how far they were when it was answered.
+pub type V2Answered = Result<(V2Event, u64), V2Trouble>;
 
 /// What a theatre says that cannot do something.
 fn unable(what: &str) -> CallError {
@@ -195,6 +215,23 @@ pub trait Client: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Leaders, CallError>> + Send {
         let _ = (member, name, timeout);
         async { Err(unable("elections")) }
+    }
+
+    /// Asks one member for v2 keys, once. Gives up after `timeout`.
+    fn v2(
+        &mut self,
+        member: MemberId,
+        request: V2Request,
+        timeout: Duration,
+    ) -> impl Future<Output = V2Answered> + Send {
+        let _ = (member, request, timeout);
+        async { Err(V2Trouble::Lost { text: unable("v2 keys").to_string(), ambiguous: false }) }
+    }
+
+    /// Waits at one member for the first change of v2 keys that is asked for, for as long as it is waited for.
+    fn v2_wait(&mut self, member: MemberId, watch: V2Watch) -> impl Future<Output = V2Answered> + Send {
+        let _ = (member, watch);
+        async { Err(V2Trouble::Lost { text: unable("v2 keys").to_string(), ambiguous: false }) }
     }
 
     /// From now on this client is that user, wherever it is asked who it is.

@@ -258,13 +258,14 @@ enum Chapter {
     Members,
     Leases,
     Users,
+    CoreOs,
     Space,
     Watches,
     Storms,
 }
 
 impl Chapter {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Network,
         Self::Processes,
         Self::Disks,
@@ -272,6 +273,7 @@ impl Chapter {
         Self::Members,
         Self::Leases,
         Self::Users,
+        Self::CoreOs,
         Self::Space,
         Self::Watches,
         Self::Storms,
@@ -286,6 +288,7 @@ impl Chapter {
             Self::Members => "Members: they come, go, are promoted, are lost for good",
             Self::Leases => "Leases, locks and elections, while others fail",
             Self::Users => "Users and their rights, while members fail",
+            Self::CoreOs => "What CoreOS ran: v2 keys, the reboot lock, units across machines",
             Self::Space => "Space: a store that fills up, forgets, or must be sent whole",
             Self::Watches => "Watches: readers that are slow or want only a part",
             Self::Storms => "Storms: everything at once",
@@ -348,6 +351,8 @@ impl Chapter {
             Self::Leases
         } else if has(WorkloadKind::Users) {
             Self::Users
+        } else if has(WorkloadKind::V2) {
+            Self::CoreOs
         } else if has(WorkloadKind::Space) || compacts || sends_snapshots {
             Self::Space
         } else if picky {

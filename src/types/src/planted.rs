@@ -126,6 +126,14 @@ planted! {
     D20 = "a write of the log that finds the disk full counts as done";
     U01 = "a member speaks its newest version of the peer protocol, whatever the other one knows";
     U02 = "a member refuses every peer that does not speak exactly the versions that it speaks itself";
+    T01 = "what is written in the v2 keys for a time lives from where the clock of the log stood before";
+    T02 = "a new leader counts the whole time that it runs as time that has passed for the v2 keys";
+    T03 = "who waits for changes of v2 keys at a member that is sent a snapshot is not told what it brought";
+    T04 = "a quorum read of v2 keys is answered as the member happens to know";
+    T05 = "who waits from an index of the v2 keys on misses the change of that very index";
+    T06 = "the last changes of the v2 keys are not kept on disk";
+    T07 = "a comparison of v2 keys looks at the index at which the key was made";
+    T08 = "when a v2 key runs out is not kept on disk, so that its time begins anew at a member that starts again";
 }
 
 /// The name is not the id of a planted bug.

@@ -2,6 +2,7 @@
 
 use crate::path::{is_hidden, prefix};
 use imbl::Vector;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::v2::{V2Code, V2Error, V2Event, V2Verb, V2Watch};
 use std::sync::Arc;
 
@@ -44,7 +45,8 @@ impl History {
                 index,
             });
         }
-        let skip = usize::try_from(watch.since - first).unwrap_or(usize::MAX);
+        let since = if is_planted(Planted::T05) { watch.since + 1 } else { watch.since };
+        let skip = usize::try_from(since - first).unwrap_or(usize::MAX);
         Ok(self.events.iter().skip(skip).filter(|event| concerns(event, watch)))
     }
 }
@@ -57,12 +59,10 @@ pub(crate) fn concerns(event: &V2Event, watch: &V2Watch) -> bool {
     }
     let is_below =
         || watch.recursive && key.starts_with(&prefix(&watch.path)) && !is_hidden(&watch.path, key);
-    *key == watch.path || is_below() || ends_directory_above(event, &watch.path)
+    *key == watch.path || is_below() || ends_directory(event) && watch.path.starts_with(&prefix(key))
 }
 
-/// Whether a directory has gone in which the path lay.
-pub(crate) fn ends_directory_above(event: &V2Event, path: &str) -> bool {
-    matches!(event.verb, V2Verb::Delete | V2Verb::Expire)
-        && event.prev.as_ref().is_some_and(|prev| prev.dir)
-        && path.starts_with(&prefix(&event.node.path))
+/// Whether a directory has gone.
+pub(crate) fn ends_directory(event: &V2Event) -> bool {
+    matches!(event.verb, V2Verb::Delete | V2Verb::Expire) && event.prev.as_ref().is_some_and(|prev| prev.dir)
 }

@@ -1,8 +1,8 @@
 //! Who waits for changes at one member.
 
-use crate::history::concerns;
-use crate::path::ways;
-use crate::tree::{Happened, Tree};
+use crate::history::{concerns, ends_directory};
+use crate::path::{prefix, ways};
+use crate::tree::Tree;
 use imbl::{OrdMap, OrdSet};
 use seatrial_types::v2::{V2Error, V2Event, V2Watch, V2WatchId};
 use std::sync::Arc;
@@ -73,15 +73,19 @@ impl Hub {
     }
 
     /// Whom to tell of a change; those who wanted a single one wait no longer.
-    pub fn notify(&mut self, change: &Happened) -> Vec<Told> {
-        let event = &change.event;
+    pub fn notify(&mut self, event: &Arc<V2Event>) -> Vec<Told> {
         if self.watches.is_empty() || event.refresh {
             return Vec::new();
         }
-        // Each is told once, also where a directory goes together with what is in it.
-        let at = ways(&event.node.path).chain(change.removed.iter().map(String::as_str));
-        let ids: OrdSet<V2WatchId> =
-            at.filter_map(|path| self.by_path.get(path)).flat_map(|ids| ids.iter().copied()).collect();
+        let here = ways(&event.node.path).filter_map(|path| self.by_path.get(path));
+        // Where a directory goes, so does whatever may come to be in it: who waits there is told what it would be told
+        // if it asked again from where it is.
+        let below = prefix(&event.node.path);
+        let goes = ends_directory(event).then(|| self.by_path.range::<_, String>(below.clone()..));
+        let gone = goes.into_iter().flatten().take_while(|(path, _)| path.starts_with(&below));
+        let ids = here.chain(gone.map(|(_, ids)| ids));
+        // Each is told once.
+        let ids: OrdSet<V2WatchId> = ids.flat_map(|ids| ids.iter().copied()).collect();
         let mut told = Vec::new();
         for id in ids {
             let Some(watch) = self.watches.get(&id) else { continue };

@@ -21,4 +21,4 @@ pub use history::HISTORY_MAX;
 pub use hub::{Hub, Told};
 pub use path::{clean, is_hidden};
 pub use rows::{ROWS, Row, RowError};
-pub use tree::{Effect, Happened, Tree};
+pub use tree::{Effect, Tree};

@@ -3,6 +3,7 @@
 use crate::node::Node;
 use crate::tree::Tree;
 use bytes::Bytes;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::v2::V2Event;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,9 @@ impl Touched {
             let key = [NODE, path.as_bytes()].concat().into();
             rows.push((key, tree.nodes().get(&path).map(bytes)));
         }
-        rows.extend(self.events.iter().map(|event| (event_key(event.index()), Some(bytes(&**event)))));
+        if !is_planted(Planted::T06) {
+            rows.extend(self.events.iter().map(|event| (event_key(event.index()), Some(bytes(&**event)))));
+        }
         rows.extend(self.forgotten.into_iter().map(|index| (event_key(index), None)));
         if self.head {
             let head = Head { format: FORMAT, index: tree.index(), clock_ms: tree.clock_ms() };

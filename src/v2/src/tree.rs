@@ -6,6 +6,7 @@ use crate::path::{clean, depth, parent, prefix, ways};
 use crate::rows::{Row, Touched};
 use crate::show::{Deep, seconds_left, shown_life};
 use imbl::{OrdMap, OrdSet};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::v2::{
     DEPTH_MAX, V2Action, V2Change, V2Code, V2Compare, V2Error, V2Event, V2Life, V2Node, V2Verb,
 };
@@ -31,22 +32,13 @@ pub struct Tree {
     history: History,
 }
 
-/// A change that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Happened {
-    /// What happened.
-    pub event: Arc<V2Event>,
-    /// Paths that have gone, the event's own among them.
-    pub removed: Vec<String>,
-}
-
 /// What a change came to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Effect {
     /// For whoever asked.
     pub result: Result<Arc<V2Event>, V2Error>,
     /// For those who wait; `None` where it was refused.
-    pub told: Option<Happened>,
+    pub told: Option<Arc<V2Event>>,
     /// To be kept.
     pub rows: Vec<Row>,
 }
@@ -57,7 +49,6 @@ struct Done {
     node: V2Node,
     prev: Option<V2Node>,
     refresh: bool,
-    removed: Vec<String>,
 }
 
 type Outcome = Result<Done, V2Error>;
@@ -142,7 +133,7 @@ impl Tree {
             Err(error) => Effect { result: Err(error), told: None, rows: Vec::new() },
             Ok(done) => {
                 let told = self.happened(done, &mut touched);
-                Effect { result: Ok(told.event.clone()), told: Some(told), rows: touched.rows(self) }
+                Effect { result: Ok(told.clone()), told: Some(told), rows: touched.rows(self) }
             }
         }
     }
@@ -152,17 +143,21 @@ impl Tree {
     /// What was written since the clock moved last lives its whole time from now on: whenever in between it was
     /// written, it is never ended early.
     #[must_use]
-    pub fn tick(&mut self, clock_ms: u64) -> (Vec<Happened>, Vec<Row>) {
+    pub fn tick(&mut self, clock_ms: u64) -> (Vec<Arc<V2Event>>, Vec<Row>) {
         let mut touched = Touched::default();
+        let before = self.clock_ms;
         self.clock_ms = self.clock_ms.max(clock_ms);
         touched.head = true;
         for path in std::mem::take(&mut self.fresh) {
             let mut node = self.nodes.get(&path).expect("what is fresh is there").clone();
             let life = node.life.as_mut().expect("what is fresh runs out");
-            let deadline = self.clock_ms.saturating_add(life.ttl_ms);
+            let from = if is_planted(Planted::T01) { before } else { self.clock_ms };
+            let deadline = from.saturating_add(life.ttl_ms);
             life.deadline_ms = Some(deadline);
             self.due.insert((deadline, life.expiration_ns, path.clone()));
-            touched.nodes.insert(path.clone());
+            if !is_planted(Planted::T08) {
+                touched.nodes.insert(path.clone());
+            }
             self.nodes.insert(path, node);
         }
         let mut told = Vec::new();
@@ -180,15 +175,15 @@ impl Tree {
     }
 
     /// Gives a change its place.
-    fn happened(&mut self, done: Done, touched: &mut Touched) -> Happened {
+    fn happened(&mut self, done: Done, touched: &mut Touched) -> Arc<V2Event> {
         self.index += 1;
-        let Done { verb, mut node, prev, refresh, removed } = done;
+        let Done { verb, mut node, prev, refresh } = done;
         node.modified = self.index;
         let event = Arc::new(V2Event { verb, node, prev, refresh });
         touched.head = true;
         touched.events.push(event.clone());
         touched.forgotten.extend(self.history.push(event.clone()));
-        Happened { event, removed }
+        event
     }
 
     fn run(&mut self, path: &str, action: &V2Action, wall_ns: i64, touched: &mut Touched) -> Outcome {
@@ -227,7 +222,8 @@ impl Tree {
     fn compare(&self, node: &Node, prev: &V2Compare) -> Result<(), V2Error> {
         let value = node.value.as_deref().unwrap_or_default();
         let is_value = prev.value.is_empty() || prev.value == value;
-        let is_index = prev.index == 0 || prev.index == node.modified;
+        let modified = if is_planted(Planted::T07) { node.created } else { node.modified };
+        let is_index = prev.index == 0 || prev.index == modified;
         let cause = match (is_value, is_index) {
             (true, true) => return Ok(()),
             (true, false) => format!("[{} != {}]", prev.index, node.modified),
@@ -299,7 +295,7 @@ impl Tree {
         let mut shown = self.show(path, &node, Deep::Itself, None);
         shown.ttl_seconds = shown.expiration_ns.map(|at| seconds_left(at, wall_ns));
         self.put(path, node, touched);
-        Ok(Done { verb, node: shown, prev, refresh: life.refresh, removed: Vec::new() })
+        Ok(Done { verb, node: shown, prev, refresh: life.refresh })
     }
 
     fn update(
@@ -357,7 +353,7 @@ impl Tree {
         let mut shown = self.show(path, &node, Deep::Itself, None);
         shown_life(&mut shown, node.life, Some(wall_ns));
         self.put(path, node, touched);
-        Ok(Done { verb, node: shown, prev: Some(prev), refresh: life.refresh, removed: Vec::new() })
+        Ok(Done { verb, node: shown, prev: Some(prev), refresh: life.refresh })
     }
 
     fn delete(
@@ -397,7 +393,7 @@ impl Tree {
         }
         let shown =
             V2Node { path: path.to_owned(), dir: node.is_dir(), created: node.created, ..V2Node::default() };
-        Done { verb, node: shown, prev: Some(prev), refresh: false, removed }
+        Done { verb, node: shown, prev: Some(prev), refresh: false }
     }
 
     pub(crate) fn put(&mut self, path: &str, node: Node, touched: &mut Touched) {

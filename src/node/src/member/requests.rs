@@ -72,7 +72,7 @@ fn way(request: &Request) -> Way {
         Request::LeaseKeepAlive(_) | Request::LeaseTimeToLive(_) => Way::Leader,
         Request::LeaseLeases | Request::AlarmList => Way::Read,
         Request::V2(V2Request::Change(change)) => Way::Propose(Action::Store(Command::V2(change.clone()))),
-        Request::V2(V2Request::Read { quorum: true, .. }) => Way::Read,
+        Request::V2(V2Request::Read { quorum: true, .. }) if !is_planted(Planted::T04) => Way::Read,
         Request::V2(_) => Way::Local,
         Request::Downgrade(_) | Request::MemberList { linearizable: true } => Way::Read,
         Request::MemberList { linearizable: false }

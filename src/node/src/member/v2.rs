@@ -9,6 +9,7 @@ use crate::proposal::{Action, Proposal};
 use seatrial_raft::Role;
 use seatrial_store::{Backend, Command};
 use seatrial_types::Term;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::v2::{V2Answer, V2Request, V2Response, V2Watch, V2WatchId, V2Watching};
 use std::time::Duration;
 
@@ -74,7 +75,9 @@ impl<B: Backend> Member<B> {
                 if self.raft.term_at(self.raft.applied_index()) != Some(term) {
                     return None;
                 }
-                let led = Led { term, since: self.now, clock_ms: self.store.v2().tree().clock_ms() };
+                // The time that a member runs is no time that it led.
+                let since = if is_planted(Planted::T02) { Duration::ZERO } else { self.now };
+                let led = Led { term, since, clock_ms: self.store.v2().tree().clock_ms() };
                 self.v2.led = Some(led);
                 led
             }

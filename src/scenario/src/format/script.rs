@@ -4,7 +4,7 @@
 use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
-use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
+use super::spec::{ChangeKind, NemesisKind, OpKind, Target, V2Op, WorkloadKind, WorkloadSpec};
 use super::{rare, units};
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
 use crate::priorities::Priorities;
@@ -271,6 +271,7 @@ fn example(kind: WorkloadKind) -> &'static str {
         WorkloadKind::Space => "1.5s m2 free-space",
         WorkloadKind::Membership => "1.5s m2 change replace 0",
         WorkloadKind::Users => "1.5s m2 try write",
+        WorkloadKind::V2 => "1.5s m2 v2 set k3 ttl",
     }
 }
 
@@ -325,6 +326,8 @@ fn read_step(
                 "change",
                 "permit",
                 "try",
+                "v2",
+                "v2-wait",
             ];
             let names: Vec<&str> = OpKind::NAMES.iter().chain(&known).copied().collect();
             let first = what.first().copied().unwrap_or_default();
@@ -347,8 +350,16 @@ fn fits(what: &StepKind, kind: WorkloadKind) -> bool {
         StepKind::FreeSpace => WorkloadKind::Space,
         StepKind::Change { .. } => WorkloadKind::Membership,
         StepKind::Permit { .. } | StepKind::Try { .. } => WorkloadKind::Users,
+        StepKind::V2 { .. } | StepKind::V2Wait { .. } => WorkloadKind::V2,
     };
     wanted == kind
+}
+
+/// The number of a key that is written as `k3`.
+fn key_number(rest: &mut &[&str]) -> Option<u32> {
+    let (first, tail) = rest.split_first()?;
+    *rest = tail;
+    first.strip_prefix('k')?.parse().ok()
 }
 
 /// The words behind time and member; `None` where they make no sense.
@@ -407,6 +418,16 @@ fn read_what(words: &[&str]) -> Option<StepKind> {
             }
             StepKind::Try { write }
         }
+        "v2" => {
+            let (op, tail) = rest.split_first()?;
+            rest = tail;
+            let (op, key) = (V2Op::from_name(op)?, key_number(&mut rest)?);
+            StepKind::V2 { op, key, lives: word(&mut rest, "ttl") }
+        }
+        "v2-wait" => {
+            let key = if word(&mut rest, "all") { None } else { Some(key_number(&mut rest)?) };
+            StepKind::V2Wait { key }
+        }
         name => {
             let op = OpKind::from_name(name)?;
             let key = match rest.split_first() {
@@ -457,5 +478,8 @@ pub(super) fn told(what: &StepKind) -> String {
         StepKind::Change { kind, pick } => format!("change {kind} {pick}"),
         StepKind::Permit { user } => format!("permit {user}"),
         StepKind::Try { write } => format!("try {}", if *write { "write" } else { "read" }),
+        StepKind::V2 { op, key, lives } => format!("v2 {op} k{key}{}", flag(*lives, "ttl")),
+        StepKind::V2Wait { key: Some(key) } => format!("v2-wait k{key}"),
+        StepKind::V2Wait { key: None } => "v2-wait all".to_owned(),
     }
 }

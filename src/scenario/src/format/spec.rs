@@ -62,6 +62,42 @@ named! {
         Membership = "membership",
         /// Users who may do now this and now that, and one who decides it.
         Users = "users",
+        /// Changes and reads of etcd's v2 keys, and clients who wait for changes of them.
+        V2 = "v2",
+    }
+}
+
+named! {
+    /// Requests of the workload `v2`.
+    V2Op {
+        /// Writes a file, whatever is there.
+        Set = "set",
+        /// Writes a file where nothing is.
+        Create = "create",
+        /// Writes a file that is there.
+        Update = "update",
+        /// Writes a file that holds what this client saw last.
+        Swap = "swap",
+        /// Writes a file that is of the index that this client saw last.
+        SwapIndex = "swap-index",
+        /// Deletes a file.
+        Delete = "delete",
+        /// Deletes a file that holds what this client saw last.
+        DeleteIf = "delete-if",
+        /// Writes a file in the directory, under a name greater than those before.
+        InOrder = "in-order",
+        /// Lets a file's time begin anew.
+        Refresh = "refresh",
+        /// Makes the directory.
+        MakeDir = "make-dir",
+        /// Deletes the directory with all that is in it.
+        DropDir = "drop-dir",
+        /// Reads a file, as new as any answer before.
+        Get = "get-quorum",
+        /// Reads a file as the member happens to know it.
+        Own = "get-own",
+        /// Lists the directory, as new as any answer before.
+        List = "list",
     }
 }
 
@@ -583,6 +619,14 @@ named! {
         BuggifyFrameOne = "buggify-frame-one",
         /// Members were told to at the site `peer-hangs-up`.
         BuggifyPeerHangsUp = "buggify-peer-hangs-up",
+        /// A v2 key ran out.
+        V2Expired = "v2-expired",
+        /// A comparison of v2 keys did not hold.
+        V2CompareFailed = "v2-compare-failed",
+        /// Somebody who waits for v2 keys was told of what had happened before it asked.
+        V2ToldLater = "v2-told-later",
+        /// Somebody waited for v2 keys at a member to which a snapshot came meanwhile.
+        V2WaitedOverSnapshot = "v2-waited-over-snapshot",
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn read_workload(
         WorkloadKind::Membership => &["name", "think", "timeout", "spares", "changes", "in_order"],
         WorkloadKind::Space => &["name", "think", "timeout"],
         WorkloadKind::Users => &["name", "clients", "think", "timeout"],
+        WorkloadKind::V2 => &["name", "clients", "think", "rate", "keys", "ttl", "reopen", "timeout"],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
@@ -66,7 +67,9 @@ pub(super) fn read_workload(
         WorkloadKind::Locks | WorkloadKind::Elections | WorkloadKind::Membership => {
             Duration::from_millis(500)
         }
-        WorkloadKind::Kv | WorkloadKind::Watch | WorkloadKind::Users => Duration::from_millis(200),
+        WorkloadKind::Kv | WorkloadKind::Watch | WorkloadKind::Users | WorkloadKind::V2 => {
+            Duration::from_millis(200)
+        }
     };
     let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), usual_think);
     if let Some(value) = section.get("rate") {

@@ -3,6 +3,7 @@
 mod clients;
 mod members;
 mod story;
+mod v2;
 
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
@@ -203,6 +204,10 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
             });
             kept.min()
         }
+        GoalKind::V2Expired => v2::expired(log),
+        GoalKind::V2CompareFailed => v2::compare_failed(log),
+        GoalKind::V2ToldLater => v2::told_later(log),
+        GoalKind::V2WaitedOverSnapshot => v2::waited_over_snapshot(log),
         // Told by the other files of this room.
         _ => None,
     }

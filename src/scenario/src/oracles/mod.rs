@@ -23,6 +23,7 @@
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
+//! | `v2` | the v2 keys are one history, and whoever asks or waits is told what it says | etcd: v2 API; etcd#741 |
 
 mod auth;
 mod boots;
@@ -45,6 +46,7 @@ mod rescue;
 mod serializable;
 mod serves;
 mod state_machine_safety;
+mod v2;
 mod watch;
 
 #[cfg(test)]
@@ -115,6 +117,7 @@ pub const NAMES: &[&str] = &[
     "hash-kv",
     "serves",
     "convergence",
+    "v2",
 ];
 
 /// What a scenario expects that names no oracles: all of them.
@@ -215,6 +218,7 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
+        "v2" => v2::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
     }
 }

@@ -37,6 +37,12 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         StepKind::Change { kind, pick } => format!("change of members: {} ({pick})", kind.name()),
         StepKind::Permit { user } => format!("user {user} gets its rights, or loses them"),
         StepKind::Try { write } => format!("tries its rights by a {}", if write { "write" } else { "read" }),
+        StepKind::V2 { op, key, lives } => {
+            let life = if lives { ", for a time" } else { "" };
+            format!("v2 {op} of key {key}{life}")
+        }
+        StepKind::V2Wait { key: Some(key) } => format!("wait for changes of v2 key {key}"),
+        StepKind::V2Wait { key: None } => "wait for changes of all v2 keys".to_owned(),
     };
     format!("client {} at member {member}: {what}", client.machine)
 }

@@ -1,8 +1,10 @@
 //! What clients held open: watches, leases, locks and leaderships, as stretches of time.
 
 use super::name;
+use crate::record::v2::{V2Asked, V2Heard, V2Record};
 use crate::record::{RunLog, nanos};
 use seatrial_report::ClientSpan;
+use seatrial_types::v2::V2Request;
 use std::time::Duration;
 
 /// All of them, in order of their clients and beginnings.
@@ -75,8 +77,43 @@ pub(super) fn spans(log: &RunLog) -> Vec<ClientSpan> {
         );
         Some(span(candidate.client, "leads", told.call, end, text))
     }));
+    spans.extend(log.v2.iter().map(v2));
     spans.sort_by_key(|span| (span.client, span.from, span.to));
     spans
+}
+
+fn v2(record: &V2Record) -> ClientSpan {
+    let (kind, asked) = match &record.asked {
+        V2Asked::Wait(waiting) => {
+            let below = if waiting.recursive { " and below" } else { "" };
+            ("v2 wait", format!("at {}{below} from index {} on", waiting.path, waiting.since))
+        }
+        V2Asked::Request(V2Request::Read { path, quorum, .. }) => {
+            ("v2", format!("{} read of {path}", if *quorum { "quorum" } else { "own" }))
+        }
+        V2Asked::Request(V2Request::Change(change)) => {
+            ("v2", format!("{:?} at {}", change.action, change.path))
+        }
+        V2Asked::Request(other) => ("v2", format!("{other:?}")),
+    };
+    let heard = match &record.heard {
+        V2Heard::Event { event, .. } => {
+            let value = event.node.value.as_ref().map_or(String::new(), |value| format!(" = {value:?}"));
+            format!("{} of {}{value} at index {}", event.verb.name(), event.node.path, event.index())
+        }
+        V2Heard::Refused(error) => error.to_string(),
+        V2Heard::Failed(error) => format!("failed: {error}"),
+        V2Heard::Unknown(error) => format!("nobody knows: {error}"),
+        V2Heard::Nothing => "nothing".to_owned(),
+    };
+    ClientSpan {
+        client: record.client,
+        kind: kind.to_owned(),
+        member: Some(name(record.member)),
+        from: nanos(record.seen.call),
+        to: nanos(record.seen.ret),
+        text: format!("{asked}: {heard}"),
+    }
 }
 
 fn span(client: u32, kind: &str, from: Duration, to: Duration, text: String) -> ClientSpan {
