@@ -3,15 +3,15 @@
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
 use seatrial_scenario::theatre::{
-    CallError, LeaderKey, Leaders, LockHeld, LockWish, V2Answered, V2Trouble, Watch,
+    CallError, JoinTrouble, LeaderKey, Leaders, LockHeld, LockWish, Registered, V2Answered, V2Trouble, Watch,
 };
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::v2::{V2Action, V2Change, V2Request, V2Watch};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response, Revision};
 use seatrial_wire::{
-    ChannelOptions, GrpcEndpoint, GrpcWatch, Leadership, V2Client, V2ClientError, V2ClientOptions, V2Delete,
-    V2Get, V2Put, V2Told, v2_key,
+    ChannelOptions, DiscoveryError, GrpcEndpoint, GrpcWatch, Leadership, V2Client, V2ClientError,
+    V2ClientOptions, V2Delete, V2Get, V2Put, V2Told, v2_key,
 };
 use seatrial_world::World;
 use std::collections::BTreeMap;
@@ -247,6 +247,22 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
     async fn v2_wait(&mut self, member: MemberId, watch: V2Watch) -> V2Answered {
         let client = self.v2_client(member, Duration::from_secs(2));
         v2_answered(client.watch(v2_key(&watch.path), watch.recursive, watch.since).await)
+    }
+
+    async fn v2_join(
+        &mut self,
+        directory: String,
+        id: String,
+        value: String,
+    ) -> Result<Registered, JoinTrouble> {
+        let addresses: Vec<&String> = self.addresses.values().collect();
+        let client = V2Client::new(self.world.clone(), &addresses, V2ClientOptions::default())
+            .expect("nobody's name is sent");
+        match seatrial_wire::discover(&self.world, &client, &directory, &id, &value).await {
+            Ok(roster) => Ok(roster.entries),
+            Err(DiscoveryError::Full { roster }) => Err(JoinTrouble::Full(roster.entries)),
+            Err(error) => Err(JoinTrouble::Refused(error.to_string())),
+        }
     }
 
     fn identify(&mut self, user: &str, password: &str) {

@@ -12,7 +12,7 @@ pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
 pub(crate) use space::free_space;
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
-pub(crate) use v2::v2_view_of;
+pub(crate) use v2::{JOIN_SIZE, REGISTRY, v2_view_of};
 
 use crate::format::spec::{OpKind, Without, WorkloadKind};
 use crate::plan::{ClientPlan, Plan, Step, StepKind, waits_for_v2};

@@ -572,6 +572,7 @@ const V2_MIX: &[(V2Op, u32)] = &[
     (V2Op::Get, 10),
     (V2Op::Own, 6),
     (V2Op::List, 4),
+    (V2Op::Join, 2),
 ];
 
 pub(crate) fn draw_faults(

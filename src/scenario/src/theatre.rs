@@ -104,6 +104,23 @@ pub enum V2Trouble {
     },
 }
 
+/// Who forms a cluster, by a discovery directory: numbers and values, the earliest first.
+pub type Registered = Vec<(String, String)>;
+
+/// Why a discovery directory gave no cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JoinTrouble {
+    /// Others were earlier.
+    #[error("the places are taken by {0:?}")]
+    Full(Registered),
+    /// The directory makes no sense.
+    #[error("{0}")]
+    Refused(String),
+    /// It was not heard of.
+    #[error("{0}")]
+    Lost(String),
+}
+
 /// An event of the v2 keys, and how far they were when it was answered.
 pub type V2Answered = Result<(V2Event, u64), V2Trouble>;
 
@@ -232,6 +249,17 @@ pub trait Client: Send + Sync + 'static {
     fn v2_wait(&mut self, member: MemberId, watch: V2Watch) -> impl Future<Output = V2Answered> + Send {
         let _ = (member, watch);
         async { Err(V2Trouble::Lost { text: unable("v2 keys").to_string(), ambiguous: false }) }
+    }
+
+    /// Registers in a discovery directory, and waits until all places are taken. Asks whichever member answers, for as long as it is waited for.
+    fn v2_join(
+        &mut self,
+        directory: String,
+        id: String,
+        value: String,
+    ) -> impl Future<Output = Result<Registered, JoinTrouble>> + Send {
+        let _ = (directory, id, value);
+        async { Err(JoinTrouble::Lost(unable("v2 keys").to_string())) }
     }
 
     /// From now on this client is that user, wherever it is asked who it is.

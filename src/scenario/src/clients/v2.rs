@@ -4,7 +4,7 @@ use super::{Actor, Curtain};
 use crate::format::spec::V2Op;
 use crate::plan::StepKind;
 use crate::record::v2::{V2Asked, V2Heard, V2View, V2Waiting};
-use crate::theatre::{Client, Theatre, V2Answered, V2Trouble};
+use crate::theatre::{Client, JoinTrouble, Theatre, V2Answered, V2Trouble};
 use futures::future::{Either, select};
 use seatrial_types::MemberId;
 use seatrial_types::v2::{
@@ -17,6 +17,20 @@ use std::time::Duration;
 
 /// Directories that the keys lie in.
 const DIRS: u32 = 3;
+
+/// Where those register who form a cluster: written by a client of several requests, which stand in no record.
+pub(crate) const REGISTRY: &str = "/1/registry";
+
+/// How many form a cluster.
+pub(crate) const JOIN_SIZE: u32 = 3;
+
+/// How long one waits for the others.
+const JOIN_PATIENCE: Duration = Duration::from_secs(6);
+
+/// Below the space of clients' keys.
+fn v2_key(path: &str) -> &str {
+    path.strip_prefix(KEYS).unwrap_or(path)
+}
 
 /// Between two tries of one who waits.
 const LOOK: Duration = Duration::from_millis(250);
@@ -53,21 +67,27 @@ impl<T: Theatre> Actor<T> {
         while let Some(step) = self.next_step(at).await {
             at += 1;
             let StepKind::V2 { op, key, lives } = step.what else { continue };
+            if op == V2Op::Join {
+                self.join(step.member, key).await;
+                continue;
+            }
             let request = self.v2_request(op, key, lives, &seen);
-            let place = self.notebook.v2_asked(
-                self.plan.machine,
-                step.member,
-                V2Asked::Request(request.clone()),
-                self.theatre.now(),
-            );
-            let answer = self.client.v2(step.member, request, self.plan.spec.timeout).await;
+            let answer = self.one_v2(step.member, request).await;
             if let Ok((event, _)) = &answer
                 && let Some(value) = &event.node.value
             {
                 seen.insert(event.node.path.clone(), (Arc::clone(value), event.node.modified));
             }
-            self.notebook.v2_heard(place, self.theatre.now(), heard(answer));
         }
+    }
+
+    /// Asks one thing and writes it down.
+    async fn one_v2(&mut self, member: MemberId, request: V2Request) -> V2Answered {
+        let (machine, called) = (self.plan.machine, self.theatre.now());
+        let place = self.notebook.v2_asked(machine, member, V2Asked::Request(request.clone()), called);
+        let answer = self.client.v2(member, request, self.plan.spec.timeout).await;
+        self.notebook.v2_heard(place, self.theatre.now(), heard(answer.clone()));
+        answer
     }
 
     fn v2_request(&mut self, op: V2Op, key: u32, lives: bool, seen: &BTreeMap<String, Seen>) -> V2Request {
@@ -103,9 +123,39 @@ impl<T: Theatre> Actor<T> {
                 (path, V2Action::Update { value: String::new(), life })
             }
             V2Op::MakeDir => (dir(key), V2Action::Create { dir: true, value: String::new(), life }),
+            V2Op::Join => unreachable!("it is more than one request"),
             V2Op::DropDir => (dir(key), V2Action::Delete { dir: true, recursive: true }),
         };
         V2Request::Change(V2Change { path, action, wall_ns: 0 })
+    }
+
+    async fn join(&mut self, member: MemberId, token: u32) {
+        let id = self.plan.machine.to_string();
+        let life = V2Life::default();
+        let size = V2Request::Change(V2Change {
+            path: format!("{REGISTRY}/{token}/_config/size"),
+            action: V2Action::Create { dir: false, value: JOIN_SIZE.to_string(), life },
+            wall_ns: 0,
+        });
+        match self.one_v2(member, size).await {
+            Ok(_) => {}
+            Err(V2Trouble::Refused(error)) if error.code == V2Code::KeyExists => {}
+            Err(_) => return,
+        }
+        let asked = V2Asked::Join { token, id: id.clone() };
+        let place = self.notebook.v2_asked(self.plan.machine, member, asked, self.theatre.now());
+        let directory = v2_key(&format!("{REGISTRY}/{token}")).to_owned();
+        let value = format!("c{id}=http://c{id}:2380");
+        let nap = self.theatre.sleep_until(self.theatre.now() + JOIN_PATIENCE);
+        let joining = self.client.v2_join(directory, id, value);
+        let heard = match select(pin!(joining), pin!(nap)).await {
+            Either::Left((Ok(registered), _)) => V2Heard::Joined(registered),
+            Either::Left((Err(JoinTrouble::Full(registered)), _)) => V2Heard::Full(registered),
+            Either::Left((Err(JoinTrouble::Refused(why)), _)) => V2Heard::Failed(why),
+            Either::Left((Err(JoinTrouble::Lost(why)), _)) => V2Heard::Unknown(why),
+            Either::Right(_) => V2Heard::Nothing,
+        };
+        self.notebook.v2_heard(place, self.theatre.now(), heard);
     }
 
     /// Waits until the curtain falls: what the storm held back must be told.

@@ -98,6 +98,8 @@ named! {
         Own = "get-own",
         /// Lists the directory, as new as any answer before.
         List = "list",
+        /// Registers under the token of this number, as a member of a new cluster does, and waits for the others.
+        Join = "join",
     }
 }
 
@@ -625,6 +627,8 @@ named! {
         V2CompareFailed = "v2-compare-failed",
         /// Somebody who waits for v2 keys was told of what had happened before it asked.
         V2ToldLater = "v2-told-later",
+        /// A cluster was formed through a discovery directory.
+        V2Joined = "v2-joined",
         /// Somebody waited for v2 keys at a member to which a snapshot came meanwhile.
         V2WaitedOverSnapshot = "v2-waited-over-snapshot",
     }

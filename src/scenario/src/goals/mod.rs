@@ -207,6 +207,7 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
         GoalKind::V2Expired => v2::expired(log),
         GoalKind::V2CompareFailed => v2::compare_failed(log),
         GoalKind::V2ToldLater => v2::told_later(log),
+        GoalKind::V2Joined => v2::joined(log),
         GoalKind::V2WaitedOverSnapshot => v2::waited_over_snapshot(log),
         // Told by the other files of this room.
         _ => None,

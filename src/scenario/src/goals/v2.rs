@@ -13,7 +13,7 @@ fn waits(log: &RunLog) -> impl Iterator<Item = (MemberId, Duration, Duration, &V
         V2Asked::Wait(waiting) => {
             Some((record.member, record.seen.call, record.seen.ret, waiting, &record.heard))
         }
-        V2Asked::Request(_) => None,
+        V2Asked::Request(_) | V2Asked::Join { .. } => None,
     })
 }
 
@@ -28,6 +28,11 @@ pub(super) fn compare_failed(log: &RunLog) -> Option<Duration> {
         |record| matches!(&record.heard, V2Heard::Refused(error) if error.code == V2Code::CompareFailed),
     );
     refused.map(|record| record.seen.ret).min()
+}
+
+pub(super) fn joined(log: &RunLog) -> Option<Duration> {
+    let joined = log.v2.iter().filter(|record| matches!(record.heard, V2Heard::Joined(_)));
+    joined.map(|record| record.seen.ret).min()
 }
 
 pub(super) fn told_later(log: &RunLog) -> Option<Duration> {

@@ -1,6 +1,7 @@
 //! What clients of the v2 keys asked and heard, and how the members stand in the end.
 
 use super::{Notebook, Sighting};
+use crate::theatre::Registered;
 use seatrial_types::MemberId;
 use seatrial_types::v2::{V2Change, V2Error, V2Event, V2Node, V2Request};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,13 @@ pub enum V2Asked {
     Request(V2Request),
     /// The first change from an index on.
     Wait(V2Waiting),
+    /// To form a cluster with others.
+    Join {
+        /// Who have the same token.
+        token: u32,
+        /// The number that this one registers.
+        id: String,
+    },
 }
 
 /// What one waits for.
@@ -59,6 +67,10 @@ pub enum V2Heard {
     Failed(String),
     /// Nobody knows.
     Unknown(String),
+    /// A cluster of these was formed.
+    Joined(Registered),
+    /// A cluster of these was formed, by others.
+    Full(Registered),
     /// No answer yet: one who waits heard of nothing until it left.
     Nothing,
 }

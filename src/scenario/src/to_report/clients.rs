@@ -88,6 +88,7 @@ fn v2(record: &V2Record) -> ClientSpan {
             let below = if waiting.recursive { " and below" } else { "" };
             ("v2 wait", format!("at {}{below} from index {} on", waiting.path, waiting.since))
         }
+        V2Asked::Join { token, id } => ("v2 join", format!("token {token} as {id}")),
         V2Asked::Request(V2Request::Read { path, quorum, .. }) => {
             ("v2", format!("{} read of {path}", if *quorum { "quorum" } else { "own" }))
         }
@@ -104,6 +105,8 @@ fn v2(record: &V2Record) -> ClientSpan {
         V2Heard::Refused(error) => error.to_string(),
         V2Heard::Failed(error) => format!("failed: {error}"),
         V2Heard::Unknown(error) => format!("nobody knows: {error}"),
+        V2Heard::Joined(with) => format!("a cluster of {with:?}"),
+        V2Heard::Full(others) => format!("a cluster of others, {others:?}"),
         V2Heard::Nothing => "nothing".to_owned(),
     };
     ClientSpan {

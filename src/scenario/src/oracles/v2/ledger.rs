@@ -1,6 +1,7 @@
 //! The history of the v2 keys: every change that anybody was told of, at its index, with whoever asked for it.
 
 use super::{Wrong, who};
+use crate::clients::REGISTRY;
 use crate::record::RunLog;
 use crate::record::v2::{V2Asked, V2Heard, V2Record};
 use seatrial_types::MemberId;
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// One change.
 pub(super) struct Entry<'a> {
     pub(super) event: &'a V2Event,
-    /// Who asked for it; `None` where time did.
+    /// Who asked for it; `None` where time did, or one whose requests stand in no record.
     pub(super) origin: Option<&'a V2Record>,
     /// Who told of it, in words, and at which member.
     source: (String, MemberId),
@@ -28,16 +29,26 @@ impl Entry<'_> {
         Some(self.source.1)
     }
 
-    /// Only its time began anew: nobody who waits is told.
+    /// Only its time began anew.
     pub(super) fn is_refresh(&self) -> bool {
         self.origin.and_then(V2Record::change).is_some_and(is_refresh)
+    }
+
+    /// Nobody who waits above is told: only its time began anew, or it is hidden.
+    pub(super) fn is_untold(&self) -> bool {
+        self.is_refresh() || is_hidden(&self.event.node.path)
+    }
+
+    /// It concerns clusters that form, which are judged by what they are told.
+    pub(super) fn is_aside(&self) -> bool {
+        is_aside(&self.event.node.path)
     }
 }
 
 /// Why nobody was told of an index.
 pub(super) enum Unseen<'a> {
-    /// One of these changes, whose answers were lost, which only let time begin anew.
-    Refreshed(Vec<&'a V2Record>),
+    /// One of these changes, whose answers were lost, which only let time begin anew or are hidden.
+    Untold(Vec<&'a V2Record>),
     /// It lies before what members remember.
     Forgotten,
     /// Nothing explains it.
@@ -48,9 +59,18 @@ pub(super) struct Ledger<'a> {
     entries: BTreeMap<u64, Entry<'a>>,
     /// Of lost changes that happened: their places in the log of the run, and their indices.
     found: BTreeMap<*const V2Record, u64>,
-    refreshes: Vec<&'a V2Record>,
+    untold: Vec<&'a V2Record>,
     newest: u64,
     remembered: u64,
+}
+
+fn is_hidden(path: &str) -> bool {
+    path.contains("/_")
+}
+
+/// Where those register who form a cluster.
+pub(super) fn is_aside(path: &str) -> bool {
+    path.starts_with(REGISTRY)
 }
 
 fn is_refresh(change: &V2Change) -> bool {
@@ -99,6 +119,22 @@ fn comes_to(change: &V2Change, event: &V2Event) -> bool {
     is_there && verb_of(&change.action) == event.verb && writes
 }
 
+/// Whether what the change compares is what was there before, as the event tells.
+pub(super) fn could(action: &V2Action, event: &V2Event) -> bool {
+    let prev = event.prev.as_ref();
+    match action {
+        V2Action::Set { .. } => prev.is_none_or(|prev| !prev.dir),
+        V2Action::Create { .. } | V2Action::CreateInOrder { .. } => prev.is_none(),
+        V2Action::Update { .. } => prev.is_some(),
+        V2Action::CompareAndSwap { prev: wanted, .. } | V2Action::CompareAndDelete { prev: wanted } => prev
+            .is_some_and(|prev| {
+                (wanted.value.is_empty() || prev.value.as_deref() == Some(&wanted.value))
+                    && (wanted.index == 0 || wanted.index == prev.modified)
+            }),
+        V2Action::Delete { recursive, .. } => prev.is_some_and(|prev| !prev.dir || *recursive),
+    }
+}
+
 /// Equal but for what is told by a calendar.
 fn is_same(one: &V2Event, other: &V2Event) -> bool {
     let plain = |event: &V2Event| {
@@ -118,7 +154,7 @@ impl<'a> Ledger<'a> {
         let mut ledger = Self {
             entries: BTreeMap::new(),
             found: BTreeMap::new(),
-            refreshes: Vec::new(),
+            untold: Vec::new(),
             newest: 0,
             remembered: 1,
         };
@@ -188,13 +224,14 @@ impl<'a> Ledger<'a> {
         lost.sort_by_key(|record| record.seen.call);
         let mut used = BTreeSet::new();
         for (index, entry) in &mut self.entries {
-            if entry.origin.is_some() || entry.event.verb == V2Verb::Expire {
+            if entry.origin.is_some() || entry.event.verb == V2Verb::Expire || entry.is_aside() {
                 continue;
             }
             let comes = |record: &&&V2Record| {
                 let change = record.change().expect("only changes are here");
                 // Of one that only lets time begin anew nobody is told but who asked.
                 !is_refresh(change)
+                    && could(&change.action, entry.event)
                     && !used.contains(&std::ptr::from_ref(**record))
                     && comes_to(change, entry.event)
             };
@@ -209,10 +246,11 @@ impl<'a> Ledger<'a> {
             self.found.insert(std::ptr::from_ref(record), *index);
             entry.origin = Some(record);
         }
-        let refreshes = |record: &&V2Record| {
-            !used.contains(&std::ptr::from_ref(*record)) && record.change().is_some_and(is_refresh)
+        let untold = |record: &&V2Record| {
+            let is_untold = |change: &V2Change| is_refresh(change) || is_hidden(&change.path);
+            !used.contains(&std::ptr::from_ref(*record)) && record.change().is_some_and(is_untold)
         };
-        self.refreshes = lost.into_iter().filter(refreshes).collect();
+        self.untold = lost.into_iter().filter(untold).collect();
         Ok(())
     }
 
@@ -244,7 +282,7 @@ impl<'a> Ledger<'a> {
 
     pub(super) fn unseen(&self, index: u64) -> Unseen<'a> {
         match () {
-            () if !self.refreshes.is_empty() => Unseen::Refreshed(self.refreshes.clone()),
+            () if !self.untold.is_empty() => Unseen::Untold(self.untold.clone()),
             () if index < self.remembered => Unseen::Forgotten,
             () => Unseen::Missing,
         }

@@ -1,7 +1,7 @@
 //! The v2 keys are one history of changes, and whoever asks is told what it says (etcd: v2 API; etcd#741, etcd#195,
 //! etcd#8411, etcd#7565).
 //!
-//! Four rules:
+//! Five rules:
 //! 1. *One history.* Every index is one change, on all members and in all answers; each follows from the state before it and
 //!    was asked for by somebody, once.
 //! 2. *Linearizable.* Each answer is what the state of one index says, and that index lies between what was known when it
@@ -11,9 +11,13 @@
 //! 4. *Time.* Nothing runs out before its time by the fastest clock of the plan, and nothing that should have is there in
 //!    the end.
 //!
+//! 5. *Discovery.* Those who registered under one token form one cluster of as many as it asks for, and all of them are told the
+//!    same; whoever came too late is told so.
+//!
 //! Does not see calendars (`expiration`, `ttl`), and how much longer than its time something lives while leaders change:
 //! that is allowed.
 
+mod joins;
 mod ledger;
 mod model;
 mod waits;
@@ -39,6 +43,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
         let order = in_order(&ledger, log);
         order.and_then(|()| replay(&ledger, log)).and_then(|unclear| {
             waits::check(&ledger, log)?;
+            joins::check(log)?;
             Ok(unclear)
         })
     });
@@ -125,7 +130,7 @@ fn replay(ledger: &Ledger<'_>, log: &RunLog) -> Result<Option<String>, Wrong> {
                     (format!("index {index} of the v2 keys: {why}"), entry.seen(), entry.member())
                 })?,
                 None => match ledger.unseen(index) {
-                    ledger::Unseen::Refreshed(candidates) => model.refreshed(index, &candidates),
+                    ledger::Unseen::Untold(candidates) => model.refreshed(&candidates),
                     ledger::Unseen::Forgotten => {
                         return Ok(Some(format!(
                             "index {index} of the v2 keys was forgotten before anybody saw it"

@@ -1,10 +1,10 @@
 //! The v2 keys as a plain table, told from their history: what must be there at each index. Not the code that is judged.
 
-use super::ledger::Entry;
+use super::ledger::{Entry, could, is_aside};
 use super::told;
 use crate::record::v2::{V2Asked, V2Heard, V2Record};
 use seatrial_types::v2::{
-    KEYS, V2Action, V2Change, V2Code, V2Compare, V2Error, V2Event, V2Life, V2Node, V2Request, V2Verb,
+    KEYS, V2Action, V2Change, V2Code, V2Error, V2Event, V2Life, V2Node, V2Request, V2Verb,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,12 +28,14 @@ struct Life {
     /// When the answer came, or nobody waited for it any more.
     written: Duration,
     ttl: Duration,
+    /// It runs out; otherwise it may.
+    certain: bool,
 }
 
 impl Life {
     fn of(life: V2Life, origin: &V2Record) -> Option<Self> {
         let ttl = Duration::from_secs(life.ttl_seconds?);
-        Some(Self { asked: origin.seen.call, written: origin.seen.ret, ttl })
+        Some(Self { asked: origin.seen.call, written: origin.seen.ret, ttl, certain: true })
     }
 }
 
@@ -104,6 +106,9 @@ impl Model {
     /// The next change.
     pub(super) fn apply(&mut self, entry: &Entry<'_>) -> Result<(), String> {
         let (event, path) = (entry.event, &entry.event.node.path);
+        if entry.is_aside() {
+            return Ok(());
+        }
         let prev_fits = match &event.prev {
             None => !self.held.contains_key(path),
             Some(prev) => prev.path == *path && self.is_held(prev),
@@ -137,21 +142,7 @@ impl Model {
     /// Whether what was asked for could be carried out.
     fn could(&self, origin: &V2Record, event: &V2Event) -> Result<(), String> {
         let Some(change) = origin.change() else { return Ok(()) };
-        let prev = event.prev.as_ref();
-        let fits = |wanted: &V2Compare| {
-            prev.is_some_and(|prev| {
-                (wanted.value.is_empty() || prev.value.as_deref() == Some(&wanted.value))
-                    && (wanted.index == 0 || wanted.index == prev.modified)
-            })
-        };
-        let could = match &change.action {
-            V2Action::Set { .. } => prev.is_none_or(|prev| !prev.dir),
-            V2Action::Create { .. } | V2Action::CreateInOrder { .. } => prev.is_none(),
-            V2Action::Update { .. } => prev.is_some(),
-            V2Action::CompareAndSwap { prev, .. } | V2Action::CompareAndDelete { prev } => fits(prev),
-            V2Action::Delete { recursive, .. } => prev.is_some_and(|prev| !prev.dir || *recursive),
-        };
-        if could {
+        if could(&change.action, event) {
             return Ok(());
         }
         Err(format!("{:?} was carried out, though {}", change.action, self.held_at(&event.node.path)))
@@ -160,8 +151,7 @@ impl Model {
     fn write(&mut self, entry: &Entry<'_>) -> Result<(), String> {
         let (event, path) = (entry.event, &entry.event.node.path);
         let index = event.index();
-        let origin = entry.origin.expect("only time has nobody who asked");
-        let life = Life::of(life_of(origin.change().expect("a change")), origin);
+        let life = entry.origin.and_then(|origin| Life::of(life_of(origin.change()?), origin));
         let mut way = above(path);
         let mut missing = Vec::new();
         while let Some(dir) = way.filter(|dir| *dir != KEYS) {
@@ -231,7 +221,7 @@ impl Model {
 
     /// At an index that nobody was told of one of these changes happened. Which paths may have a newer index now; their time
     /// may have begun anew, or not.
-    pub(super) fn refreshed(&mut self, _index: u64, candidates: &[&V2Record]) {
+    pub(super) fn refreshed(&mut self, candidates: &[&V2Record]) {
         for record in candidates {
             let change = record.change().expect("a change");
             if let Some(held) = self.held.get_mut(&change.path) {
@@ -242,8 +232,9 @@ impl Model {
                         asked: old.asked.min(anew.asked),
                         written: old.written.max(anew.written),
                         ttl: anew.ttl.min(old.ttl),
+                        certain: old.certain,
                     }),
-                    (old, anew) => old.or(anew),
+                    (old, anew) => old.or(anew.map(|anew| Life { certain: false, ..anew })),
                 };
             }
         }
@@ -251,6 +242,9 @@ impl Model {
 
     /// An answer of this index.
     pub(super) fn judge(&self, record: &V2Record) -> Result<(), String> {
+        if record.change().is_some_and(|change| is_aside(&change.path)) {
+            return Ok(());
+        }
         match (&record.asked, &record.heard) {
             (V2Asked::Request(V2Request::Read { .. }), V2Heard::Event { event, .. }) => {
                 self.read(&event.node)
@@ -321,7 +315,7 @@ impl Model {
 
     /// Everything that a member holds.
     pub(super) fn compare(&self, nodes: &[V2Node]) -> Result<(), String> {
-        if let Some(node) = nodes.iter().find(|node| !self.is_held(node)) {
+        if let Some(node) = nodes.iter().find(|node| !is_aside(&node.path) && !self.is_held(node)) {
             return Err(format!("{}, but {}", told(node), self.held_at(&node.path)));
         }
         let told: BTreeSet<&str> = nodes.iter().map(|node| node.path.as_str()).collect();
@@ -334,7 +328,7 @@ impl Model {
     /// What runs out: its path, its time, and when it was written.
     pub(super) fn lives(&self) -> impl Iterator<Item = (&str, Duration, Duration)> {
         self.held.iter().filter_map(|(path, held)| {
-            let life = held.life?;
+            let life = held.life.filter(|life| life.certain)?;
             Some((path.as_str(), life.ttl, life.written))
         })
     }

@@ -39,7 +39,7 @@ pub(super) fn check(ledger: &Ledger<'_>, log: &RunLog) -> Result<(), Wrong> {
         let told: Vec<u64> = view.events.iter().map(|event| event.index()).collect();
         let wanted = ledger.from(view.from).take_while(|(index, _)| *index <= view.index);
         let wanted: Vec<u64> =
-            wanted.filter(|(_, entry)| !entry.is_refresh()).map(|(index, _)| index).collect();
+            wanted.filter(|(_, entry)| !entry.is_untold()).map(|(index, _)| index).collect();
         if told != wanted {
             let missing = wanted.iter().find(|index| !told.contains(index));
             let sentence = format!(
@@ -100,6 +100,10 @@ fn judge(ledger: &Ledger<'_>, log: &RunLog, record: &V2Record, waiting: &V2Waiti
                 ))
             })
         }
-        V2Heard::Nothing | V2Heard::Failed(_) | V2Heard::Unknown(_) => Ok(()),
+        V2Heard::Nothing
+        | V2Heard::Failed(_)
+        | V2Heard::Unknown(_)
+        | V2Heard::Joined(_)
+        | V2Heard::Full(_) => Ok(()),
     }
 }

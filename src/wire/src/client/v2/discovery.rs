@@ -194,7 +194,9 @@ async fn step<W: World>(
     value: &str,
     tell: &mut &'static str,
 ) -> Result<Option<Roster>, Step> {
-    let size = match client.get(&format!("{directory}/_config/size"), V2Get::default()).await {
+    // Of a service that is a cluster, a member that lags may not know yet what was acknowledged.
+    let by_quorum = V2Get { quorum: true, ..V2Get::default() };
+    let size = match client.get(&format!("{directory}/_config/size"), by_quorum).await {
         Ok(told) => told.event.node.value.as_deref().unwrap_or_default().to_owned(),
         Err(error) if is_missing(&error) => {
             return Err(Step::Final(DiscoveryError::NoSize { directory: directory.to_owned() }));
@@ -204,7 +206,7 @@ async fn step<W: World>(
     let bad = || Step::Final(DiscoveryError::BadSize { text: size.clone() });
     let size: usize =
         size.trim().parse().ok().filter(|size| (1..=SIZE_MAX).contains(size)).ok_or_else(bad)?;
-    let listed = client.get(directory, V2Get { quorum: true, ..V2Get::default() }).await?;
+    let listed = client.get(directory, by_quorum).await?;
     let index = listed.index;
     match Roster::of(&listed.event.node).standing(id, size) {
         Standing::Complete(roster) => {
