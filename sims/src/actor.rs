@@ -1,7 +1,9 @@
 //! A client on a machine of its own, in any world: real gRPC over whatever connections that world makes.
 
+use crate::reboots;
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
+use seatrial_scenario::machines::{AgentHost, AgentWish, Order};
 use seatrial_scenario::theatre::{CallError, LeaderKey, Leaders, LockHeld, LockWish, Watch};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
@@ -208,6 +210,19 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
             Some(((header.revision.0, kv), observer))
         });
         Ok(leaders.boxed())
+    }
+
+    async fn reboot_agent<H: AgentHost>(&mut self, wish: AgentWish, host: H) -> Result<(), CallError> {
+        reboots::run_agent(&self.world, &self.addresses, wish, host).await
+    }
+
+    async fn reboot_order(
+        &mut self,
+        group: String,
+        order: Order,
+        timeout: Duration,
+    ) -> Result<Vec<String>, CallError> {
+        reboots::order(&self.world, &self.addresses, group, order, timeout).await
     }
 
     fn identify(&mut self, user: &str, password: &str) {

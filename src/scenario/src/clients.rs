@@ -4,6 +4,8 @@
 mod elections;
 mod locks;
 mod membership;
+mod reboot_host;
+mod reboots;
 mod space;
 mod users;
 
@@ -51,6 +53,8 @@ struct CurtainState {
     actors: AtomicUsize,
     /// Those who stay until the curtain falls.
     watchers: AtomicUsize,
+    /// Machines, which leave once they have rebooted; all is healed only then.
+    machines: AtomicUsize,
 }
 
 impl Curtain {
@@ -63,7 +67,11 @@ impl Curtain {
     }
 
     fn count(&self, kind: WorkloadKind) -> &AtomicUsize {
-        if kind == WorkloadKind::Watch { &self.0.watchers } else { &self.0.actors }
+        match kind {
+            WorkloadKind::Watch => &self.0.watchers,
+            WorkloadKind::Reboots => &self.0.machines,
+            _ => &self.0.actors,
+        }
     }
 
     pub(crate) fn enter(&self, kind: WorkloadKind) {
@@ -78,8 +86,12 @@ impl Curtain {
         self.0.actors.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn machines(&self) -> usize {
+        self.0.machines.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn all(&self) -> usize {
-        self.actors() + self.0.watchers.load(Ordering::SeqCst)
+        self.actors() + self.machines() + self.0.watchers.load(Ordering::SeqCst)
     }
 }
 
@@ -109,6 +121,7 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,
+        WorkloadKind::Reboots => actor.reboots(run).await,
     }
     curtain.leave(actor.plan.spec.kind);
 }

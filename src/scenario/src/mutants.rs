@@ -281,6 +281,17 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
     Hunt { bug: Planted::U01, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
     Hunt { bug: Planted::U02, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
+    Hunt { bug: Planted::K05, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K11, scenarios: &["reboots-in-windows"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K12, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K13, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K14, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K15, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K16, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K17, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K18, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K19, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K20, scenarios: &["reboots"], oracles: &["reboots"] },
 ];
 
 /// The row of a bug.

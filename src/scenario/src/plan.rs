@@ -5,6 +5,7 @@ use crate::format::options::FaultOptions;
 use crate::format::spec::{
     ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
 };
+use crate::machines::{self, MachineStep, OrderStep};
 use crate::priorities::Priorities;
 use crate::sites::{self, ActiveSite};
 use seatrial_types::MemberId;
@@ -168,6 +169,10 @@ pub enum StepKind {
         /// By a write, or by a read.
         write: bool,
     },
+    /// What befalls a machine that reboots now and then.
+    Reboot(MachineStep),
+    /// What an operator does with its lock.
+    RebootOrder(OrderStep),
 }
 
 /// How a lock is taken and held.
@@ -480,6 +485,7 @@ fn draw_steps(
                 (StepKind::Permit { user }, chance.around(spec.think))
             }
             WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
+            WorkloadKind::Reboots => (machines::draw(spec, number, chance), chance.around(spec.think)),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))

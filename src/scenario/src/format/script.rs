@@ -6,6 +6,7 @@ use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
 use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
 use super::{rare, units};
+use crate::machines;
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
 use crate::priorities::Priorities;
 use crate::sites::ActiveSite;
@@ -271,6 +272,7 @@ fn example(kind: WorkloadKind) -> &'static str {
         WorkloadKind::Space => "1.5s m2 free-space",
         WorkloadKind::Membership => "1.5s m2 change replace 0",
         WorkloadKind::Users => "1.5s m2 try write",
+        WorkloadKind::Reboots => "1.5s m2 reboot want boot 2s drain 300ms",
     }
 }
 
@@ -325,6 +327,8 @@ fn read_step(
                 "change",
                 "permit",
                 "try",
+                "reboot",
+                "reboot-lock",
             ];
             let names: Vec<&str> = OpKind::NAMES.iter().chain(&known).copied().collect();
             let first = what.first().copied().unwrap_or_default();
@@ -347,6 +351,7 @@ fn fits(what: &StepKind, kind: WorkloadKind) -> bool {
         StepKind::FreeSpace => WorkloadKind::Space,
         StepKind::Change { .. } => WorkloadKind::Membership,
         StepKind::Permit { .. } | StepKind::Try { .. } => WorkloadKind::Users,
+        StepKind::Reboot(_) | StepKind::RebootOrder(_) => WorkloadKind::Reboots,
     };
     wanted == kind
 }
@@ -407,6 +412,8 @@ fn read_what(words: &[&str]) -> Option<StepKind> {
             }
             StepKind::Try { write }
         }
+        "reboot" => StepKind::Reboot(machines::read(std::mem::take(&mut rest))?),
+        "reboot-lock" => StepKind::RebootOrder(machines::read_order(std::mem::take(&mut rest))?),
         name => {
             let op = OpKind::from_name(name)?;
             let key = match rest.split_first() {
@@ -457,5 +464,7 @@ pub(super) fn told(what: &StepKind) -> String {
         StepKind::Change { kind, pick } => format!("change {kind} {pick}"),
         StepKind::Permit { user } => format!("permit {user}"),
         StepKind::Try { write } => format!("try {}", if *write { "write" } else { "read" }),
+        StepKind::Reboot(step) => format!("reboot {}", machines::tell(step)),
+        StepKind::RebootOrder(step) => format!("reboot-lock {}", machines::tell_order(step)),
     }
 }

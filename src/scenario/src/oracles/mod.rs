@@ -23,6 +23,8 @@
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
+//! | `reboot-lock` | no more holders than slots, none twice, and nobody frees another's slot | locksmith; locksmith#58 |
+//! | `reboots` | reboots begin in their windows, in turn, and cost the store no majority | CoreOS bugs#1886; kured#841 |
 
 mod auth;
 mod boots;
@@ -41,7 +43,10 @@ mod membership;
 mod no_panic;
 mod quota;
 mod reasons;
+mod reboot_lock;
+mod reboots;
 mod rescue;
+mod semaphores;
 mod serializable;
 mod serves;
 mod state_machine_safety;
@@ -115,6 +120,8 @@ pub const NAMES: &[&str] = &[
     "hash-kv",
     "serves",
     "convergence",
+    "reboot-lock",
+    "reboots",
 ];
 
 /// What a scenario expects that names no oracles: all of them.
@@ -215,6 +222,8 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
+        "reboot-lock" => reboot_lock::check(log),
+        "reboots" => reboots::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
     }
 }

@@ -1,6 +1,7 @@
 //! A plan told in lines, in order of time: what a person reads of a small failure first.
 
 use crate::format::spec::{NemesisKind, OpKind, Target};
+use crate::machines;
 use crate::plan::{ClientPlan, LockStep, Plan, PlannedFault, StandStep, Step, StepKind};
 use crate::sites;
 use std::fmt::Write as _;
@@ -37,6 +38,8 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         StepKind::Change { kind, pick } => format!("change of members: {} ({pick})", kind.name()),
         StepKind::Permit { user } => format!("user {user} gets its rights, or loses them"),
         StepKind::Try { write } => format!("tries its rights by a {}", if write { "write" } else { "read" }),
+        StepKind::Reboot(step) => format!("machine: {}", machines::tell(&step)),
+        StepKind::RebootOrder(step) => format!("operator of the reboot lock: {}", machines::tell_order(&step)),
     };
     format!("client {} at member {member}: {what}", client.machine)
 }

@@ -75,11 +75,12 @@ pub(super) fn spans(log: &RunLog) -> Vec<ClientSpan> {
         );
         Some(span(candidate.client, "leads", told.call, end, text))
     }));
+    spans.extend(super::machines::spans(log));
     spans.sort_by_key(|span| (span.client, span.from, span.to));
     spans
 }
 
-fn span(client: u32, kind: &str, from: Duration, to: Duration, text: String) -> ClientSpan {
+pub(super) fn span(client: u32, kind: &str, from: Duration, to: Duration, text: String) -> ClientSpan {
     ClientSpan { client, kind: kind.to_owned(), member: None, from: nanos(from), to: nanos(to), text }
 }
 
