@@ -4,8 +4,8 @@
 use super::fleetlock::FleetLock;
 use seatrial_client::{ClientOptions, Store};
 use seatrial_reboot::{
-    Coordinator, Done, Entry, Found, Group, Guards, Host, Keys, KeysError, Lock, LocksmithWindow, Locksmith,
-    MachineLock, Quorum, RebootError, Settings, Strategy, Verb, Window, Windows, Zone,
+    Coordinator, Done, Entry, Found, Group, Guards, Host, Keys, KeysError, Lock, Locksmith, LocksmithWindow,
+    MachineLock, Quorum, RebootError, Semaphore, Settings, Strategy, Verb, Window, Windows, Zone,
 };
 use seatrial_scenario::machines::{AgentHost, AgentNote, AgentWish, Order};
 use seatrial_scenario::theatre::CallError;
@@ -241,6 +241,29 @@ impl<K: Keys, H: AgentHost> Keys for Watched<K, H> {
     }
 }
 
+/// As locksmith does it: the semaphore is read, changed, and written where nobody else has changed it since. To give back what is
+/// not held is success here, for that is what its caller wants.
+async fn as_of_old<K: Keys>(
+    keys: &K,
+    group: &Group,
+    id: &str,
+    is_lock: bool,
+) -> Result<Vec<String>, CallError> {
+    let failed = |error: KeysError| {
+        let ambiguous = matches!(error, KeysError::Unavailable { ambiguous: true, .. });
+        CallError { ambiguous, ..refused(&error.to_string()) }
+    };
+    let found = keys.get(&group.semaphore_key()).await.map_err(failed)?;
+    let mut semaphore = Semaphore::parse(&found.value).map_err(|error| refused(&error.to_string()))?;
+    if is_lock {
+        semaphore.lock(id).map_err(|error| refused(&error.to_string()))?;
+    } else if semaphore.unlock(id).is_err() {
+        return Ok(Vec::new());
+    }
+    let (key, value) = (group.semaphore_key(), semaphore.to_json());
+    keys.compare_and_swap(&key, &value, found.index).await.map(|_| Vec::new()).map_err(failed)
+}
+
 /// What an operator does, as `locksmithctl` does it.
 pub(crate) async fn order<W: World>(
     world: &W,
@@ -250,6 +273,11 @@ pub(crate) async fn order<W: World>(
     limit: Duration,
 ) -> Result<Vec<String>, CallError> {
     let keys = keys(world, &endpoints(addresses, MemberId(1)))?;
+    if let Order::OldLock(id) | Order::OldUnlock(id) = &order {
+        let is_lock = matches!(order, Order::OldLock(_));
+        let done = timeout(world, limit, as_of_old(&keys, &Group::new(group), id, is_lock)).await;
+        return done.unwrap_or(Err(CallError { ambiguous: true, ..refused("nothing in time") }));
+    }
     let coordinator = Coordinator::new(world.clone(), keys, Group::new(group));
     let verb = match order {
         Order::Look => Verb::Look,
@@ -257,6 +285,7 @@ pub(crate) async fn order<W: World>(
         Order::Unlock(id) => Verb::Locksmith(Locksmith::Unlock(id)),
         Order::Pause => Verb::Pause("an operator of a scenario".to_owned()),
         Order::Resume => Verb::Resume,
+        Order::OldLock(_) | Order::OldUnlock(_) => unreachable!("done above"),
     };
     let lost = || CallError { ambiguous: true, ..refused("the store did not answer in time") };
     let done = timeout(world, limit, coordinator.run(verb)).await.map_err(|_| lost())?;

@@ -285,7 +285,7 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::K11, scenarios: &["reboots-in-windows"], oracles: &["reboots"] },
     Hunt { bug: Planted::K12, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
     Hunt { bug: Planted::K13, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
-    Hunt { bug: Planted::K14, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K14, scenarios: &["reboots-whose-grants-are-lost"], oracles: &["reboots"] },
     Hunt { bug: Planted::K15, scenarios: &["reboots"], oracles: &["reboot-lock"] },
     Hunt { bug: Planted::K16, scenarios: &["reboots"], oracles: &["reboot-lock"] },
     Hunt { bug: Planted::K17, scenarios: &["reboots"], oracles: &["reboot-lock"] },

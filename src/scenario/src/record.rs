@@ -834,7 +834,11 @@ impl Notebook {
     /// The machine of this member reboots, or is back.
     pub(crate) fn rebooting(&self, member: MemberId, away: bool) {
         let rebooting = &mut self.pages().rebooting;
-        if away { rebooting.insert(member) } else { rebooting.remove(&member) };
+        if away {
+            rebooting.insert(member)
+        } else {
+            rebooting.remove(&member)
+        };
     }
 
     /// Whether the member's machine is away by itself.
@@ -845,9 +849,11 @@ impl Notebook {
     /// Whether a member whose machine is away is held down by somebody else as well.
     pub(crate) fn is_held_down(&self, member: MemberId) -> bool {
         let pages = self.pages();
-        let open = pages.log.outages.iter().filter(|outage| {
-            outage.member == member && outage.to.is_none() && outage.kind != "pause"
-        });
+        let open = pages
+            .log
+            .outages
+            .iter()
+            .filter(|outage| outage.member == member && outage.to.is_none() && outage.kind != "pause");
         open.count() > 1
     }
 

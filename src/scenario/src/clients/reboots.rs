@@ -14,9 +14,15 @@ use crate::theatre::{Client, Theatre};
 use futures::StreamExt;
 use futures::future::{Either, select};
 use seatrial_types::MemberId;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::time::Duration;
+
+/// The id of whoever uses a program of old.
+const OLD_CLIENT: &str = "old-client";
+
+/// What was asked for and not answered is not done any more after so long.
+const LATE: Duration = Duration::from_secs(12);
 
 /// Between two looks whether all is done, once the storm is over.
 const LOOK: Duration = Duration::from_millis(250);
@@ -33,7 +39,8 @@ impl<T: Theatre> Actor<T> {
     async fn machine(&mut self, run: &Plan) {
         let spec = self.plan.spec.reboots.clone();
         let (id, group) = (machine_id(self.plan.machine), group_name(self.plan.number % spec.groups));
-        let has_window = !spec.window.is_zero() && self.plan.number % spec.window_one_in == 1 % spec.window_one_in;
+        let has_window =
+            !spec.window.is_zero() && self.plan.number % spec.window_one_in == 1 % spec.window_one_in;
         let window = has_window.then_some(spec.window);
         let place = self.notebook.open_machine(MachineRecord {
             client: self.plan.machine,
@@ -182,6 +189,18 @@ impl<T: Theatre> Actor<T> {
             self.order_until(group.clone(), Order::Resume, "resume at the end", by).await;
             self.order_until(group, Order::SetMax(max), "set-max at the end", by).await;
         }
+        let old = |step: &crate::plan::Step| match step.what {
+            StepKind::RebootOrder(OrderStep::Old { group, .. }) => Some(group_name(group)),
+            _ => None,
+        };
+        let groups: BTreeSet<String> = self.plan.steps.iter().filter_map(old).collect();
+        if !groups.is_empty() {
+            // What was asked for last and not answered may have come late.
+            self.theatre.sleep_until(self.until + LATE).await;
+        }
+        for group in groups {
+            self.give_back_as_of_old(&group, run.reboots_by()).await;
+        }
     }
 
     /// Until it is done.
@@ -203,6 +222,7 @@ impl<T: Theatre> Actor<T> {
             OrderStep::Resume { group } => {
                 self.ordered(group_name(group), Order::Resume, "resume", None).await;
             }
+            OrderStep::Old { group, hold } => self.old_client(&group_name(group), hold).await,
             OrderStep::Unlock { group, pick } => {
                 let group = group_name(group);
                 let timeout = self.plan.spec.timeout;
@@ -215,6 +235,32 @@ impl<T: Theatre> Actor<T> {
                 let what = format!("unlock {holder}");
                 self.ordered(group, Order::Unlock(holder.clone()), &what, Some(holder)).await;
             }
+        }
+    }
+
+    /// A person with the program of old, who tries again where it fails.
+    async fn old_client(&mut self, group: &str, hold: Duration) {
+        const TRIES: u32 = 5;
+        for _ in 0..TRIES {
+            let lock = Order::OldLock(OLD_CLIENT.to_owned());
+            if self.ordered(group.to_owned(), lock, "lock as of old", None).await {
+                break;
+            }
+            self.theatre.sleep_until(self.theatre.now() + LOOK).await;
+        }
+        self.theatre.sleep_until(self.theatre.now() + hold).await;
+        // Also where no try succeeded: what was not answered may have been done.
+        self.give_back_as_of_old(group, self.until).await;
+    }
+
+    async fn give_back_as_of_old(&mut self, group: &str, by: Duration) {
+        loop {
+            let (unlock, frees) = (Order::OldUnlock(OLD_CLIENT.to_owned()), Some(OLD_CLIENT.to_owned()));
+            let is_done = self.ordered(group.to_owned(), unlock, "unlock as of old", frees).await;
+            if is_done || self.theatre.now() >= by {
+                return;
+            }
+            self.theatre.sleep_until(self.theatre.now() + LOOK).await;
         }
     }
 

@@ -46,10 +46,12 @@ fn order(spec: &WorkloadSpec, chance: &mut Chance) -> OrderStep {
     let group = small(chance.below(u64::from(reboots.groups)));
     let max = small(chance.below(u64::from(reboots.max) + 3));
     let pick = small(chance.below(1000));
-    match chance.below(8) {
+    let hold = chance.between(Duration::from_millis(100), Duration::from_secs(3));
+    match chance.below(10) {
         0..=2 => OrderStep::SetMax { group, max },
         3..=5 => OrderStep::Unlock { group, pick },
         6 => OrderStep::Pause { group },
-        _ => OrderStep::Resume { group },
+        7 => OrderStep::Resume { group },
+        _ => OrderStep::Old { group, hold },
     }
 }

@@ -83,6 +83,13 @@ pub enum OrderStep {
         /// Of which group.
         group: u32,
     },
+    /// An old program, which knows the semaphore alone and nothing beside it, takes a slot and gives it back.
+    Old {
+        /// Of which group.
+        group: u32,
+        /// After so long.
+        hold: Duration,
+    },
 }
 
 /// How the agent of a machine is to run.
@@ -150,6 +157,10 @@ pub enum Order {
     Pause,
     /// As `locksmithctl resume` does it.
     Resume,
+    /// As locksmith's own program takes a slot: one read and one write of the semaphore.
+    OldLock(String),
+    /// As it gives one back.
+    OldUnlock(String),
 }
 
 /// The id with which the machine of a client asks for the lock.
@@ -179,8 +190,7 @@ impl Plan {
     /// Names of the groups whose locks machines take; none where no machine reboots.
     #[must_use]
     pub fn reboot_groups(&self) -> Vec<String> {
-        let specs =
-            self.scenario.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Reboots);
+        let specs = self.scenario.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Reboots);
         (0..specs.map(|spec| spec.reboots.groups).max().unwrap_or(0)).map(group_name).collect()
     }
 
@@ -194,8 +204,7 @@ impl Plan {
     /// When all machines must have rebooted that wanted to: as if one went after the other.
     #[must_use]
     pub(crate) fn reboots_by(&self) -> Duration {
-        let specs =
-            self.scenario.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Reboots);
+        let specs = self.scenario.workloads.iter().filter(|workload| workload.kind == WorkloadKind::Reboots);
         let each = specs.map(|spec| {
             let reboots = &spec.reboots;
             let once = reboots.boot * 2 + reboots.drain * 2 + Duration::from_secs(5);

@@ -50,14 +50,13 @@ pub(crate) fn tell(step: &MachineStep) -> String {
 /// The words behind `reboot-lock`; `None` where they make no sense.
 pub(crate) fn read_order(words: &[&str]) -> Option<OrderStep> {
     Some(match *words {
-        ["set-max", group, max] => {
-            OrderStep::SetMax { group: group.parse().ok()?, max: max.parse().ok()? }
-        }
-        ["unlock", group, pick] => {
-            OrderStep::Unlock { group: group.parse().ok()?, pick: pick.parse().ok()? }
-        }
+        ["set-max", group, max] => OrderStep::SetMax { group: group.parse().ok()?, max: max.parse().ok()? },
+        ["unlock", group, pick] => OrderStep::Unlock { group: group.parse().ok()?, pick: pick.parse().ok()? },
         ["pause", group] => OrderStep::Pause { group: group.parse().ok()? },
         ["resume", group] => OrderStep::Resume { group: group.parse().ok()? },
+        ["old-client", group, "hold", hold] => {
+            OrderStep::Old { group: group.parse().ok()?, hold: units::duration(hold).ok()? }
+        }
         _ => return None,
     })
 }
@@ -69,6 +68,7 @@ pub(crate) fn tell_order(step: &OrderStep) -> String {
         OrderStep::Unlock { group, pick } => format!("unlock {group} {pick}"),
         OrderStep::Pause { group } => format!("pause {group}"),
         OrderStep::Resume { group } => format!("resume {group}"),
+        OrderStep::Old { group, hold } => format!("old-client {group} hold {hold:?}"),
     }
 }
 
@@ -98,6 +98,7 @@ mod tests {
             OrderStep::Unlock { group: 0, pick: 7 },
             OrderStep::Pause { group: 1 },
             OrderStep::Resume { group: 1 },
+            OrderStep::Old { group: 0, hold: rest },
         ] {
             let text = tell_order(&order);
             let words: Vec<&str> = text.split(' ').collect();

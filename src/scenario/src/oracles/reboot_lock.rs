@@ -168,7 +168,9 @@ mod tests {
         log.machines[0].events.clear();
         log.machines.push(machine("b"));
         semaphore(&mut log, 320, (2, 3), (1, 1), &[]);
-        assert!(violated(&check(&log)).contains("K3: the slot of a in the default group was freed at index 3"));
+        assert!(
+            violated(&check(&log)).contains("K3: the slot of a in the default group was freed at index 3")
+        );
         let (group, what) = (String::new(), "unlock a".to_owned());
         let frees = Some("a".to_owned());
         log.orders.push(OrderRecord { client: 9, group, what, frees, call: at(310), ret: None });

@@ -158,18 +158,16 @@ fn looked_since(machine: &MachineRecord, taken: Duration) -> Duration {
 
 fn below_majority(log: &RunLog, holds: &[Hold]) -> Option<Finding> {
     let voters = log.plan.scenario.members;
-    let member_on = |id: &str| {
-        log.machines.iter().find(|machine| machine.id == id).and_then(|machine| machine.hosts)
-    };
+    let member_on =
+        |id: &str| log.machines.iter().find(|machine| machine.id == id).and_then(|machine| machine.hosts);
     for hold in holds {
         let Some(machine) = log.machines.iter().find(|machine| machine.id == hold.id) else { continue };
         if machine.hosts.is_none() {
             continue;
         }
         let (index, at) = hold.taken;
-        let holding = |other: &&Hold| {
-            other.taken.0 <= index && other.freed.is_none_or(|(freed, _)| freed > index)
-        };
+        let holding =
+            |other: &&Hold| other.taken.0 <= index && other.freed.is_none_or(|(freed, _)| freed > index);
         let away: BTreeSet<u64> =
             holds.iter().filter(holding).filter_map(|other| member_on(&other.id)).collect();
         let since = looked_since(machine, at);
@@ -219,7 +217,8 @@ fn out_of_turn(story: &Story) -> Option<Finding> {
             if !is_new {
                 continue;
             }
-            let others = book.holders.iter().filter(|(other, entry)| *other != id && entry.reserved.is_some());
+            let others =
+                book.holders.iter().filter(|(other, entry)| *other != id && entry.reserved.is_some());
             let free = usize::try_from(semaphore.semaphore).unwrap_or(0).saturating_sub(others.count());
             let ahead: Vec<&str> = book
                 .queue

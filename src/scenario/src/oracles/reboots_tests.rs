@@ -120,7 +120,9 @@ fn two_of_three(down: Option<(u64, u64)>) -> RunLog {
 #[test]
 fn two_of_three_members_machines_may_not_go_together_and_one_of_them_with_another_may() {
     let mut log = two_of_three(None);
-    assert!(violated(&check(&log)).contains("K5: c was granted a slot at index 3, which leaves 1 voters of 3"));
+    assert!(
+        violated(&check(&log)).contains("K5: c was granted a slot at index 3, which leaves 1 voters of 3")
+    );
     log.machines[1].hosts = None;
     assert_eq!(check(&log), Finding::Ok, "it takes no member along");
 }

@@ -97,7 +97,9 @@ pub(super) fn story(log: &RunLog) -> Result<Story, NoStory> {
         let known = newest.insert((group, *ledger), *index);
         if known != *before {
             let before = before.map_or("nothing".to_owned(), |before| format!("index {before}"));
-            return Err(NoStory::Gap(format!("{key} was {before} before index {index}, which nobody told of")));
+            return Err(NoStory::Gap(format!(
+                "{key} was {before} before index {index}, which nobody told of"
+            )));
         }
         let text = value.as_deref().unwrap_or_default();
         let unreadable = |error: serde_json::Error| {
@@ -142,9 +144,8 @@ impl Story {
         for (change, value, old) in self.semaphores() {
             let here = (change.index, change.at);
             for id in old.holders().iter().filter(|id| !value.holds(id)) {
-                let open = |hold: &&mut Hold| {
-                    hold.id == *id && hold.group == change.group && hold.freed.is_none()
-                };
+                let open =
+                    |hold: &&mut Hold| hold.id == *id && hold.group == change.group && hold.freed.is_none();
                 holds.iter_mut().filter(open).for_each(|hold| hold.freed = Some(here));
             }
             for id in value.holders().iter().filter(|id| !old.holds(id)) {

@@ -39,7 +39,9 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         StepKind::Permit { user } => format!("user {user} gets its rights, or loses them"),
         StepKind::Try { write } => format!("tries its rights by a {}", if write { "write" } else { "read" }),
         StepKind::Reboot(step) => format!("machine: {}", machines::tell(&step)),
-        StepKind::RebootOrder(step) => format!("operator of the reboot lock: {}", machines::tell_order(&step)),
+        StepKind::RebootOrder(step) => {
+            format!("operator of the reboot lock: {}", machines::tell_order(&step))
+        }
     };
     format!("client {} at member {member}: {what}", client.machine)
 }
