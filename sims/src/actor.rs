@@ -1,7 +1,9 @@
 //! A client on a machine of its own, in any world: real gRPC over whatever connections that world makes.
 
+use crate::reboots;
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
+use seatrial_scenario::machines::{AgentHost, AgentWish, Order};
 use seatrial_scenario::theatre::{
     CallError, JoinTrouble, LeaderKey, Leaders, LockHeld, LockWish, Registered, V2Answered, V2Trouble, Watch,
 };
@@ -263,6 +265,19 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
             Err(DiscoveryError::Full { roster }) => Err(JoinTrouble::Full(roster.entries)),
             Err(error) => Err(JoinTrouble::Refused(error.to_string())),
         }
+    }
+
+    async fn reboot_agent<H: AgentHost>(&mut self, wish: AgentWish, host: H) -> Result<(), CallError> {
+        reboots::run_agent(&self.world, &self.addresses, wish, host).await
+    }
+
+    async fn reboot_order(
+        &mut self,
+        group: String,
+        order: Order,
+        timeout: Duration,
+    ) -> Result<Vec<String>, CallError> {
+        reboots::order(&self.world, &self.addresses, group, order, timeout).await
     }
 
     fn identify(&mut self, user: &str, password: &str) {

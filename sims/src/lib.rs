@@ -9,6 +9,7 @@
 
 mod actor;
 mod member;
+mod reboots;
 mod stage;
 mod theatre;
 mod values;

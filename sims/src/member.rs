@@ -1,5 +1,6 @@
 //! One member's process: what runs on a simulated machine whenever it is started.
 
+use crate::reboots::Locks;
 use crate::values;
 use seatrial_node::{Cluster, MemberOptions, NodeOptions, Observation, Observer, PeerVersions, RedbOptions};
 use seatrial_raft::Role;
@@ -223,6 +224,7 @@ pub(crate) async fn run(
     sim: Sim,
     member: MemberId,
     roster: Arc<Roster>,
+    locks: Arc<Locks>,
     knobs: Knobs,
     notebook: Notebook,
 ) {
@@ -267,6 +269,8 @@ pub(crate) async fn run(
         ServeOptions { version: seatrial_node::API_VERSION.to_owned(), ..ServeOptions::default() };
     // Hashes take real time, of which a simulation has none to lose.
     faces.auth.bcrypt_cost = 4;
+    faces.reboot_lock = locks.served(member);
+    locks.record(&world, &sim, &running.handle, &notebook);
     let _serving = seatrial_wire::serve_clients(world, listener, running.handle.clone(), faces);
     if let Err(why) = running.ended().await
         && has_power(&sim, member)

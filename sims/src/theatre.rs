@@ -2,6 +2,7 @@
 
 use crate::actor::GrpcClient;
 use crate::member::{self, CLIENT_PORT, Roster, host};
+use crate::reboots::Locks;
 use crate::values::Operation;
 use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
@@ -37,6 +38,8 @@ pub struct SimTheatre {
     disks: Arc<Mutex<BTreeMap<MemberId, DiskFault>>>,
     /// Where clients are heard on each machine that a member may live on.
     addresses: Arc<BTreeMap<MemberId, String>>,
+    /// How members serve the lock of machines that reboot, where there are any.
+    locks: Arc<Locks>,
 }
 
 impl SimTheatre {
@@ -57,6 +60,7 @@ impl SimTheatre {
             clients: Arc::new(clients),
             disks: Arc::default(),
             addresses: Arc::new(plan.machines().map(|machine| (machine, client_url(machine))).collect()),
+            locks: Arc::new(Locks::of(plan)),
         }
     }
 
@@ -143,9 +147,10 @@ impl Theatre for SimTheatre {
             return Ok(());
         }
         let (sim, roster) = (self.sim.clone(), Arc::clone(&self.roster));
-        let (knobs, notebook) = (self.knobs.clone(), self.notebook.clone());
+        let (knobs, notebook, locks) = (self.knobs.clone(), self.notebook.clone(), Arc::clone(&self.locks));
         let builder = self.sim.node(&host(member)).init(move |world| {
-            member::run(world, sim.clone(), member, Arc::clone(&roster), knobs.clone(), notebook.clone())
+            let (roster, locks) = (Arc::clone(&roster), Arc::clone(&locks));
+            member::run(world, sim.clone(), member, roster, locks, knobs.clone(), notebook.clone())
         });
         let node = builder.build();
         self.set_latency(node, DiskFault::default());
@@ -296,6 +301,16 @@ impl Theatre for SimTheatre {
     fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError> {
         let Some(node) = self.node(member) else { return Ok(()) };
         let clock = self.sim.clock(node);
+        clock.set_drift(fault.drift_ppm);
+        if fault.wall_step_ms != 0 {
+            clock.step_wall(fault.wall_step_ms);
+        }
+        Ok(())
+    }
+
+    fn client_clock(&self, machine: u32, fault: ClockFault) -> Result<(), TheatreError> {
+        let Some(node) = self.clients.get(&machine) else { return Ok(()) };
+        let clock = self.sim.clock(*node);
         clock.set_drift(fault.drift_ppm);
         if fault.wall_step_ms != 0 {
             clock.step_wall(fault.wall_step_ms);

@@ -74,6 +74,8 @@ fn a_seed_played_twice_leaves_one_trace_event_by_event() {
         ("fast", "v2-keys", 6),
         ("rare", "joint-changes", 7),
         ("rare", "wiped-member-returns", 3),
+        ("fast", "reboots", 3),
+        ("rare", "reboots-of-members", 2),
     ] {
         let plan = Plan::draw(&scenario(folder, name), seed);
         if let Err(difference) = stage.check_determinism(&plan) {

@@ -6,6 +6,7 @@
 use crate::error::RebootError;
 use crate::wall::Wall;
 use crate::window::Windows;
+use seatrial_types::planted::{Planted, is_planted};
 use std::fmt;
 use std::time::Duration;
 
@@ -318,6 +319,9 @@ impl Agent {
             (Stage::CheckingHealth, Input::Healthy(Ok(()))) => {
                 self.pause = self.settings.release_pause;
                 self.drained = self.settings.drains;
+                if is_planted(Planted::K05) {
+                    return self.go(at, Next::Idle(at.now));
+                }
                 self.give_back(at, Next::Idle(at.now))
             }
             (Stage::CheckingHealth, Input::Healthy(Err(why))) => {
@@ -349,7 +353,7 @@ impl Agent {
             (Stage::Locking, Input::Locked(Ok(grant))) => {
                 self.grant = Some(grant);
                 self.why.clear();
-                if !self.is_open(at) {
+                if !self.is_still_open(at) {
                     return self.give_back(at, Next::Plan);
                 }
                 self.stage = Stage::CountingUsers;
@@ -371,6 +375,7 @@ impl Agent {
                 self.give_back(at, Next::Pause)
             }
             (Stage::Confirming, Input::Confirmed(Ok(true))) => self.reboot(at),
+            (Stage::Confirming, Input::Confirmed(Ok(false))) if is_planted(Planted::K20) => self.reboot(at),
             (Stage::Confirming, Input::Confirmed(Ok(false))) => {
                 // An operator took the slot: somebody else may have it by now.
                 self.why = "the slot was taken back".to_owned();
@@ -393,6 +398,11 @@ impl Agent {
 
     fn is_open(&self, at: Moment) -> bool {
         self.settings.windows.is_open(at.wall)
+    }
+
+    /// Once a slot is held.
+    fn is_still_open(&self, at: Moment) -> bool {
+        self.is_open(at) || is_planted(Planted::K11)
     }
 
     /// A reboot is needed: what is the first thing that it waits for?
@@ -421,7 +431,7 @@ impl Agent {
     }
 
     fn drain(&mut self, at: Moment) -> Vec<Action> {
-        if !self.is_open(at) {
+        if !self.is_still_open(at) {
             return self.give_back(at, Next::Plan);
         }
         if !self.settings.drains {
@@ -434,7 +444,7 @@ impl Agent {
     }
 
     fn confirm(&mut self, at: Moment) -> Vec<Action> {
-        if !self.is_open(at) {
+        if !self.is_still_open(at) {
             return self.give_back(at, Next::Plan);
         }
         match self.grant {
@@ -451,7 +461,7 @@ impl Agent {
 
     /// The last look at the window, and nothing after it but the command.
     fn reboot(&mut self, at: Moment) -> Vec<Action> {
-        if !self.is_open(at) {
+        if !self.is_still_open(at) {
             return self.give_back(at, Next::Plan);
         }
         self.stage = Stage::Sending;

@@ -29,6 +29,12 @@ impl<W: World, K: Keys> Coordinator<W, K> {
         Self { world, keys, group }
     }
 
+    /// Its keys.
+    #[must_use]
+    pub fn keys(&self) -> &K {
+        &self.keys
+    }
+
     /// Its group.
     #[must_use]
     pub fn group(&self) -> &Group {

@@ -24,6 +24,7 @@ use crate::semaphore::Semaphore;
 use crate::stale::Evidence;
 use crate::turn::Turn;
 use crate::wall::Wall;
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often an operation is tried where others change the keys under it.
@@ -503,6 +504,11 @@ impl Operation {
         match ledger.turn(&self.semaphore, id, guards, self.now) {
             Turn::Held { generation } => {
                 let new = self.unsure;
+                if is_planted(Planted::K15) && self.semaphore.available() > 0 {
+                    let mut semaphore = self.semaphore.clone();
+                    semaphore.lock_twice(id);
+                    return State::Swap(semaphore, Box::new(Won::Done(Done::Granted { generation, new })));
+                }
                 self.write(ledger, After::Done(Done::Granted { generation, new }))
             }
             Turn::Refused(refusal) => self.write(ledger, After::Done(Done::Refused(refusal))),
@@ -517,6 +523,9 @@ impl Operation {
     /// Our reservation stands in the ledger.
     fn reserved(&self) -> State {
         match &self.verb {
+            Verb::Lock { guards: Guards { quorum: Some(_), .. }, .. } if is_planted(Planted::K19) => {
+                self.survey(Survey::default())
+            }
             Verb::Lock { guards: Guards { quorum: Some(_), .. }, .. } => State::ListGroups,
             _ => self.take_slot(),
         }
@@ -584,6 +593,14 @@ impl Operation {
     fn unlock(&self, mut ledger: Ledger, id: &str, generation: Option<u64>, by: Freed) -> State {
         let mut semaphore = self.semaphore.clone();
         let other = |has: u64| generation.is_some_and(|meant| meant != has);
+        let mut id = id;
+        let first = self.semaphore.holders().first();
+        if is_planted(Planted::K17)
+            && !semaphore.is_held_by(id)
+            && let Some(first) = first
+        {
+            id = first;
+        }
         let fenced_off = ledger.holders.get(id).is_some_and(|holder| other(holder.generation));
         if fenced_off || semaphore.unlock(id).is_err() {
             // Gone already; a place in the queue is given up as well, unless this is about an older grant.

@@ -3,6 +3,7 @@
 //! The value of the key is locksmith's JSON to the byte, so that its old programs read what we write and we what they
 //! write. Nothing else is ever put into it: they would drop it with their next change.
 
+use seatrial_types::planted::{Planted, is_planted};
 use serde::{Deserialize, Serialize};
 
 /// Why locksmith refuses a change; the texts are those it prints.
@@ -164,12 +165,25 @@ impl Semaphore {
     /// slots, nothing is granted until enough have left.
     pub fn set_max(&mut self, max: i64) -> i64 {
         let old = std::mem::replace(&mut self.max, max);
+        if is_planted(Planted::K16) {
+            self.holders.clear();
+        }
         self.recount();
         old
     }
 
+    /// As if it were another's (K15).
+    pub(crate) fn lock_twice(&mut self, id: &str) {
+        let place = self.find(id).unwrap_or_else(|place| place);
+        self.holders.insert(place, id.to_owned());
+        self.recount();
+    }
+
     /// Panics where the invariant does not hold.
     pub fn check(&self) {
+        if is_planted(Planted::K15) {
+            return;
+        }
         let held = len(&self.holders);
         assert!(
             self.free.saturating_add(held) == self.max,

@@ -4,6 +4,7 @@ use crate::guard::{Guards, Refusal};
 use crate::ledger::{Ledger, Phase, Waiter};
 use crate::semaphore::Semaphore;
 use crate::wall::Wall;
+use seatrial_types::planted::{Planted, is_planted};
 use std::time::Duration;
 
 /// How long a reservation is waited for before others make it impossible. Nothing is unsafe where this is too short: the
@@ -35,6 +36,9 @@ impl Ledger {
     /// Decides about one question for a slot, and writes it down. The ledger must be reconciled with `semaphore`.
     pub fn turn(&mut self, semaphore: &Semaphore, id: &str, guards: &Guards, now: Wall) -> Turn {
         if let Some(holder) = self.holders.get(id).filter(|holder| holder.reserved.is_none()) {
+            if is_planted(Planted::K14) && semaphore.available() == 0 {
+                return Turn::Refused(Refusal::Full { slots: semaphore.max().max(0) });
+            }
             return Turn::Held { generation: holder.generation };
         }
         let late = |since: Wall| now.since(since) > RESERVED_MAX || since.since(now) > AHEAD_MAX;
@@ -92,6 +96,9 @@ impl Ledger {
         let free = semaphore.available() - i64::try_from(reserved).unwrap_or(i64::MAX);
         if free <= 0 {
             return Some(Refusal::Full { slots: semaphore.max().max(0) });
+        }
+        if is_planted(Planted::K18) {
+            return None;
         }
         // Who has reserved is counted already; who waits for something of its own lets others pass.
         let earlier = self.queue.iter().take_while(|waiter| waiter.id != id);

@@ -4,6 +4,8 @@
 mod elections;
 mod locks;
 mod membership;
+mod reboot_host;
+mod reboots;
 mod space;
 mod users;
 mod v2;
@@ -53,6 +55,8 @@ struct CurtainState {
     actors: AtomicUsize,
     /// Those who stay until the curtain falls.
     watchers: AtomicUsize,
+    /// Machines, which leave once they have rebooted; all is healed only then.
+    machines: AtomicUsize,
 }
 
 impl Curtain {
@@ -65,12 +69,12 @@ impl Curtain {
     }
 
     fn count(&self, plan: &ClientPlan) -> &AtomicUsize {
-        let stays = match plan.spec.kind {
-            WorkloadKind::Watch => true,
-            WorkloadKind::V2 => waits_for_v2(plan.number),
-            _ => false,
-        };
-        if stays { &self.0.watchers } else { &self.0.actors }
+        match plan.spec.kind {
+            WorkloadKind::Watch => &self.0.watchers,
+            WorkloadKind::V2 if waits_for_v2(plan.number) => &self.0.watchers,
+            WorkloadKind::Reboots => &self.0.machines,
+            _ => &self.0.actors,
+        }
     }
 
     pub(crate) fn enter(&self, plan: &ClientPlan) {
@@ -85,8 +89,12 @@ impl Curtain {
         self.0.actors.load(Ordering::SeqCst)
     }
 
+    pub(crate) fn machines(&self) -> usize {
+        self.0.machines.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn all(&self) -> usize {
-        self.actors() + self.0.watchers.load(Ordering::SeqCst)
+        self.actors() + self.machines() + self.0.watchers.load(Ordering::SeqCst)
     }
 }
 
@@ -118,6 +126,7 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Users => actor.try_rights().await,
         WorkloadKind::V2 if waits_for_v2(actor.plan.number) => actor.wait_for_v2(&curtain).await,
         WorkloadKind::V2 => actor.v2().await,
+        WorkloadKind::Reboots => actor.reboots(run).await,
     }
     curtain.leave(&actor.plan);
 }

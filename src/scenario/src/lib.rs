@@ -26,6 +26,7 @@ mod judge;
 #[cfg(feature = "mutants")]
 mod kin;
 mod losses;
+pub mod machines;
 pub mod mutants;
 mod nemesis;
 pub mod novelty;

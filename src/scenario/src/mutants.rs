@@ -289,6 +289,17 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::T06, scenarios: &["v2-keys"], oracles: &["v2"] },
     Hunt { bug: Planted::T07, scenarios: &["v2-keys"], oracles: &["v2"] },
     Hunt { bug: Planted::T08, scenarios: &["v2-keys"], oracles: &["v2"] },
+    Hunt { bug: Planted::K05, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K11, scenarios: &["reboots-in-windows"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K12, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K13, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K14, scenarios: &["reboots-whose-grants-are-lost"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K15, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K16, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K17, scenarios: &["reboots"], oracles: &["reboot-lock"] },
+    Hunt { bug: Planted::K18, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K19, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
+    Hunt { bug: Planted::K20, scenarios: &["reboots"], oracles: &["reboots"] },
 ];
 
 /// The row of a bug.

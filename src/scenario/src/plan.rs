@@ -6,6 +6,7 @@ use crate::format::spec::{
     ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, V2Op, WorkloadKind,
     WorkloadSpec,
 };
+use crate::machines::{self, MachineStep, OrderStep};
 use crate::priorities::Priorities;
 use crate::sites::{self, ActiveSite};
 use seatrial_types::MemberId;
@@ -183,6 +184,10 @@ pub enum StepKind {
         /// Of one; `None`: of all.
         key: Option<u32>,
     },
+    /// What befalls a machine that reboots now and then.
+    Reboot(MachineStep),
+    /// What an operator does with its lock.
+    RebootOrder(OrderStep),
 }
 
 /// How a lock is taken and held.
@@ -503,6 +508,7 @@ fn draw_steps(
             }
             WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
             WorkloadKind::V2 => draw_v2(spec, number, chance),
+            WorkloadKind::Reboots => (machines::draw(spec, number, chance), chance.around(spec.think)),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))

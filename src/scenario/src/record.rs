@@ -6,6 +6,7 @@ pub mod v2;
 use self::v2::{V2Record, V2View};
 use crate::format::spec::{During, Without};
 use crate::losses::Losses;
+use crate::machines::{MachineRecord, OrderRecord, SemaphoreChange};
 use crate::observation::{Observation, Observed};
 use crate::plan::Plan;
 use crate::sites::SiteRecord;
@@ -466,6 +467,15 @@ pub struct RunLog {
     /// What was done about the quota.
     #[serde(default)]
     pub space: Vec<SpaceRecord>,
+    /// Machines that reboot.
+    #[serde(default)]
+    pub machines: Vec<MachineRecord>,
+    /// What an operator did with their locks.
+    #[serde(default)]
+    pub orders: Vec<OrderRecord>,
+    /// All changes of these locks, in their order.
+    #[serde(default)]
+    pub semaphores: Vec<SemaphoreChange>,
     /// What members told.
     pub observed: Vec<Observed>,
     /// What the nemeses did.
@@ -516,6 +526,9 @@ impl RunLog {
             alarms: None,
             loss: None,
             space: Vec::new(),
+            machines: Vec::new(),
+            orders: Vec::new(),
+            semaphores: Vec::new(),
             observed: Vec::new(),
             faults: Vec::new(),
             sites: Vec::new(),
@@ -549,6 +562,8 @@ struct Pages {
     /// Machines that nothing can be started on.
     lost: BTreeSet<MemberId>,
     losses: Losses,
+    /// Members that are down since their machines reboot.
+    rebooting: BTreeSet<MemberId>,
 }
 
 impl Notebook {
@@ -563,6 +578,7 @@ impl Notebook {
             leader: None,
             lost: BTreeSet::new(),
             losses: Losses::default(),
+            rebooting: BTreeSet::new(),
         };
         Self { inner: Arc::new(Mutex::new(pages)) }
     }
@@ -784,6 +800,71 @@ impl Notebook {
     pub(crate) fn space_done(&self, place: usize, at: Duration, done: bool) {
         let record = &mut self.pages().log.space[place];
         (record.seen.ret, record.done) = (at, done);
+    }
+
+    pub(crate) fn open_machine(&self, record: MachineRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.machines.push(record);
+        pages.log.machines.len() - 1
+    }
+
+    pub(crate) fn machine<R>(&self, place: usize, change: impl FnOnce(&mut MachineRecord) -> R) -> R {
+        change(&mut self.pages().log.machines[place])
+    }
+
+    pub(crate) fn ordered(&self, record: OrderRecord) -> usize {
+        let mut pages = self.pages();
+        pages.log.orders.push(record);
+        pages.log.orders.len() - 1
+    }
+
+    pub(crate) fn order_done(&self, place: usize, at: Duration) {
+        self.pages().log.orders[place].ret = Some(at);
+    }
+
+    /// A member has applied a change of a reboot lock. Members that tell the same tell nothing new.
+    pub fn semaphore(&self, change: SemaphoreChange) {
+        let known = &mut self.pages().log.semaphores;
+        let place = known.partition_point(|other| other.index < change.index);
+        let same = known[place..].iter().take_while(|other| other.index == change.index);
+        if !same.into_iter().any(|other| (&other.value, other.before) == (&change.value, change.before)) {
+            known.insert(place, change);
+        }
+    }
+
+    /// The index of the newest change of this key that is known; 0 where none is.
+    #[must_use]
+    pub fn semaphore_known(&self, group: &str, ledger: bool) -> u64 {
+        let pages = self.pages();
+        let mut newest_first = pages.log.semaphores.iter().rev();
+        let known = newest_first.find(|change| change.group == group && change.ledger == ledger);
+        known.map_or(0, |change| change.index)
+    }
+
+    /// The machine of this member reboots, or is back.
+    pub(crate) fn rebooting(&self, member: MemberId, away: bool) {
+        let rebooting = &mut self.pages().rebooting;
+        if away {
+            rebooting.insert(member)
+        } else {
+            rebooting.remove(&member)
+        };
+    }
+
+    /// Whether the member's machine is away by itself.
+    pub(crate) fn is_rebooting(&self, member: MemberId) -> bool {
+        self.pages().rebooting.contains(&member)
+    }
+
+    /// Whether a member whose machine is away is held down by somebody else as well.
+    pub(crate) fn is_held_down(&self, member: MemberId) -> bool {
+        let pages = self.pages();
+        let open = pages
+            .log
+            .outages
+            .iter()
+            .filter(|outage| outage.member == member && outage.to.is_none() && outage.kind != "pause");
+        open.count() > 1
     }
 
     pub(crate) fn alarms(&self, record: AlarmsRecord) {

@@ -42,11 +42,13 @@ const LAST_LOOK: Duration = Duration::from_secs(10);
 /// Simulated time after which a run is stuck, whatever it does.
 #[must_use]
 pub fn time_limit(plan: &Plan) -> Duration {
+    let reboots = plan.reboots_by().saturating_sub(plan.scenario.time);
     let leases = plan.clients.iter().map(|client| client.spec.ttl * 3).max().unwrap_or_default();
     plan.scenario.time
         + plan.scenario.expect.heals_within * 2
         + (plan.knobs.corrupt_check + plan.knobs.election_timeout) * 8
         + leases
+        + reboots
         + LAST_LOOK * 6
         + Duration::from_secs(60)
 }
@@ -89,6 +91,7 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
         client.identify(ROOT, ROOT_PASSWORD);
     }
     let mut runner = Runner { theatre, plan, notebook, client, probes: 0 };
+    runner.wait_for_machines(&nemesis, &curtain).await?;
     if plan.has_checks() {
         runner.wait_for_alarms(&mut nemesis).await?;
     }
@@ -177,6 +180,23 @@ impl<T: Theatre> Runner<'_, T> {
             let order: Vec<MemberId> = self.plan.members().collect();
             free_space(self.theatre, &mut self.client, self.notebook, &order, PATIENCE).await;
         }
+    }
+
+    /// Waits until all machines have rebooted that want to, or give up. Members that stopped by themselves are started.
+    async fn wait_for_machines(
+        &mut self,
+        nemesis: &Nemesis<'_, T>,
+        curtain: &Curtain,
+    ) -> Result<(), TheatreError> {
+        while curtain.machines() > 0 {
+            for member in self.plan.members() {
+                if !self.theatre.is_running(member) && !self.notebook.is_rebooting(member) {
+                    nemesis.start(member).await?;
+                }
+            }
+            self.theatre.sleep_until(self.theatre.now() + LOOK).await;
+        }
+        Ok(())
     }
 
     /// Gives the members the time that a comparison may take, looks whom they name, and then, as an operator does,

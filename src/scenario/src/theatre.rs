@@ -5,6 +5,7 @@
 //! can play; a scenario that needs others is declined before it starts.
 
 use crate::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
+use crate::machines::{AgentHost, AgentWish, Order};
 use futures::stream::BoxStream;
 use seatrial_types::v2::{V2Error, V2Event, V2Request, V2Watch};
 use seatrial_types::watch::{WatchCreate, WatchResponse};
@@ -262,6 +263,27 @@ pub trait Client: Send + Sync + 'static {
         async { Err(JoinTrouble::Lost(unable("v2 keys").to_string())) }
     }
 
+    /// Runs the reboot agent of a machine. It ends only where it cannot run: whoever asks drops it.
+    fn reboot_agent<H: AgentHost>(
+        &mut self,
+        wish: AgentWish,
+        host: H,
+    ) -> impl Future<Output = Result<(), CallError>> + Send {
+        let _ = (wish, host);
+        async { Err(unable("reboot agents")) }
+    }
+
+    /// Does, once, what an operator does with the lock of a group; answers with the holders, where it was asked to look.
+    fn reboot_order(
+        &mut self,
+        group: String,
+        order: Order,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Vec<String>, CallError>> + Send {
+        let _ = (group, order, timeout);
+        async { Err(unable("reboot lock")) }
+    }
+
     /// From now on this client is that user, wherever it is asked who it is.
     fn identify(&mut self, user: &str, password: &str) {
         let _ = (user, password);
@@ -338,6 +360,15 @@ pub trait Theatre: Clone + Send + Sync + 'static {
 
     /// The behaviour of a member's clock from now on; [`ClockFault::default`] is a true one.
     fn clock(&self, member: MemberId, fault: ClockFault) -> Result<(), TheatreError>;
+
+    /// The behaviour of the clock of a client's machine from now on.
+    ///
+    /// # Errors
+    /// Where clients have no clocks of their own.
+    fn client_clock(&self, machine: u32, fault: ClockFault) -> Result<(), TheatreError> {
+        let what = format!("set the clock of client {machine} to {fault:?}");
+        Err(TheatreError { what, why: "clients have no clocks of their own in this world".to_owned() })
+    }
 
     /// Where peers reach a machine: what is said of it when it is added to the cluster.
     fn peer_url(&self, machine: MemberId) -> String {

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod clients;
+mod machines;
 mod packets;
 
 fn name(member: MemberId) -> String {

@@ -262,6 +262,7 @@ enum Chapter {
     Space,
     Watches,
     Storms,
+    Reboots,
 }
 
 impl Chapter {
@@ -277,6 +278,7 @@ impl Chapter {
         Self::Space,
         Self::Watches,
         Self::Storms,
+        Self::Reboots,
     ];
 
     fn title(self) -> &'static str {
@@ -292,6 +294,7 @@ impl Chapter {
             Self::Space => "Space: a store that fills up, forgets, or must be sent whole",
             Self::Watches => "Watches: readers that are slow or want only a part",
             Self::Storms => "Storms: everything at once",
+            Self::Reboots => "Machines that reboot under the lock, and members with them",
         }
     }
 
@@ -340,7 +343,9 @@ impl Chapter {
         let breaks_disks = scenario.nemeses.iter().any(|nemesis| {
             Self::of_fault(nemesis.kind) == Self::Disks && nemesis.kind != NemesisKind::SlowDisk
         });
-        if broken.len() == 4 {
+        if has(WorkloadKind::Reboots) {
+            Self::Reboots
+        } else if broken.len() == 4 {
             Self::Storms
         } else if has(WorkloadKind::Membership) {
             Self::Members

@@ -134,6 +134,17 @@ planted! {
     T06 = "the last changes of the v2 keys are not kept on disk";
     T07 = "a comparison of v2 keys looks at the index at which the key was made";
     T08 = "when a v2 key runs out is not kept on disk, so that its time begins anew at a member that starts again";
+    K05 = "an agent that starts again does not give back what its machine held before";
+    K11 = "the window is looked at before a slot is asked for, and not again before the reboot";
+    K12 = "a reservation is forgotten once it is old, and its late swap is not made to fail";
+    K13 = "a member of the store that does not answer counts as healthy";
+    K14 = "a holder that asks again is refused, for there is no free slot";
+    K15 = "a holder that asks again takes a second slot";
+    K16 = "to change the number of slots forgets who holds one";
+    K17 = "who gives back a slot that it does not hold frees the first one there is";
+    K18 = "a free slot goes to whoever asks next, whatever the queue says";
+    K19 = "the guard of the store's majority looks at its own group alone";
+    K20 = "an agent reboots although it was told in the last step that its slot was taken back";
 }
 
 /// The name is not the id of a planted bug.

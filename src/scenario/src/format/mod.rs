@@ -7,7 +7,7 @@ mod rare;
 pub mod script;
 mod source;
 pub mod spec;
-mod units;
+pub(crate) mod units;
 mod workloads;
 
 pub use parse::parse;

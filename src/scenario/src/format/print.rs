@@ -2,7 +2,8 @@
 
 use super::script::{told, usual_fault};
 use super::spec::{
-    Expect, KnobChoices, NemesisKind, Scenario, Shape, Target, VerdictKind, WorkloadKind, WorkloadSpec,
+    Expect, KnobChoices, NemesisKind, RebootSpec, Scenario, Shape, Target, VerdictKind, WorkloadKind,
+    WorkloadSpec,
 };
 use super::{options, parse, rare};
 use crate::oracles;
@@ -178,6 +179,21 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     let changes: Vec<String> = spec.fleet.changes.iter().map(|kind| format!("\"{kind}\"")).collect();
     line(out, "changes", format!("[{}]", changes.join(", ")), spec.fleet.changes == usual.fleet.changes);
     line(out, "in_order", spec.fleet.in_order, spec.fleet.in_order == usual.fleet.in_order);
+    reboots(out, &spec.reboots, &usual.reboots);
+}
+
+fn reboots(out: &mut String, spec: &RebootSpec, usual: &RebootSpec) {
+    line(out, "groups", spec.groups, spec.groups == usual.groups);
+    line(out, "max", spec.max, spec.max == usual.max);
+    line(out, "boot", time(spec.boot), spec.boot == usual.boot);
+    line(out, "drain", time(spec.drain), spec.drain == usual.drain);
+    line(out, "window", time(spec.window), spec.window == usual.window);
+    line(out, "window_one_in", spec.window_one_in, spec.window_one_in == usual.window_one_in);
+    line(out, "hosts", spec.hosts, spec.hosts == usual.hosts);
+    line(out, "operators", spec.operators, spec.operators == usual.operators);
+    line(out, "trouble_one_in", spec.trouble_one_in, spec.trouble_one_in == usual.trouble_one_in);
+    line(out, "clocks", spec.clocks, spec.clocks == usual.clocks);
+    line(out, "fleetlock_one_in", spec.fleetlock_one_in, spec.fleetlock_one_in == usual.fleetlock_one_in);
 }
 
 fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {

@@ -6,6 +6,7 @@ use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
 use super::spec::{ChangeKind, NemesisKind, OpKind, Target, V2Op, WorkloadKind, WorkloadSpec};
 use super::{rare, units};
+use crate::machines;
 use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
 use crate::priorities::Priorities;
 use crate::sites::ActiveSite;
@@ -272,6 +273,7 @@ fn example(kind: WorkloadKind) -> &'static str {
         WorkloadKind::Membership => "1.5s m2 change replace 0",
         WorkloadKind::Users => "1.5s m2 try write",
         WorkloadKind::V2 => "1.5s m2 v2 set k3 ttl",
+        WorkloadKind::Reboots => "1.5s m2 reboot want boot 2s drain 300ms",
     }
 }
 
@@ -328,6 +330,8 @@ fn read_step(
                 "try",
                 "v2",
                 "v2-wait",
+                "reboot",
+                "reboot-lock",
             ];
             let names: Vec<&str> = OpKind::NAMES.iter().chain(&known).copied().collect();
             let first = what.first().copied().unwrap_or_default();
@@ -351,6 +355,7 @@ fn fits(what: &StepKind, kind: WorkloadKind) -> bool {
         StepKind::Change { .. } => WorkloadKind::Membership,
         StepKind::Permit { .. } | StepKind::Try { .. } => WorkloadKind::Users,
         StepKind::V2 { .. } | StepKind::V2Wait { .. } => WorkloadKind::V2,
+        StepKind::Reboot(_) | StepKind::RebootOrder(_) => WorkloadKind::Reboots,
     };
     wanted == kind
 }
@@ -428,6 +433,8 @@ fn read_what(words: &[&str]) -> Option<StepKind> {
             let key = if word(&mut rest, "all") { None } else { Some(key_number(&mut rest)?) };
             StepKind::V2Wait { key }
         }
+        "reboot" => StepKind::Reboot(machines::read(std::mem::take(&mut rest))?),
+        "reboot-lock" => StepKind::RebootOrder(machines::read_order(std::mem::take(&mut rest))?),
         name => {
             let op = OpKind::from_name(name)?;
             let key = match rest.split_first() {
@@ -481,5 +488,7 @@ pub(super) fn told(what: &StepKind) -> String {
         StepKind::V2 { op, key, lives } => format!("v2 {op} k{key}{}", flag(*lives, "ttl")),
         StepKind::V2Wait { key: Some(key) } => format!("v2-wait k{key}"),
         StepKind::V2Wait { key: None } => "v2-wait all".to_owned(),
+        StepKind::Reboot(step) => format!("reboot {}", machines::tell(step)),
+        StepKind::RebootOrder(step) => format!("reboot-lock {}", machines::tell_order(step)),
     }
 }

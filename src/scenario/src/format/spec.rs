@@ -64,6 +64,8 @@ named! {
         Users = "users",
         /// Changes and reads of etcd's v2 keys, and clients who wait for changes of them.
         V2 = "v2",
+        /// Machines that reboot, one after the other, under the reboot lock.
+        Reboots = "reboots",
     }
 }
 
@@ -631,6 +633,30 @@ named! {
         V2Joined = "v2-joined",
         /// Somebody waited for v2 keys at a member to which a snapshot came meanwhile.
         V2WaitedOverSnapshot = "v2-waited-over-snapshot",
+        /// A machine rebooted that had been granted a slot.
+        MachineRebooted = "machine-rebooted",
+        /// A reboot was refused since the store would have lost its majority.
+        QuorumGuarded = "quorum-guarded",
+        /// A machine that held a slot went down, or its agent did, before it rebooted or before it gave the slot back.
+        HolderDied = "holder-died",
+    }
+}
+
+named! {
+    /// What goes wrong while a machine is rebooted.
+    Fate {
+        /// Nothing.
+        Well = "well",
+        /// It loses its power once it was granted a slot, before it reboots.
+        DiesGranted = "dies-granted",
+        /// It loses its power once it is back, before it gives the slot back.
+        DiesBack = "dies-back",
+        /// Its agent is killed once it was granted a slot.
+        AgentDies = "agent-dies",
+        /// It stands still when everything allows it to take the slot, before it does.
+        StillTaking = "still-taking",
+        /// It stands still once it was granted a slot.
+        StillGranted = "still-granted",
     }
 }
 
@@ -889,6 +915,9 @@ pub struct WorkloadSpec {
     /// How the cluster changes (workload `membership`).
     #[serde(default)]
     pub fleet: FleetSpec,
+    /// How machines reboot (workload `reboots`).
+    #[serde(default)]
+    pub reboots: RebootSpec,
 }
 
 /// How locks are used.
@@ -911,6 +940,33 @@ pub struct FleetSpec {
     pub changes: Vec<ChangeKind>,
     /// See `changes`.
     pub in_order: bool,
+}
+
+/// How machines reboot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RebootSpec {
+    /// Groups, each with a lock of its own.
+    pub groups: u32,
+    /// Slots of each.
+    pub max: u32,
+    /// Mean time for which a machine is away.
+    pub boot: Duration,
+    /// Mean time it takes to move what runs on a machine.
+    pub drain: Duration,
+    /// One machine in so many has a window …
+    pub window_one_in: u32,
+    /// … that is open in the first so many seconds of every minute; zero: none has one.
+    pub window: Duration,
+    /// The first so many machines each have a member of the store on them.
+    pub hosts: u32,
+    /// The last client is no machine but an operator.
+    pub operators: bool,
+    /// Something goes wrong with one step in so many.
+    pub trouble_one_in: u32,
+    /// The machines' clocks run apart and jump.
+    pub clocks: bool,
+    /// One machine in so many asks a member over FleetLock; zero: none does.
+    pub fleetlock_one_in: u32,
 }
 
 /// See [`WorkloadSpec::compact_behind`].

@@ -3,7 +3,7 @@
 use super::parse::{Section, read_kind, seconds};
 use super::source::{Complaint, hint_for};
 use super::spec::{
-    ChangeKind, FleetSpec, LockSpec, OpKind, WatchSpec, Without, WorkloadKind, WorkloadSpec,
+    ChangeKind, FleetSpec, LockSpec, OpKind, RebootSpec, WatchSpec, Without, WorkloadKind, WorkloadSpec,
     usual_compact_behind,
 };
 use super::units;
@@ -46,6 +46,23 @@ pub(super) fn read_workload(
         WorkloadKind::Space => &["name", "think", "timeout"],
         WorkloadKind::Users => &["name", "clients", "think", "timeout"],
         WorkloadKind::V2 => &["name", "clients", "think", "rate", "keys", "ttl", "reopen", "timeout"],
+        WorkloadKind::Reboots => &[
+            "name",
+            "clients",
+            "think",
+            "timeout",
+            "groups",
+            "max",
+            "boot",
+            "drain",
+            "window",
+            "window_one_in",
+            "hosts",
+            "operators",
+            "trouble_one_in",
+            "clocks",
+            "fleetlock_one_in",
+        ],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
@@ -70,6 +87,7 @@ pub(super) fn read_workload(
         WorkloadKind::Kv | WorkloadKind::Watch | WorkloadKind::Users | WorkloadKind::V2 => {
             Duration::from_millis(200)
         }
+        WorkloadKind::Reboots => seconds(10),
     };
     let mut think = section.duration("think", Duration::from_millis(1)..=seconds(600), usual_think);
     if let Some(value) = section.get("rate") {
@@ -141,6 +159,20 @@ pub(super) fn read_workload(
         changes: section.choices("changes", ChangeKind::ALL.to_vec(), read_change),
         in_order: section.boolean("in_order", false),
     };
+    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+    let reboots = RebootSpec {
+        groups: section.integer("groups", 1..=20, 1) as u32,
+        max: section.integer("max", 1..=1000, 1) as u32,
+        boot: section.duration("boot", Duration::from_millis(1)..=seconds(600), seconds(2)),
+        drain: section.duration("drain", Duration::ZERO..=seconds(600), Duration::from_millis(300)),
+        window_one_in: section.integer("window_one_in", 1..=1000, 3) as u32,
+        window: section.duration("window", Duration::ZERO..=seconds(59), Duration::ZERO),
+        hosts: section.integer("hosts", 0..=9, 0) as u32,
+        operators: section.boolean("operators", false),
+        trouble_one_in: section.integer("trouble_one_in", 1..=1000, 3) as u32,
+        clocks: section.boolean("clocks", false),
+        fleetlock_one_in: section.integer("fleetlock_one_in", 0..=1000, 0) as u32,
+    };
     Some(WorkloadSpec {
         kind,
         clients,
@@ -157,6 +189,7 @@ pub(super) fn read_workload(
         watch,
         locks,
         fleet,
+        reboots,
     })
 }
 

@@ -1,6 +1,7 @@
 //! Things worth reaching: a batch that never met the rare event proves nothing about it.
 
 mod clients;
+mod machines;
 mod members;
 mod story;
 mod v2;
@@ -25,6 +26,7 @@ pub(crate) fn first_times(log: &RunLog) -> Vec<(GoalKind, Option<Duration>)> {
     clients::operations(log, &story, &mut met);
     clients::streams(log, &story, &mut met);
     clients::faults(log, &story, &mut met);
+    machines::reboots(log, &mut met);
     for record in &log.sites {
         met.at(crate::sites::goal(record.site), record.first);
     }

@@ -24,6 +24,8 @@
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
 //! | `v2` | the v2 keys are one history, and whoever asks or waits is told what it says | etcd: v2 API; etcd#741 |
+//! | `reboot-lock` | no more holders than slots, none twice, and nobody frees another's slot | locksmith; locksmith#58 |
+//! | `reboots` | reboots begin in their windows, in turn, and cost the store no majority | CoreOS bugs#1886; kured#841 |
 
 mod auth;
 mod boots;
@@ -42,7 +44,10 @@ mod membership;
 mod no_panic;
 mod quota;
 mod reasons;
+mod reboot_lock;
+mod reboots;
 mod rescue;
+mod semaphores;
 mod serializable;
 mod serves;
 mod state_machine_safety;
@@ -118,6 +123,8 @@ pub const NAMES: &[&str] = &[
     "serves",
     "convergence",
     "v2",
+    "reboot-lock",
+    "reboots",
 ];
 
 /// What a scenario expects that names no oracles: all of them.
@@ -219,6 +226,8 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
         "v2" => v2::check(log),
+        "reboot-lock" => reboot_lock::check(log),
+        "reboots" => reboots::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
     }
 }

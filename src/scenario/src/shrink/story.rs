@@ -1,6 +1,7 @@
 //! A plan told in lines, in order of time: what a person reads of a small failure first.
 
 use crate::format::spec::{NemesisKind, OpKind, Target};
+use crate::machines;
 use crate::plan::{ClientPlan, LockStep, Plan, PlannedFault, StandStep, Step, StepKind};
 use crate::sites;
 use std::fmt::Write as _;
@@ -43,6 +44,10 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         }
         StepKind::V2Wait { key: Some(key) } => format!("wait for changes of v2 key {key}"),
         StepKind::V2Wait { key: None } => "wait for changes of all v2 keys".to_owned(),
+        StepKind::Reboot(step) => format!("machine: {}", machines::tell(&step)),
+        StepKind::RebootOrder(step) => {
+            format!("operator of the reboot lock: {}", machines::tell_order(&step))
+        }
     };
     format!("client {} at member {member}: {what}", client.machine)
 }

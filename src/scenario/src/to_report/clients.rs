@@ -78,6 +78,7 @@ pub(super) fn spans(log: &RunLog) -> Vec<ClientSpan> {
         Some(span(candidate.client, "leads", told.call, end, text))
     }));
     spans.extend(log.v2.iter().map(v2));
+    spans.extend(super::machines::spans(log));
     spans.sort_by_key(|span| (span.client, span.from, span.to));
     spans
 }
@@ -119,7 +120,7 @@ fn v2(record: &V2Record) -> ClientSpan {
     }
 }
 
-fn span(client: u32, kind: &str, from: Duration, to: Duration, text: String) -> ClientSpan {
+pub(super) fn span(client: u32, kind: &str, from: Duration, to: Duration, text: String) -> ClientSpan {
     ClientSpan { client, kind: kind.to_owned(), member: None, from: nanos(from), to: nanos(to), text }
 }
 
