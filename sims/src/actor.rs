@@ -2,7 +2,9 @@
 
 use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
-use seatrial_scenario::theatre::{CallError, LeaderKey, Leaders, LockHeld, LockWish, Watch};
+use seatrial_scenario::theatre::{
+    CallError, FleetAnswer, FleetAsk, LeaderKey, Leaders, LockHeld, LockWish, Watch,
+};
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response, Revision};
@@ -208,6 +210,11 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
             Some(((header.revision.0, kv), observer))
         });
         Ok(leaders.boxed())
+    }
+
+    async fn fleet(&mut self, ask: FleetAsk, timeout: Duration) -> Result<FleetAnswer, CallError> {
+        let store = self.store(timeout);
+        crate::fleet::ask(&store, ask).await.map_err(failed)
     }
 
     fn identify(&mut self, user: &str, password: &str) {

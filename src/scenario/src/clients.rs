@@ -5,11 +5,13 @@ mod elections;
 mod locks;
 mod membership;
 mod space;
+mod units;
 mod users;
 
 pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
 pub(crate) use space::free_space;
+pub(crate) use units::{POISONS, look_at_units};
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
 
 use crate::format::spec::{OpKind, Without, WorkloadKind};
@@ -109,6 +111,8 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::Membership => actor.membership(run).await,
         WorkloadKind::Users if actor.plan.number == 0 => actor.administer().await,
         WorkloadKind::Users => actor.try_rights().await,
+        WorkloadKind::Units if actor.plan.spec.is_machine(actor.plan.number) => actor.host().await,
+        WorkloadKind::Units => actor.operate().await,
     }
     curtain.leave(actor.plan.spec.kind);
 }

@@ -281,6 +281,20 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::C03, scenarios: &["another-value"], oracles: &["corruption"] },
     Hunt { bug: Planted::U01, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
     Hunt { bug: Planted::U02, scenarios: &["rolling-upgrade"], oracles: &["convergence", "serves"] },
+    Hunt { bug: Planted::F11, scenarios: &["units", "store-outage"], oracles: &["schedule", "units"] },
+    Hunt { bug: Planted::F12, scenarios: &["units-cut-off", "units"], oracles: &["units"] },
+    Hunt { bug: Planted::F13, scenarios: &["engines-standing-still", "units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F14, scenarios: &["units-cut-off", "store-outage"], oracles: &["units"] },
+    Hunt { bug: Planted::F15, scenarios: &["units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F16, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F17, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F18, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F19, scenarios: &["machines-lost"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F20, scenarios: &["most-machines-lost"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F21, scenarios: &["units-cut-off", "units"], oracles: &["units"] },
+    Hunt { bug: Planted::F22, scenarios: &["units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F23, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F24, scenarios: &["units"], oracles: &["units", "schedule"] },
 ];
 
 /// The row of a bug.

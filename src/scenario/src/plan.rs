@@ -1,9 +1,12 @@
 //! From a scenario and a seed to a plan: every choice made, as a value that can be stored and replayed.
 
+mod fleet;
+
 use crate::chance::Chance;
 use crate::format::options::FaultOptions;
 use crate::format::spec::{
-    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, WorkloadKind, WorkloadSpec,
+    ChangeKind, During, Files, MachineFault, NemesisKind, NemesisSpec, OpKind, Scenario, Target, UnitAct,
+    WorkloadKind, WorkloadSpec,
 };
 use crate::priorities::Priorities;
 use crate::sites::{self, ActiveSite};
@@ -168,6 +171,26 @@ pub enum StepKind {
         /// By a write, or by a read.
         write: bool,
     },
+    /// Something happens to a machine of the fleet.
+    Machine(MachineStep),
+    /// An operator of the fleet asks for something.
+    Unit {
+        /// For what.
+        act: UnitAct,
+        /// About which unit; about which machine, where it is about one.
+        number: u32,
+    },
+}
+
+/// What happens to a machine of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineStep {
+    /// What.
+    pub fault: MachineFault,
+    /// For how long.
+    pub lasts: Duration,
+    /// How wrong its clock goes, in parts per million.
+    pub drift_ppm: i64,
 }
 
 /// How a lock is taken and held.
@@ -317,6 +340,12 @@ impl Plan {
         asked || self.faults.iter().any(|fault| fault.kind == NemesisKind::ValueDamage)
     }
 
+    /// Whether there is a fleet: machines and units.
+    #[must_use]
+    pub fn has_units(&self) -> bool {
+        self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Units)
+    }
+
     /// Whether clients may have to say who they are.
     #[must_use]
     pub fn has_users(&self) -> bool {
@@ -448,6 +477,9 @@ fn draw_steps(
     time: Duration,
     chance: &mut Chance,
 ) -> Vec<Step> {
+    if spec.kind == WorkloadKind::Units {
+        return fleet::draw_steps(spec, number, members, time, chance);
+    }
     let mut steps = Vec::new();
     // Clients have a member they like, as a client with one open connection has; now and then another.
     let usual = chance.pick(members);
@@ -480,6 +512,7 @@ fn draw_steps(
                 (StepKind::Permit { user }, chance.around(spec.think))
             }
             WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
+            WorkloadKind::Units => unreachable!("drawn above"),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))

@@ -1,6 +1,13 @@
 //! Everything one run left behind, for the oracles: what clients did and saw, what members told, what the
 //! nemeses did, how the healing went.
 
+mod units;
+
+pub use units::{
+    AgentRecord, AgentWord, EngineRecord, EngineWord, MachineFaultRecord, OperatorRecord, ProcessEnd,
+    ProcessRecord, UnitCheck, UnitsLog, UnitsLook,
+};
+
 use crate::format::spec::{During, Without};
 use crate::losses::Losses;
 use crate::observation::{Observation, Observed};
@@ -484,6 +491,9 @@ pub struct RunLog {
     pub trace_hash: u64,
     /// CPU time of the thread that ran it.
     pub cpu: Duration,
+    /// What a fleet did.
+    #[serde(default)]
+    pub units: UnitsLog,
 }
 
 impl RunLog {
@@ -519,6 +529,7 @@ impl RunLog {
             ended: Duration::ZERO,
             trace_hash: 0,
             cpu: Duration::ZERO,
+            units: UnitsLog::default(),
         }
     }
 }

@@ -143,7 +143,8 @@ fn usual_workload(kind: WorkloadKind) -> WorkloadSpec {
 fn workload(out: &mut String, spec: &WorkloadSpec) {
     let usual = usual_workload(spec.kind);
     let _ = writeln!(out, "\n[[workload]]\nname = \"{}\"", spec.kind);
-    let is_single = matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space);
+    let is_single =
+        matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space | WorkloadKind::Units);
     line(
         out,
         "clients",
@@ -178,6 +179,28 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     let changes: Vec<String> = spec.fleet.changes.iter().map(|kind| format!("\"{kind}\"")).collect();
     line(out, "changes", format!("[{}]", changes.join(", ")), spec.fleet.changes == usual.fleet.changes);
     line(out, "in_order", spec.fleet.in_order, spec.fleet.in_order == usual.fleet.in_order);
+    if spec.kind == WorkloadKind::Units {
+        units(out, spec, &usual);
+    }
+}
+
+fn units(out: &mut String, spec: &WorkloadSpec, usual: &WorkloadSpec) {
+    let operators = |spec: &WorkloadSpec| spec.clients - spec.units.machines;
+    line(out, "operators", operators(spec), operators(spec) == operators(usual));
+    let (asked, usual) = (&spec.units, &usual.units);
+    line(out, "machines", asked.machines, asked.machines == usual.machines);
+    line(out, "units", asked.units, asked.units == usual.units);
+    let names = |names: Vec<&str>| {
+        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    let faults = names(asked.faults.iter().map(|fault| fault.name()).collect());
+    line(out, "faults", faults, asked.faults == usual.faults);
+    line(out, "faults_every", time(asked.faults_every), asked.faults_every == usual.faults_every);
+    line(out, "leavers", asked.leavers, asked.leavers == usual.leavers);
+    let acts = names(asked.acts.iter().map(|act| act.name()).collect());
+    line(out, "acts", acts, asked.acts == usual.acts);
+    line(out, "evictions", asked.evictions, asked.evictions == usual.evictions);
 }
 
 fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {

@@ -4,9 +4,11 @@
 use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
-use super::spec::{ChangeKind, NemesisKind, OpKind, Target, WorkloadKind, WorkloadSpec};
+use super::spec::{
+    ChangeKind, MachineFault, NemesisKind, OpKind, Target, UnitAct, WorkloadKind, WorkloadSpec,
+};
 use super::{rare, units};
-use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
+use crate::plan::{ClientPlan, LockStep, MachineStep, PlannedFault, StandStep, Step, StepKind};
 use crate::priorities::Priorities;
 use crate::sites::ActiveSite;
 use seatrial_types::MemberId;
@@ -271,6 +273,7 @@ fn example(kind: WorkloadKind) -> &'static str {
         WorkloadKind::Space => "1.5s m2 free-space",
         WorkloadKind::Membership => "1.5s m2 change replace 0",
         WorkloadKind::Users => "1.5s m2 try write",
+        WorkloadKind::Units => "1.5s m2 machine pause lasts 8s",
     }
 }
 
@@ -325,6 +328,8 @@ fn read_step(
                 "change",
                 "permit",
                 "try",
+                "machine",
+                "unit",
             ];
             let names: Vec<&str> = OpKind::NAMES.iter().chain(&known).copied().collect();
             let first = what.first().copied().unwrap_or_default();
@@ -347,6 +352,7 @@ fn fits(what: &StepKind, kind: WorkloadKind) -> bool {
         StepKind::FreeSpace => WorkloadKind::Space,
         StepKind::Change { .. } => WorkloadKind::Membership,
         StepKind::Permit { .. } | StepKind::Try { .. } => WorkloadKind::Users,
+        StepKind::Machine(_) | StepKind::Unit { .. } => WorkloadKind::Units,
     };
     wanted == kind
 }
@@ -407,6 +413,25 @@ fn read_what(words: &[&str]) -> Option<StepKind> {
             }
             StepKind::Try { write }
         }
+        "machine" => {
+            let (fault, tail) = rest.split_first()?;
+            rest = tail;
+            let fault = MachineFault::from_name(fault)?;
+            let lasts = time(&mut rest, "lasts")?;
+            let mut drift_ppm = 0;
+            if fault == MachineFault::Drift {
+                word(&mut rest, "ppm").then_some(())?;
+                let (ppm, tail) = rest.split_first()?;
+                rest = tail;
+                drift_ppm = ppm.parse().ok()?;
+            }
+            StepKind::Machine(MachineStep { fault, lasts, drift_ppm })
+        }
+        "unit" => {
+            let (act, tail) = rest.split_first()?;
+            rest = tail;
+            StepKind::Unit { act: UnitAct::from_name(act)?, number: number(&mut rest)? }
+        }
         name => {
             let op = OpKind::from_name(name)?;
             let key = match rest.split_first() {
@@ -457,5 +482,10 @@ pub(super) fn told(what: &StepKind) -> String {
         StepKind::Change { kind, pick } => format!("change {kind} {pick}"),
         StepKind::Permit { user } => format!("permit {user}"),
         StepKind::Try { write } => format!("try {}", if *write { "write" } else { "read" }),
+        StepKind::Machine(MachineStep { fault, lasts, drift_ppm }) => {
+            let ppm = if *fault == MachineFault::Drift { format!(" ppm {drift_ppm}") } else { String::new() };
+            format!("machine {fault} lasts {lasts:?}{ppm}")
+        }
+        StepKind::Unit { act, number } => format!("unit {act} {number}"),
     }
 }

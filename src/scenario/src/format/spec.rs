@@ -62,6 +62,8 @@ named! {
         Membership = "membership",
         /// Users who may do now this and now that, and one who decides it.
         Users = "users",
+        /// Machines of a fleet, what runs on them, and operators who want this and that.
+        Units = "units",
     }
 }
 
@@ -583,6 +585,14 @@ named! {
         BuggifyFrameOne = "buggify-frame-one",
         /// Members were told to at the site `peer-hangs-up`.
         BuggifyPeerHangsUp = "buggify-peer-hangs-up",
+        /// A process of a unit ran on a machine.
+        UnitRan = "unit-ran",
+        /// A unit ran on a second machine.
+        UnitMoved = "unit-moved",
+        /// A machine's agent noticed that it is cut off from the store.
+        MachineCutOff = "machine-cut-off",
+        /// A machine's agent took over processes that an earlier one had left running.
+        UnitsAdopted = "units-adopted",
     }
 }
 
@@ -597,6 +607,44 @@ named! {
         Inconclusive = "inconclusive",
         /// The harness failed.
         HarnessError = "harness-error",
+    }
+}
+
+named! {
+    /// What happens to a machine of the fleet (workload `units`).
+    MachineFault {
+        /// Its fleetd is killed, and started again; what runs, runs on.
+        Kill = "kill",
+        /// It loses its power, and everything that runs with it; then it boots.
+        Reboot = "reboot",
+        /// Its fleetd stands still; what runs, runs on.
+        Pause = "pause",
+        /// It hears nobody and nobody hears it.
+        CutOff = "cut-off",
+        /// Its clock runs too fast or too slow.
+        Drift = "drift",
+        /// It loses its power and never comes back.
+        Leave = "leave",
+    }
+}
+
+named! {
+    /// What an operator of the fleet asks for (workload `units`).
+    UnitAct {
+        /// A unit is to run.
+        Start = "start",
+        /// A unit is to lie on its machine and not to run.
+        Stop = "stop",
+        /// A unit is to be on no machine.
+        Unload = "unload",
+        /// A unit is to be forgotten.
+        Destroy = "destroy",
+        /// A unit gets another file.
+        Replace = "replace",
+        /// A machine's metadata are changed, and changed back.
+        Tag = "tag",
+        /// Something is asked that makes little sense.
+        Poison = "poison",
     }
 }
 
@@ -841,6 +889,9 @@ pub struct WorkloadSpec {
     /// How the cluster changes (workload `membership`).
     #[serde(default)]
     pub fleet: FleetSpec,
+    /// What there is of machines and units (workload `units`).
+    #[serde(default)]
+    pub units: UnitsSpec,
 }
 
 /// How locks are used.
@@ -863,6 +914,33 @@ pub struct FleetSpec {
     pub changes: Vec<ChangeKind>,
     /// See `changes`.
     pub in_order: bool,
+}
+
+/// What there is of machines and units, and what happens to them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitsSpec {
+    /// Machines; the first clients of the workload. The others are operators.
+    pub machines: u32,
+    /// Units that operators know.
+    pub units: u32,
+    /// What happens to machines.
+    pub faults: Vec<MachineFault>,
+    /// Mean time between two faults of one machine.
+    pub faults_every: Duration,
+    /// So many machines leave for good, all at one time, half-way through the storm.
+    pub leavers: u32,
+    /// What operators ask for, once all units were started.
+    pub acts: Vec<UnitAct>,
+    /// So many units of lost machines are moved at once; afterwards half as many a second.
+    pub evictions: u32,
+}
+
+impl WorkloadSpec {
+    /// Whether the client of this number is a machine of the fleet.
+    #[must_use]
+    pub fn is_machine(&self, number: u32) -> bool {
+        self.kind == WorkloadKind::Units && number < self.units.machines
+    }
 }
 
 /// See [`WorkloadSpec::compact_behind`].

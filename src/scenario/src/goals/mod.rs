@@ -3,6 +3,7 @@
 mod clients;
 mod members;
 mod story;
+mod units;
 
 use crate::format::spec::GoalKind;
 use crate::observation::{Observation, Role};
@@ -129,6 +130,9 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
                 (with_checkpoints && reigns.iter().filter(led).count() > 2).then_some(gone.ret)
             });
             ended.min()
+        }
+        GoalKind::UnitRan | GoalKind::UnitMoved | GoalKind::MachineCutOff | GoalKind::UnitsAdopted => {
+            units::reached(goal, log)
         }
         GoalKind::LockHeld => log.locks.iter().filter_map(|lock| Some(lock.told?.ret)).min(),
         GoalKind::LockWaited => {

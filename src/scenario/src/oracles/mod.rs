@@ -23,6 +23,8 @@
 //! | `hash-kv` | equal hash at equal revision on all members | etcd: HashKV |
 //! | `serves` | a majority that hears each other has one leader, and serves | thesis §6.2, §9.6; our own bound |
 //! | `convergence` | after the storm all is well within a bound | our own bound |
+//! | `schedule` | a fleet's units go where they may, by who leads, and none without a reason | fleet#1181; our own rules |
+//! | `units` | what runs in a fleet runs where it should, once, and on through outages | fleet#1145, #1289, #1361 |
 
 mod auth;
 mod boots;
@@ -31,6 +33,7 @@ mod corruption;
 mod durability;
 mod election_safety;
 mod elections;
+mod fleet;
 mod hash_kv;
 mod leader_completeness;
 mod lease;
@@ -42,15 +45,18 @@ mod no_panic;
 mod quota;
 mod reasons;
 mod rescue;
+mod schedule;
 mod serializable;
 mod serves;
 mod state_machine_safety;
+mod units;
 mod watch;
 
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub(crate) use corruption::damages;
+pub(crate) use fleet::fleet_bound;
 pub(crate) use lease::reigns as lease_reigns;
 
 use crate::record::RunLog;
@@ -115,6 +121,8 @@ pub const NAMES: &[&str] = &[
     "hash-kv",
     "serves",
     "convergence",
+    "schedule",
+    "units",
 ];
 
 /// What a scenario expects that names no oracles: all of them.
@@ -139,9 +147,9 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// Keys that are written without a line in the history: locks and what they guard, elections, what users try, and what is there to
-/// be damaged.
-const ASIDE: [&[u8]; 5] = [b"lock/", b"guard/", b"elect/", b"user/", b"bait/"];
+/// Keys that are written without a line in the history: locks and what they guard, elections, what users try, what is there to
+/// be damaged, and the fleet's.
+const ASIDE: [&[u8]; 6] = [b"lock/", b"guard/", b"elect/", b"user/", b"bait/", b"/_seatrial/"];
 
 /// The end of the run in the words of the history's checker.
 fn finale(log: &RunLog) -> Final {
@@ -215,6 +223,8 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "corruption" => corruption::check(log),
         "hash-kv" => hash_kv::check(log),
         "convergence" => convergence::check(log),
+        "schedule" => schedule::check(log),
+        "units" => units::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
     }
 }

@@ -1,7 +1,7 @@
 //! A plan told in lines, in order of time: what a person reads of a small failure first.
 
 use crate::format::spec::{NemesisKind, OpKind, Target};
-use crate::plan::{ClientPlan, LockStep, Plan, PlannedFault, StandStep, Step, StepKind};
+use crate::plan::{ClientPlan, LockStep, MachineStep, Plan, PlannedFault, StandStep, Step, StepKind};
 use crate::sites;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -37,6 +37,10 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         StepKind::Change { kind, pick } => format!("change of members: {} ({pick})", kind.name()),
         StepKind::Permit { user } => format!("user {user} gets its rights, or loses them"),
         StepKind::Try { write } => format!("tries its rights by a {}", if write { "write" } else { "read" }),
+        StepKind::Machine(MachineStep { fault, lasts, .. }) => {
+            return format!("client {}, a machine: {fault} for {lasts:?}", client.machine);
+        }
+        StepKind::Unit { act, number } => format!("{act}, number {number}"),
     };
     format!("client {} at member {member}: {what}", client.machine)
 }

@@ -1,7 +1,7 @@
 //! What clients held open: watches, leases, locks and leaderships, as stretches of time.
 
 use super::name;
-use crate::record::{RunLog, nanos};
+use crate::record::{ProcessEnd, RunLog, nanos};
 use seatrial_report::ClientSpan;
 use std::time::Duration;
 
@@ -74,6 +74,20 @@ pub(super) fn spans(log: &RunLog) -> Vec<ClientSpan> {
             if candidate.released.is_some() { "" } else { "; never resigned" }
         );
         Some(span(candidate.client, "leads", told.call, end, text))
+    }));
+    spans.extend(log.units.processes.iter().map(|process| {
+        let end = match process.end {
+            Some(ProcessEnd::Itself) => "; ended by itself",
+            Some(ProcessEnd::Told) => "; told to stop",
+            Some(ProcessEnd::Power) => "; its machine lost its power",
+            None => "",
+        };
+        let text = format!("{} as process {}{end}", process.unit, process.pid);
+        span(process.machine, "unit", process.from, process.to.unwrap_or(log.ended), text)
+    }));
+    spans.extend(log.units.faults.iter().map(|fault| {
+        let to = fault.to.unwrap_or(log.ended);
+        span(fault.machine, "machine", fault.from, to, fault.fault.name().to_owned())
     }));
     spans.sort_by_key(|span| (span.client, span.from, span.to));
     spans

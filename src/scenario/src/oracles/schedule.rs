@@ -1,0 +1,229 @@
+//! Who is scheduled where in a fleet, by the store's ledger (F1, F3, F4, F8, F9 of the fleet's rules).
+//!
+//! 1. *One engine.* Every decision was written by the engine that led at its revision.
+//! 2. *No ghosts.* A unit that is not there gets no target.
+//! 3. *No conflicts.* A unit never gets a target where one is that it is in conflict with, unless that one was changed just
+//!    before.
+//! 4. *No panic.* Where more than half of the machines are gone, units of gone machines stay where they are scheduled; and
+//!    those that are moved are moved at the agreed pace.
+//! 5. *In the end*, once all had its time: what should be somewhere is on a machine that is there, fits and has room for it;
+//!    or there is no such machine, and the engine says why it waits. Followers are with whom they follow.
+
+use super::Finding;
+use super::fleet::Board;
+use crate::record::{EngineRecord, EngineWord, FinalState, RunLog, UnitsLook};
+use seatrial_types::{Event, EventKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A change so many revisions ago may not have come to the engine yet.
+const RECENT: i64 = 60;
+
+/// The engine's limit: where more than so many of a hundred machines are gone, nothing is moved.
+const MASS_LOSS_PERCENT: usize = 50;
+
+pub(super) fn check(log: &RunLog) -> Finding {
+    if !log.plan.has_units() {
+        return Finding::Ok;
+    }
+    if let Some(violation) = too_fast(log) {
+        return violation;
+    }
+    match &log.last {
+        Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
+            let found = step_by_step(log, last).or_else(|| {
+                let look = log.units.look.as_ref()?;
+                in_the_end(log, last, look)
+            });
+            found.unwrap_or(Finding::Ok)
+        }
+        Some(last) if last.is_unread() => Finding::Unknown("no member told its changes in time".to_owned()),
+        Some(_) => Finding::Unknown("the ledger does not begin with the first revision".to_owned()),
+        None => Finding::Unknown("the run ended before the store could be read a last time".to_owned()),
+    }
+}
+
+/// When engines wrote what, by revision: at which time, on which machine, and under which leadership.
+fn writes(log: &RunLog) -> BTreeMap<i64, (Duration, u32, i64)> {
+    let mut fences: BTreeMap<u32, i64> = BTreeMap::new();
+    let mut writes = BTreeMap::new();
+    for EngineRecord { machine, at, what } in &log.units.engines {
+        match what {
+            EngineWord::Leads(fence) => drop(fences.insert(*machine, *fence)),
+            EngineWord::Wrote { revision, .. } => {
+                let fence = fences.get(machine).copied().unwrap_or_default();
+                writes.insert(*revision, (*at, *machine, fence));
+            }
+            EngineWord::Waits(_) | EngineWord::Rests => {}
+        }
+    }
+    writes
+}
+
+fn is_target(event: &Event) -> bool {
+    event.kv.key.starts_with(b"/_seatrial/fleet/spec/target/")
+}
+
+fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
+    let writes = writes(log);
+    let mut board = Board::default();
+    for events in last.ledger.chunk_by(|one, next| one.kv.mod_revision == next.kv.mod_revision) {
+        let revision = events[0].kv.mod_revision.0;
+        let before = board.clone();
+        events.iter().for_each(|event| board.apply(event));
+        if !events.iter().any(is_target) {
+            continue;
+        }
+        let time = writes.get(&revision).map(|(at, ..)| *at);
+        let violation = |sentence: String| Some(Finding::violation(sentence, time, None));
+        if let Some((_, machine, fence)) = writes.get(&revision) {
+            let leader = before.leader();
+            if leader != Some(*fence) {
+                let leads = leader.map_or("nobody led".to_owned(), |leader| {
+                    format!("the engine of revision {leader} led")
+                });
+                return violation(format!(
+                    "at revision {revision} the engine on machine {machine}, elected at revision {fence}, scheduled units, \
+                     but {leads}"
+                ));
+            }
+        }
+        for event in events.iter().filter(|event| is_target(event)) {
+            let key = String::from_utf8_lossy(&event.kv.key).into_owned();
+            let name = key.rsplit('/').next().unwrap_or_default();
+            let (Some(unit), Some(old)) = (board.units.get(name), before.units.get(name)) else { continue };
+            if event.kind == EventKind::Put && !unit.is_known {
+                return violation(format!(
+                    "at revision {revision} {name} was scheduled, which is not there"
+                ));
+            }
+            if let Some(target) = &unit.target
+                && event.kind == EventKind::Put
+                && let Some(other) = new_conflict(&board, name, target, revision)
+            {
+                return violation(format!(
+                    "at revision {revision} {name} was scheduled to {target}, where {other} is, with which it is in conflict"
+                ));
+            }
+            if let Some(from) = &old.target
+                && unit.is_known
+                && unit.target.as_ref() != Some(from)
+                && matches!(unit.desired.as_str(), "loaded" | "launched")
+                && let Some((gone, of)) = mass_loss(&before, from)
+            {
+                return violation(format!(
+                    "at revision {revision} {name} was taken off {from}, which is gone, although {gone} of {of} machines \
+                     were gone at once"
+                ));
+            }
+        }
+    }
+    None
+}
+
+/// Who is on this machine, in conflict with the unit, and was not changed just now.
+fn new_conflict(board: &Board, name: &str, machine: &str, revision: i64) -> Option<String> {
+    let is_fresh = |name: &str| board.units.get(name).is_some_and(|unit| unit.changed > revision - RECENT);
+    let mut others = board.on(machine).filter(|(other, _)| board.are_in_conflict(name, other));
+    let other = others.find(|(other, _)| !is_fresh(other) && !is_fresh(name));
+    other.map(|(other, _)| other.clone())
+}
+
+/// Where this machine is gone, and most others too: how many, of how many.
+fn mass_loss(board: &Board, machine: &str) -> Option<(usize, usize)> {
+    let targets = board.wanted().filter(|(_, unit)| !unit.asks.is_global);
+    let targets: BTreeSet<&String> = targets.filter_map(|(_, unit)| unit.target.as_ref()).collect();
+    let is_gone = |id: &&&String| !board.is_there(id) && !board.given_up.contains(**id);
+    let gone: Vec<&&String> = targets.iter().filter(is_gone).collect();
+    let of = board.machines().count() + gone.len();
+    let is_mass = gone.len() * 100 > MASS_LOSS_PERCENT * of;
+    (is_mass && gone.iter().any(|id| id.as_str() == machine)).then_some((gone.len(), of))
+}
+
+/// Units of lost machines are moved at a limited rate, by each engine that leads.
+fn too_fast(log: &RunLog) -> Option<Finding> {
+    let spec = log.plan.clients.iter().find(|client| client.spec.is_machine(client.number))?;
+    let burst = f64::from(spec.spec.units.evictions);
+    let mut bucket: BTreeMap<u32, (Duration, f64)> = BTreeMap::new();
+    for EngineRecord { machine, at, what } in &log.units.engines {
+        match what {
+            EngineWord::Leads(_) => drop(bucket.insert(*machine, (*at, burst))),
+            EngineWord::Wrote { evictions, revision, .. } if *evictions > 0 => {
+                let (since, left) = bucket.get(machine).copied().unwrap_or((*at, burst));
+                // By the fastest clock, and a token that was just about to come.
+                let rate = f64::from((spec.spec.units.evictions / 2).max(1)) * 1.1;
+                let filled = (left + (*at - since).as_secs_f64() * rate).min(burst);
+                #[allow(clippy::cast_precision_loss, reason = "a few")]
+                let left = filled - *evictions as f64;
+                if left < -1.0 {
+                    let sentence = format!(
+                        "at revision {revision} the engine on machine {machine} took {evictions} units off lost machines, \
+                         where {filled:.1} were allowed"
+                    );
+                    return Some(Finding::violation(sentence, Some(*at), None));
+                }
+                bucket.insert(*machine, (*at, left));
+            }
+            EngineWord::Wrote { .. } | EngineWord::Waits(_) | EngineWord::Rests => {}
+        }
+    }
+    None
+}
+
+fn in_the_end(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Finding> {
+    let board = Board::at(&last.ledger, look.revision);
+    let violation = |sentence: String| Some(Finding::violation(sentence, Some(look.at), None));
+    let reasons = reasons(log);
+    for (name, unit) in board.wanted().filter(|(_, unit)| !unit.asks.is_global) {
+        let Some(target) = &unit.target else {
+            let free = board.machines().find(|machine| {
+                board.obstacle(name, machine).is_none() && !board.is_replaced(name, machine)
+            });
+            if let Some(machine) = free {
+                return violation(format!(
+                    "in the end {name} is on no machine, although {machine} could take it"
+                ));
+            }
+            if reasons.is_some_and(|reasons| !reasons.contains_key(name)) {
+                return violation(format!(
+                    "in the end {name} is on no machine, and the engine says no reason"
+                ));
+            }
+            continue;
+        };
+        if !board.is_there(target) {
+            let of = mass_loss(&board, target);
+            if of.is_none() && !is_held(reasons, name) {
+                return violation(format!("in the end {name} is scheduled to {target}, which is gone"));
+            }
+            continue;
+        }
+        if let Some(obstacle) = board.obstacle(name, target) {
+            return violation(format!("in the end {name} is scheduled to {target}, but {obstacle}"));
+        }
+    }
+    let still = board.units.iter().find(|(_, unit)| unit.desired == "inactive" && unit.target.is_some());
+    if let Some((name, unit)) = still {
+        let target = unit.target.as_deref().unwrap_or_default();
+        return violation(format!("in the end {name} is to be inactive and still scheduled to {target}"));
+    }
+    None
+}
+
+/// What the engine that leads said last of units that wait.
+fn reasons(log: &RunLog) -> Option<&BTreeMap<String, String>> {
+    let leader = log.units.engines.iter().rev().find_map(|record| match record.what {
+        EngineWord::Leads(_) => Some(record.machine),
+        _ => None,
+    })?;
+    log.units.engines.iter().rev().filter(|record| record.machine == leader).find_map(|record| {
+        match &record.what {
+            EngineWord::Waits(reasons) => Some(reasons),
+            _ => None,
+        }
+    })
+}
+
+fn is_held(reasons: Option<&BTreeMap<String, String>>, name: &str) -> bool {
+    reasons.and_then(|reasons| reasons.get(name)).is_some_and(|reason| reason.starts_with("held"))
+}

@@ -1,0 +1,345 @@
+//! What of a fleet's units ran where (F2, F5, F6, F7, F10 of the fleet's rules).
+//!
+//! 1. *Once on a machine.* No machine runs two processes of one unit at one time.
+//! 2. *Once in the fleet.* A unit with `OnPartition=stop` is over on a machine that is given up before it begins on another
+//!    one, if the agent there was awake. Any unit that runs twice does so no longer than its old machine, or the store, is in
+//!    trouble, and the time that it takes to hear of it.
+//! 3. *Not without a reason.* What runs is told to stop because an operator wanted so, the engine decided so, metadata
+//!    changed so, or, with `OnPartition=stop`, the lease was ending: never because the store was away for a while, or has
+//!    another leader. And no machine is given up to which nothing happened.
+//! 4. *In the end*, once all had its time, each unit runs where it should and nowhere else: global ones on every machine that
+//!    fits.
+//! 5. *Nothing poisons.* Every unit can be read; those of odd requests can be deleted; the interface never fails.
+
+use super::Finding;
+use super::fleet::{Board, fleet_bound, machines_of};
+use crate::format::spec::MachineFault;
+use crate::record::{AgentWord, EngineWord, FinalState, ProcessEnd, ProcessRecord, RunLog, UnitsLook};
+use seatrial_types::EventKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What stopping takes, at most, and a look of the agent at the world.
+const STOPPING: Duration = Duration::from_secs(2);
+
+pub(super) fn check(log: &RunLog) -> Finding {
+    if !log.plan.has_units() {
+        return Finding::Ok;
+    }
+    if let Some(violation) = twice_on_a_machine(log).or_else(|| overlapping(log)) {
+        return violation;
+    }
+    match &log.last {
+        Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
+            let fleet = Fleet::of(log, last);
+            let found = fleet.given_up_for_nothing().or_else(|| fleet.stopped_too_late());
+            let found = found.or_else(|| fleet.stopped_for_nothing()).or_else(|| {
+                let look = log.units.look.as_ref()?;
+                in_the_end(log, last, look).or_else(|| poisoned(log, last, look))
+            });
+            found.unwrap_or(Finding::Ok)
+        }
+        Some(last) if last.is_unread() => Finding::Unknown("no member told its changes in time".to_owned()),
+        Some(_) => Finding::Unknown("the ledger does not begin with the first revision".to_owned()),
+        None => Finding::Unknown("the run ended before the store could be read a last time".to_owned()),
+    }
+}
+
+fn end_of(process: &ProcessRecord, log: &RunLog) -> Duration {
+    process.to.unwrap_or(log.ended)
+}
+
+fn ttl(log: &RunLog) -> Duration {
+    let machines = log.plan.clients.iter().filter(|client| client.spec.is_machine(client.number));
+    machines.map(|client| client.spec.ttl).max().unwrap_or_default()
+}
+
+fn violation(sentence: String, at: Duration) -> Option<Finding> {
+    Some(Finding::violation(sentence, Some(at), None))
+}
+
+/// Pairs of processes of one unit that ran at one time, the older first.
+fn pairs(log: &RunLog) -> Vec<(&ProcessRecord, &ProcessRecord)> {
+    let mut by_unit: BTreeMap<&str, Vec<&ProcessRecord>> = BTreeMap::new();
+    for process in &log.units.processes {
+        by_unit.entry(&process.unit).or_default().push(process);
+    }
+    let mut pairs = Vec::new();
+    for processes in by_unit.values() {
+        for (at, one) in processes.iter().enumerate() {
+            let later = processes[at + 1..].iter().filter(|other| other.from < end_of(one, log));
+            pairs.extend(later.map(|other| (*one, *other)));
+        }
+    }
+    pairs
+}
+
+fn twice_on_a_machine(log: &RunLog) -> Option<Finding> {
+    let (one, other) = pairs(log).into_iter().find(|(one, other)| one.machine == other.machine)?;
+    let sentence = format!(
+        "machine {} started {} at {:?} as process {}, while process {} of it ran there since {:?}",
+        one.machine, one.unit, other.from, other.pid, one.pid, one.from
+    );
+    violation(sentence, other.from)
+}
+
+/// Units that every fitting machine runs.
+fn globals(log: &RunLog) -> BTreeSet<String> {
+    let ledger = log.last.iter().flat_map(|last| &last.ledger);
+    let mut board = Board::default();
+    let mut found = BTreeSet::new();
+    for event in ledger.filter(|event| event.kv.key.starts_with(b"/_seatrial/fleet/spec/unit/")) {
+        board.apply(event);
+        let key = String::from_utf8_lossy(&event.kv.key).into_owned();
+        let name = key.rsplit('/').next().unwrap_or_default();
+        if board.units.get(name).is_some_and(|unit| unit.asks.is_global) {
+            found.insert(name.to_owned());
+        }
+    }
+    found
+}
+
+/// A unit that runs twice for longer than there is trouble.
+fn overlapping(log: &RunLog) -> Option<Finding> {
+    let globals = globals(log);
+    for (one, other) in pairs(log) {
+        if one.machine == other.machine || globals.contains(&one.unit) {
+            continue;
+        }
+        let end = end_of(one, log).min(end_of(other, log));
+        let own = log.units.faults.iter().filter(|fault| {
+            [one.machine, other.machine].contains(&fault.machine) && fault.from < end
+        });
+        let own = own.map(|fault| fault.to.unwrap_or(log.ended));
+        let stores = log.faults.iter().filter(|fault| fault.from < end);
+        let stores = stores.map(|fault| fault.to.unwrap_or(log.plan.scenario.time));
+        let well = own.chain(stores).filter(|to| *to > one.from).max().unwrap_or_default();
+        // What was under way when it ended may still be told late.
+        let allowed = well.max(other.from) + fleet_bound(ttl(log));
+        if end > allowed {
+            let sentence = format!(
+                "{} ran on machine {} since {:?} and on machine {} since {:?}, both until {end:?}, although all was well since \
+                 {well:?}",
+                one.unit, one.machine, one.from, other.machine, other.from
+            );
+            return violation(sentence, allowed);
+        }
+    }
+    None
+}
+
+/// A machine that lost a unit since it was not heard.
+struct Eviction {
+    unit: String,
+    machine: u32,
+    at: Duration,
+    revision: i64,
+}
+
+struct Fleet<'a> {
+    log: &'a RunLog,
+    evictions: Vec<Eviction>,
+    /// With `OnPartition=stop`.
+    stops: BTreeSet<String>,
+    globals: BTreeSet<String>,
+}
+
+impl<'a> Fleet<'a> {
+    fn of(log: &'a RunLog, last: &FinalState) -> Self {
+        let machines = machines_of(&log.plan);
+        let times: BTreeMap<i64, Duration> = log
+            .units
+            .engines
+            .iter()
+            .filter_map(|record| match record.what {
+                EngineWord::Wrote { revision, .. } => Some((revision, record.at)),
+                _ => None,
+            })
+            .collect();
+        let mut board = Board::default();
+        let mut fleet = Self { log, evictions: Vec::new(), stops: BTreeSet::new(), globals: globals(log) };
+        for event in &last.ledger {
+            let key = String::from_utf8_lossy(&event.kv.key).into_owned();
+            let name = key.rsplit('/').next().unwrap_or_default().to_owned();
+            let revision = event.kv.mod_revision.0;
+            if key.starts_with("/_seatrial/fleet/spec/target/") {
+                let from = board.units.get(&name).and_then(|unit| unit.target.clone());
+                let from = from.filter(|id| !board.is_there(id) && !board.given_up.contains(id));
+                let is_wanted = board.wanted().any(|(known, _)| *known == name);
+                if let (Some(from), Some(at)) = (from, times.get(&revision))
+                    && let Some(machine) = machines.get(&from).filter(|_| is_wanted)
+                {
+                    fleet.evictions.push(Eviction { unit: name.clone(), machine: *machine, at: *at, revision });
+                }
+            }
+            board.apply(event);
+            let is_unit = key.starts_with("/_seatrial/fleet/spec/unit/") && event.kind == EventKind::Put;
+            if is_unit && board.units.get(&name).is_some_and(|unit| unit.asks.stops_on_partition) {
+                fleet.stops.insert(name);
+            }
+        }
+        fleet
+    }
+
+    /// Nothing happened to a machine, and it was given up all the same.
+    fn given_up_for_nothing(&self) -> Option<Finding> {
+        let ttl = ttl(self.log);
+        let splits = self.log.faults.iter().filter(|fault| fault.text.contains("each client sees one side"));
+        let splits: Vec<(Duration, Duration)> =
+            splits.map(|fault| (fault.from, fault.to.unwrap_or(self.log.ended))).collect();
+        for Eviction { unit, machine, at, revision } in &self.evictions {
+            let since = at.saturating_sub(ttl * 3 + fleet_bound(ttl));
+            let own = self.log.units.faults.iter().any(|fault| {
+                fault.machine == *machine
+                    && fault.from <= *at
+                    && fault.to.is_none_or(|to| to >= since)
+                    && fault.fault != MachineFault::Drift
+            });
+            let split = splits.iter().any(|(from, to)| from <= at && *to >= since);
+            if !own && !split {
+                let sentence = format!(
+                    "{unit} was taken off machine {machine} at revision {revision} since the machine was not heard, but nothing \
+                     had happened to it: only the store was away"
+                );
+                return violation(sentence, *at);
+            }
+        }
+        None
+    }
+
+    /// A unit that must not run twice did, though its agent was awake.
+    fn stopped_too_late(&self) -> Option<Finding> {
+        let ttl = ttl(self.log);
+        for Eviction { unit, machine, at, .. } in self.evictions.iter().filter(|e| self.stops.contains(&e.unit)) {
+            let old = self.log.units.processes.iter().find(|process| {
+                process.unit == *unit
+                    && process.machine == *machine
+                    && process.from < *at
+                    && end_of(process, self.log) > *at
+            });
+            let Some(old) = old else { continue };
+            let next = self.log.units.processes.iter().find(|process| {
+                process.unit == *unit && process.machine != *machine && process.from >= *at
+            });
+            let Some(next) = next.filter(|next| next.from < end_of(old, self.log)) else { continue };
+            // Who stood still, or was not there, hears of it once it is back.
+            let asleep = self.log.units.faults.iter().filter(|fault| {
+                let sleeps = matches!(fault.fault, MachineFault::Kill | MachineFault::Pause);
+                let to = fault.to.unwrap_or(self.log.ended);
+                fault.machine == *machine && sleeps && fault.from < next.from && to + ttl + STOPPING > *at
+            });
+            let awake = asleep.map(|fault| fault.to.unwrap_or(self.log.ended)).max();
+            let allowed = awake.map_or(next.from, |awake| awake.max(next.from) + ttl / 5 + STOPPING);
+            if end_of(old, self.log) > allowed {
+                let sentence = format!(
+                    "{unit}, which must not run twice, ran on machine {machine} until {:?}, but machine {} had begun it at {:?}",
+                    end_of(old, self.log),
+                    next.machine,
+                    next.from
+                );
+                return violation(sentence, next.from);
+            }
+        }
+        None
+    }
+
+    /// Something was told to stop that should have gone on.
+    fn stopped_for_nothing(&self) -> Option<Finding> {
+        let ttl = ttl(self.log);
+        let log = self.log;
+        for process in log.units.processes.iter().filter(|process| process.end == Some(ProcessEnd::Told)) {
+            let told = process.told.unwrap_or_else(|| end_of(process, log));
+            let since = process.from.saturating_sub(fleet_bound(ttl));
+            let path = format!("/fleet/v1/units/{}", process.unit);
+            let asked = log.units.operators.iter().any(|record| {
+                let is_tag = record.what.ends_with("/machines") && self.globals.contains(&process.unit);
+                (record.what.ends_with(&path) || is_tag) && record.seen.call <= told && record.seen.ret >= since
+            });
+            let about = format!("{}: ", process.unit);
+            let decided = log.units.engines.iter().any(|record| {
+                let is_about = matches!(&record.what, EngineWord::Wrote { decisions, .. }
+                    if decisions.iter().any(|decision| decision.starts_with(&about)));
+                is_about && record.at >= since
+            });
+            let ending = format!("stop {}: the machine's lease is ending", process.unit);
+            let lease = self.stops.contains(&process.unit)
+                && log.units.agents.iter().any(|record| {
+                    let is_it = matches!(&record.what, AgentWord::Did(task) if *task == ending);
+                    is_it && record.machine == process.machine && record.at + STOPPING >= told
+                });
+            if !(asked || decided || lease) {
+                let sentence = format!(
+                    "{} was told to stop on machine {} at {told:?}, and nobody had wanted that",
+                    process.unit, process.machine
+                );
+                return violation(sentence, told);
+            }
+        }
+        None
+    }
+}
+
+fn in_the_end(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Finding> {
+    let board = Board::at(&last.ledger, look.revision);
+    let machines = machines_of(&log.plan);
+    let mut wanted: BTreeSet<(&str, u32)> = BTreeSet::new();
+    let mut held: BTreeSet<&str> = BTreeSet::new();
+    for (name, unit) in board.wanted().filter(|(_, unit)| unit.desired == "launched") {
+        match &unit.target {
+            _ if unit.asks.is_global => {}
+            Some(target) if board.is_there(target) => {
+                wanted.extend(machines.get(target).map(|machine| (name.as_str(), *machine)));
+            }
+            Some(_) => drop(held.insert(name)),
+            None => {}
+        }
+    }
+    for (id, machine) in &machines {
+        let globals = board.globals_on(id).into_iter();
+        let globals = globals.filter(|name| board.units[*name].desired == "launched");
+        wanted.extend(globals.map(|name| (name.as_str(), *machine)));
+    }
+    let running: BTreeSet<(&str, u32)> = log
+        .units
+        .processes
+        .iter()
+        .filter(|process| process.runs_at(look.at))
+        .map(|process| (process.unit.as_str(), process.machine))
+        .collect();
+    // What an odd request has made may be a file that cannot run.
+    let is_odd = |name: &str| name.starts_with("odd-");
+    if let Some((unit, machine)) = wanted.iter().find(|one| !running.contains(one) && !is_odd(one.0)) {
+        return violation(format!("in the end {unit} does not run on machine {machine}, where it should"), look.at);
+    }
+    let extra = running.iter().find(|one| !wanted.contains(one) && !held.contains(one.0));
+    if let Some((unit, machine)) = extra {
+        return violation(format!("in the end {unit} runs on machine {machine}, where it should not"), look.at);
+    }
+    None
+}
+
+fn poisoned(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Finding> {
+    if look.list != 200 {
+        return violation(format!("in the end the list of units is answered with {}", look.list), look.at);
+    }
+    for check in &look.checks {
+        if check.read != 200 {
+            return violation(format!("in the end {} is read with {}", check.name, check.read), look.at);
+        }
+        if check.deleted.is_some_and(|status| status != 204) {
+            let status = check.deleted.unwrap_or_default();
+            return violation(format!("in the end {} is deleted with {status}", check.name), look.at);
+        }
+    }
+    let board = Board::at(&last.ledger, look.revision);
+    let listed: BTreeSet<&str> = look.checks.iter().map(|check| check.name.as_str()).collect();
+    let known = board.units.iter().filter(|(_, unit)| unit.is_known);
+    if let Some((name, _)) = known.into_iter().find(|(name, _)| !listed.contains(name.as_str())) {
+        return violation(format!("in the end {name} is in the store and not on the list of units"), look.at);
+    }
+    let broken = log.units.operators.iter().find(|record| record.status.is_some_and(|status| status == 500));
+    if let Some(record) = broken {
+        return violation(format!("{} was answered with 500", record.what), record.seen.ret);
+    }
+    None
+}
