@@ -295,6 +295,7 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::F22, scenarios: &["units"], oracles: &["schedule"] },
     Hunt { bug: Planted::F23, scenarios: &["units"], oracles: &["units"] },
     Hunt { bug: Planted::F24, scenarios: &["units"], oracles: &["units", "schedule"] },
+    Hunt { bug: Planted::F25, scenarios: &["most-machines-lost"], oracles: &["schedule"] },
 ];
 
 /// The row of a bug.

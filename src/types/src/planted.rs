@@ -140,6 +140,7 @@ planted! {
     F22 = "what an engine schedules is not held against the unit's file and target";
     F23 = "an agent that starts again does not look at what is there";
     F24 = "a watch of the registry begins one revision too late";
+    F25 = "units of the first machine that is missed are moved before it is known how many are gone";
 }
 
 /// The name is not the id of a planted bug.

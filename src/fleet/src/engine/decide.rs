@@ -22,11 +22,19 @@ pub struct Limits {
     pub mass_loss_percent: u8,
     /// Machines that are given up all the same, beside those of [`Cluster::written_off`].
     pub written_off: BTreeSet<MachineId>,
+    /// Machines that have only just gone. Leases of machines that are lost together end one after the other: who moved the
+    /// units of the first would never see that most are gone.
+    pub just_gone: BTreeSet<MachineId>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { evictions_max: usize::MAX, mass_loss_percent: 50, written_off: BTreeSet::new() }
+        Self {
+            evictions_max: usize::MAX,
+            mass_loss_percent: 50,
+            written_off: BTreeSet::new(),
+            just_gone: BTreeSet::new(),
+        }
     }
 }
 
@@ -136,6 +144,8 @@ impl Pass<'_> {
         for (ix, id) in gone {
             let held = if is_mass_loss && !is_given_up(id) {
                 Some(Obstacle::MassLoss { gone: fresh, of, percent })
+            } else if limits.just_gone.contains(id) && !is_given_up(id) {
+                Some(Obstacle::JustGone)
             } else {
                 let is_over = self.evicted.len() >= limits.evictions_max && !is_planted(Planted::F19);
                 is_over.then_some(Obstacle::InTurn)

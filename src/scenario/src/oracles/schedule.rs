@@ -6,11 +6,13 @@
 //!    before.
 //! 4. *No panic.* Where more than half of the machines are gone, units of gone machines stay where they are scheduled; and
 //!    those that are moved are moved at the agreed pace.
-//! 5. *In the end*, once all had its time: what should be somewhere is on a machine that is there, fits and has room for it;
+//! 5. *No unit is moved without a reason.* What could stay where it is, stays.
+//! 6. *In the end*, once all had its time: what should be somewhere is on a machine that is there, fits and has room for it;
 //!    or there is no such machine, and the engine says why it waits. Followers are with whom they follow.
 
 use super::Finding;
-use super::fleet::Board;
+use super::fleet::{Board, machines_of};
+use crate::format::spec::MachineFault;
 use crate::record::{EngineRecord, EngineWord, FinalState, RunLog, UnitsLook};
 use seatrial_types::{Event, EventKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
     if !log.plan.has_units() {
         return Finding::Ok;
     }
-    if let Some(violation) = too_fast(log) {
+    if let Some(violation) = too_fast(log).or_else(|| most_left(log)) {
         return violation;
     }
     match &log.last {
@@ -106,6 +108,14 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
                 ));
             }
             if let Some(from) = &old.target
+                && unit.target.as_ref() != Some(from)
+                && let Some(machine) = no_reason(&before, &board, name, from, revision)
+            {
+                return violation(format!(
+                    "at revision {revision} {name} was taken off {machine}, where it could have stayed"
+                ));
+            }
+            if let Some(from) = &old.target
                 && unit.is_known
                 && unit.target.as_ref() != Some(from)
                 && matches!(unit.desired.as_str(), "loaded" | "launched")
@@ -119,6 +129,29 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
         }
     }
     None
+}
+
+/// The machine that a unit was taken off, where it was there, could have the unit, and nothing had changed just now.
+fn no_reason<'a>(
+    before: &Board,
+    after: &Board,
+    name: &str,
+    from: &'a str,
+    revision: i64,
+) -> Option<&'a str> {
+    let is_wanted = after.wanted().any(|(known, _)| known == name);
+    let unit = after.units.get(name)?;
+    let is_fresh = |name: &String| after.units.get(name).is_none_or(|unit| unit.changed > revision - RECENT);
+    // Who follows another goes with it; and what that does may be a part of the same decisions.
+    let follows = unit.asks.beside.iter().any(|peer| {
+        is_fresh(peer) || after.units.get(peer).and_then(|peer| peer.target.as_deref()) != Some(from)
+    });
+    let has_changed = is_fresh(&name.to_owned())
+        || before.moved.get(from).is_some_and(|moved| *moved > revision - RECENT)
+        || before.on(from).any(|(other, _)| is_fresh(other));
+    let could_stay = before.obstacle(name, from).is_none() && !before.is_replaced(name, from);
+    let is_replaced = after.is_replaced(name, from);
+    (is_wanted && !follows && !has_changed && could_stay && !is_replaced).then_some(from)
 }
 
 /// Who is on this machine, in conflict with the unit, and was not changed just now.
@@ -138,6 +171,28 @@ fn mass_loss(board: &Board, machine: &str) -> Option<(usize, usize)> {
     let of = board.machines().count() + gone.len();
     let is_mass = gone.len() * 100 > MASS_LOSS_PERCENT * of;
     (is_mass && gone.iter().any(|id| id.as_str() == machine)).then_some((gone.len(), of))
+}
+
+/// Where most machines have left at one time, and nothing else is wrong, no unit of theirs is moved.
+fn most_left(log: &RunLog) -> Option<Finding> {
+    let machines = machines_of(&log.plan).len();
+    let left: Vec<_> = log.units.faults.iter().filter(|fault| fault.fault == MachineFault::Leave).collect();
+    let is_mass = left.len() * 100 > MASS_LOSS_PERCENT * machines;
+    if !is_mass || !log.faults.is_empty() || log.units.faults.len() > left.len() {
+        return None;
+    }
+    let since = left.iter().map(|fault| fault.from).min()?;
+    log.units.engines.iter().find_map(|EngineRecord { at, what, .. }| match what {
+        EngineWord::Wrote { evictions, revision, .. } if *evictions > 0 && *at > since => {
+            let sentence = format!(
+                "at revision {revision} {evictions} units were taken off machines that are gone, although {} of {machines} \
+                 machines had gone at once at {since:?}",
+                left.len()
+            );
+            Some(Finding::violation(sentence, Some(*at), None))
+        }
+        _ => None,
+    })
 }
 
 /// Units of lost machines are moved at a limited rate, by each engine that leads.

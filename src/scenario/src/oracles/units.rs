@@ -249,6 +249,10 @@ impl<'a> Fleet<'a> {
         let log = self.log;
         for process in log.units.processes.iter().filter(|process| process.end == Some(ProcessEnd::Told)) {
             let told = process.told.unwrap_or_else(|| end_of(process, log));
+            // Then the last look deletes what odd requests have made.
+            if log.units.look.as_ref().is_some_and(|look| told > look.at) {
+                continue;
+            }
             let since = process.from.saturating_sub(fleet_bound(ttl));
             let path = format!("/fleet/v1/units/{}", process.unit);
             let asked = log.units.operators.iter().any(|record| {
