@@ -1,6 +1,8 @@
 //! The fleet as the store's ledger tells it, revision by revision. Read with code of its own: the engine's is on trial.
 
+use crate::observation::Observation;
 use crate::plan::Plan;
+use crate::record::RunLog;
 use crate::theatre::machine_id;
 use seatrial_types::{Event, EventKind};
 use serde_json::Value;
@@ -253,6 +255,33 @@ impl Board {
         self.on(machine).any(|(other, unit)| {
             other != name && unit.asks.replaces.iter().any(|pattern| matches(pattern, name))
         })
+    }
+}
+
+/// When revisions were there first, as far as members told: each with the first time at which it, or a later one, was.
+pub(super) struct Times(Vec<(i64, Duration)>);
+
+impl Times {
+    pub(super) fn of(log: &RunLog) -> Self {
+        let applied = log.observed.iter().filter_map(|seen| match seen.what {
+            Observation::Applied { revision, .. } => Some((revision.0, seen.at)),
+            _ => None,
+        });
+        let mut times: Vec<(i64, Duration)> = applied.collect();
+        times.sort_unstable_by_key(|(revision, at)| (*at, *revision));
+        let mut newest = 0;
+        times.retain(|(revision, _)| {
+            let is_new = *revision > newest;
+            newest = newest.max(*revision);
+            is_new
+        });
+        Self(times)
+    }
+
+    /// When this revision was there first.
+    pub(super) fn at(&self, revision: i64) -> Option<Duration> {
+        let place = self.0.partition_point(|(known, _)| *known < revision);
+        self.0.get(place).map(|(_, at)| *at)
     }
 }
 

@@ -11,15 +11,18 @@
 //!    or there is no such machine, and the engine says why it waits. Followers are with whom they follow.
 
 use super::Finding;
-use super::fleet::{Board, machines_of};
+use super::fleet::{Board, Times, machines_of};
 use crate::format::spec::MachineFault;
 use crate::record::{EngineRecord, EngineWord, FinalState, RunLog, UnitsLook};
 use seatrial_types::{Event, EventKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A change so many revisions ago may not have come to the engine yet.
-const RECENT: i64 = 60;
+/// A change so short a time ago may not have come to the engine yet …
+const RECENT: Duration = Duration::from_secs(1);
+
+/// … or, where anything is wrong, so short a time: as long as an engine that hears nothing believes to lead.
+const RECENT_AMID_FAULTS: Duration = Duration::from_secs(8);
 
 /// The engine's limit: where more than so many of a hundred machines are gone, nothing is moved.
 const MASS_LOSS_PERCENT: usize = 50;
@@ -62,12 +65,54 @@ fn writes(log: &RunLog) -> BTreeMap<i64, (Duration, u32, i64)> {
     writes
 }
 
+/// Which units engines took off machines, by their own words, since those had gone away: at which revisions.
+fn went_away(log: &RunLog) -> BTreeSet<(i64, String)> {
+    let mut found = BTreeSet::new();
+    for record in &log.units.engines {
+        let EngineWord::Wrote { revision, decisions, .. } = &record.what else { continue };
+        let gone = decisions.iter().filter(|decision| decision.ends_with("went away)"));
+        let names = gone.filter_map(|decision| decision.split_once(": "));
+        found.extend(names.map(|(name, _)| (*revision, name.to_owned())));
+    }
+    found
+}
+
 fn is_target(event: &Event) -> bool {
     event.kv.key.starts_with(b"/_seatrial/fleet/spec/target/")
 }
 
+/// What changed just now.
+struct Recent<'a> {
+    times: &'a Times,
+    since: Duration,
+}
+
+impl Recent<'_> {
+    fn is(&self, changed: i64) -> bool {
+        changed > 0 && self.times.at(changed).is_none_or(|at| at >= self.since)
+    }
+
+    fn unit(&self, board: &Board, name: &str) -> bool {
+        board.units.get(name).is_none_or(|unit| self.is(unit.changed))
+    }
+}
+
+/// Whether an engine on this machine may not know what is so: it, or the store, was in trouble just now.
+fn is_dazed(log: &RunLog, machine: u32, at: Duration) -> bool {
+    let covers = |from: Duration, to: Option<Duration>| {
+        from <= at && to.is_none_or(|to| to + RECENT_AMID_FAULTS >= at)
+    };
+    let own = log.units.faults.iter().filter(|fault| fault.machine == machine);
+    own.into_iter().any(|fault| covers(fault.from, fault.to))
+        || log.faults.iter().any(|fault| covers(fault.from, fault.to))
+}
+
 fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
     let writes = writes(log);
+    let times = Times::of(log);
+    let is_calm = log.faults.is_empty() && log.units.faults.is_empty();
+    let span = if is_calm { RECENT } else { RECENT_AMID_FAULTS };
+    let went_away = went_away(log);
     let mut board = Board::default();
     for events in last.ledger.chunk_by(|one, next| one.kv.mod_revision == next.kv.mod_revision) {
         let revision = events[0].kv.mod_revision.0;
@@ -76,7 +121,9 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
         if !events.iter().any(is_target) {
             continue;
         }
-        let time = writes.get(&revision).map(|(at, ..)| *at);
+        let time = times.at(revision).or_else(|| writes.get(&revision).map(|(at, ..)| *at));
+        let recent = Recent { times: &times, since: time.unwrap_or_default().saturating_sub(span) };
+        let writer = writes.get(&revision).map(|(at, machine, _)| (*machine, *at));
         let violation = |sentence: String| Some(Finding::violation(sentence, time, None));
         if let Some((_, machine, fence)) = writes.get(&revision) {
             let leader = before.leader();
@@ -101,7 +148,7 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
             }
             if let Some(target) = &unit.target
                 && event.kind == EventKind::Put
-                && let Some(other) = new_conflict(&board, name, target, revision)
+                && let Some(other) = new_conflict(&board, name, target, &recent)
             {
                 return violation(format!(
                     "at revision {revision} {name} was scheduled to {target}, where {other} is, with which it is in conflict"
@@ -109,10 +156,18 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
             }
             if let Some(from) = &old.target
                 && unit.target.as_ref() != Some(from)
-                && let Some(machine) = no_reason(&before, &board, name, from, revision)
+                && let Some(machine) = no_reason(&before, &board, name, from, &recent)
             {
                 return violation(format!(
                     "at revision {revision} {name} was taken off {machine}, where it could have stayed"
+                ));
+            }
+            if let Some(from) = &old.target
+                && went_away.contains(&(revision, name.to_owned()))
+                && before.is_there(from)
+            {
+                return violation(format!(
+                    "at revision {revision} {name} was taken off {from} since that had gone away, but it was there"
                 ));
             }
             if let Some(from) = &old.target
@@ -120,6 +175,7 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
                 && unit.target.as_ref() != Some(from)
                 && matches!(unit.desired.as_str(), "loaded" | "launched")
                 && let Some((gone, of)) = mass_loss(&before, from)
+                && !writer.is_none_or(|(machine, at)| is_dazed(log, machine, at))
             {
                 return violation(format!(
                     "at revision {revision} {name} was taken off {from}, which is gone, although {gone} of {of} machines \
@@ -137,17 +193,17 @@ fn no_reason<'a>(
     after: &Board,
     name: &str,
     from: &'a str,
-    revision: i64,
+    recent: &Recent<'_>,
 ) -> Option<&'a str> {
     let is_wanted = after.wanted().any(|(known, _)| known == name);
     let unit = after.units.get(name)?;
-    let is_fresh = |name: &String| after.units.get(name).is_none_or(|unit| unit.changed > revision - RECENT);
+    let is_fresh = |name: &str| recent.unit(after, name);
     // Who follows another goes with it; and what that does may be a part of the same decisions.
     let follows = unit.asks.beside.iter().any(|peer| {
         is_fresh(peer) || after.units.get(peer).and_then(|peer| peer.target.as_deref()) != Some(from)
     });
-    let has_changed = is_fresh(&name.to_owned())
-        || before.moved.get(from).is_some_and(|moved| *moved > revision - RECENT)
+    let has_changed = is_fresh(name)
+        || before.moved.get(from).is_some_and(|moved| recent.is(*moved))
         || before.on(from).any(|(other, _)| is_fresh(other));
     let could_stay = before.obstacle(name, from).is_none() && !before.is_replaced(name, from);
     let is_replaced = after.is_replaced(name, from);
@@ -155,8 +211,8 @@ fn no_reason<'a>(
 }
 
 /// Who is on this machine, in conflict with the unit, and was not changed just now.
-fn new_conflict(board: &Board, name: &str, machine: &str, revision: i64) -> Option<String> {
-    let is_fresh = |name: &str| board.units.get(name).is_some_and(|unit| unit.changed > revision - RECENT);
+fn new_conflict(board: &Board, name: &str, machine: &str, recent: &Recent<'_>) -> Option<String> {
+    let is_fresh = |name: &str| recent.unit(board, name);
     let mut others = board.on(machine).filter(|(other, _)| board.are_in_conflict(name, other));
     let other = others.find(|(other, _)| !is_fresh(other) && !is_fresh(name));
     other.map(|(other, _)| other.clone())

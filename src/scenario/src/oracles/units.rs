@@ -1,8 +1,8 @@
 //! What of a fleet's units ran where (F2, F5, F6, F7, F10 of the fleet's rules).
 //!
 //! 1. *Once on a machine.* No machine runs two processes of one unit at one time.
-//! 2. *Once in the fleet.* A unit with `OnPartition=stop` is over on a machine that is given up before it begins on another
-//!    one, if the agent there was awake. Any unit that runs twice does so no longer than its old machine, or the store, is in
+//! 2. *Once in the fleet.* A unit with `OnPartition=stop` is over before its machine counts as gone, if the agent there was
+//!    awake. An agent begins only what was its machine's since it registered. Any unit that runs twice does so no longer than its old machine, or the store, is in
 //!    trouble, and the time that it takes to hear of it.
 //! 3. *Not without a reason.* What runs is told to stop because an operator wanted so, the engine decided so, metadata
 //!    changed so, or, with `OnPartition=stop`, the lease was ending: never because the store was away for a while, or has
@@ -12,8 +12,9 @@
 //! 5. *Nothing poisons.* Every unit can be read; those of odd requests can be deleted; the interface never fails.
 
 use super::Finding;
-use super::fleet::{Board, fleet_bound, machines_of};
+use super::fleet::{Board, Times, fleet_bound, machines_of};
 use crate::format::spec::MachineFault;
+use crate::theatre::machine_id;
 use crate::record::{AgentWord, EngineWord, FinalState, ProcessEnd, ProcessRecord, RunLog, UnitsLook};
 use seatrial_types::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,7 +34,7 @@ pub(super) fn check(log: &RunLog) -> Finding {
         Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
             let fleet = Fleet::of(log, last);
             let found = fleet.given_up_for_nothing().or_else(|| fleet.stopped_too_late());
-            let found = found.or_else(|| fleet.stopped_for_nothing()).or_else(|| {
+            let found = found.or_else(|| fleet.stopped_for_nothing()).or_else(|| fleet.begun_for_nothing()).or_else(|| {
                 let look = log.units.look.as_ref()?;
                 in_the_end(log, last, look).or_else(|| poisoned(log, last, look))
             });
@@ -139,6 +140,10 @@ struct Eviction {
 struct Fleet<'a> {
     log: &'a RunLog,
     evictions: Vec<Eviction>,
+    /// When machines were not there any more: at which revision, and when that was.
+    ends: Vec<(u32, i64, Duration)>,
+    /// Where each unit was scheduled to, from which revision on.
+    targets: BTreeMap<String, Vec<(i64, Option<String>)>>,
     /// With `OnPartition=stop`.
     stops: BTreeSet<String>,
     globals: BTreeSet<String>,
@@ -147,17 +152,16 @@ struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     fn of(log: &'a RunLog, last: &FinalState) -> Self {
         let machines = machines_of(&log.plan);
-        let times: BTreeMap<i64, Duration> = log
-            .units
-            .engines
-            .iter()
-            .filter_map(|record| match record.what {
-                EngineWord::Wrote { revision, .. } => Some((revision, record.at)),
-                _ => None,
-            })
-            .collect();
+        let times = Times::of(log);
         let mut board = Board::default();
-        let mut fleet = Self { log, evictions: Vec::new(), stops: BTreeSet::new(), globals: globals(log) };
+        let mut fleet = Self {
+            log,
+            evictions: Vec::new(),
+            ends: Vec::new(),
+            targets: BTreeMap::new(),
+            stops: BTreeSet::new(),
+            globals: globals(log),
+        };
         for event in &last.ledger {
             let key = String::from_utf8_lossy(&event.kv.key).into_owned();
             let name = key.rsplit('/').next().unwrap_or_default().to_owned();
@@ -166,11 +170,22 @@ impl<'a> Fleet<'a> {
                 let from = board.units.get(&name).and_then(|unit| unit.target.clone());
                 let from = from.filter(|id| !board.is_there(id) && !board.given_up.contains(id));
                 let is_wanted = board.wanted().any(|(known, _)| *known == name);
-                if let (Some(from), Some(at)) = (from, times.get(&revision))
+                if let (Some(from), Some(at)) = (from, times.at(revision))
                     && let Some(machine) = machines.get(&from).filter(|_| is_wanted)
                 {
-                    fleet.evictions.push(Eviction { unit: name.clone(), machine: *machine, at: *at, revision });
+                    fleet.evictions.push(Eviction { unit: name.clone(), machine: *machine, at, revision });
                 }
+                let target = (event.kind == EventKind::Put).then(|| {
+                    let value: serde_json::Value = serde_json::from_slice(&event.kv.value).unwrap_or_default();
+                    value["machine"].as_str().unwrap_or_default().to_owned()
+                });
+                fleet.targets.entry(name.clone()).or_default().push((revision, target));
+            }
+            if key.starts_with("/_seatrial/fleet/spec/machine/")
+                && event.kind == EventKind::Delete
+                && let (Some(machine), Some(at)) = (machines.get(&name), times.at(revision))
+            {
+                fleet.ends.push((*machine, revision, at));
             }
             board.apply(event);
             let is_unit = key.starts_with("/_seatrial/fleet/spec/unit/") && event.kind == EventKind::Put;
@@ -207,37 +222,68 @@ impl<'a> Fleet<'a> {
         None
     }
 
-    /// A unit that must not run twice did, though its agent was awake.
+    /// A unit that must not run twice still ran when its machine counted as gone, though its agent was awake.
     fn stopped_too_late(&self) -> Option<Finding> {
-        let ttl = ttl(self.log);
-        for Eviction { unit, machine, at, .. } in self.evictions.iter().filter(|e| self.stops.contains(&e.unit)) {
-            let old = self.log.units.processes.iter().find(|process| {
-                process.unit == *unit
-                    && process.machine == *machine
-                    && process.from < *at
-                    && end_of(process, self.log) > *at
-            });
-            let Some(old) = old else { continue };
-            let next = self.log.units.processes.iter().find(|process| {
-                process.unit == *unit && process.machine != *machine && process.from >= *at
-            });
-            let Some(next) = next.filter(|next| next.from < end_of(old, self.log)) else { continue };
+        let (log, ttl) = (self.log, ttl(self.log));
+        for (machine, revision, at) in &self.ends {
+            let here = log.units.processes.iter().filter(|process| process.machine == *machine);
+            let here = here.filter(|process| self.stops.contains(&process.unit));
+            let mut late = here.filter(|process| process.from < *at && end_of(process, log) > *at);
             // Who stood still, or was not there, hears of it once it is back.
-            let asleep = self.log.units.faults.iter().filter(|fault| {
+            let asleep = log.units.faults.iter().filter(|fault| {
                 let sleeps = matches!(fault.fault, MachineFault::Kill | MachineFault::Pause);
-                let to = fault.to.unwrap_or(self.log.ended);
-                fault.machine == *machine && sleeps && fault.from < next.from && to + ttl + STOPPING > *at
+                let to = fault.to.unwrap_or(log.ended);
+                fault.machine == *machine && sleeps && fault.from < *at && to + ttl + STOPPING > *at
             });
-            let awake = asleep.map(|fault| fault.to.unwrap_or(self.log.ended)).max();
-            let allowed = awake.map_or(next.from, |awake| awake.max(next.from) + ttl / 5 + STOPPING);
-            if end_of(old, self.log) > allowed {
+            // It may even go on, where nobody has moved it meanwhile.
+            let awake = asleep.map(|fault| fault.to.unwrap_or(log.ended)).max();
+            let allowed = awake.map_or(*at, |awake| awake.max(*at) + ttl / 5 + STOPPING);
+            let has_moved = |old: &&ProcessRecord| {
+                awake.is_none()
+                    || log.units.processes.iter().any(|other| {
+                        other.unit == old.unit
+                            && other.machine != old.machine
+                            && (*at..end_of(old, log)).contains(&other.from)
+                    })
+            };
+            if let Some(old) = late.find(|process| end_of(process, log) > allowed && has_moved(process)) {
                 let sentence = format!(
-                    "{unit}, which must not run twice, ran on machine {machine} until {:?}, but machine {} had begun it at {:?}",
-                    end_of(old, self.log),
-                    next.machine,
-                    next.from
+                    "{}, which must not run twice, ran on machine {machine} until {:?}, but the machine counted as gone since \
+                     revision {revision} at {at:?}",
+                    old.unit,
+                    end_of(old, log)
                 );
-                return violation(sentence, next.from);
+                return violation(sentence, *at);
+            }
+        }
+        None
+    }
+
+    /// An agent began a unit that was not its machine's since it registered.
+    fn begun_for_nothing(&self) -> Option<Finding> {
+        let log = self.log;
+        for process in log.units.processes.iter().filter(|process| !self.globals.contains(&process.unit)) {
+            let agents = log.units.agents.iter().filter(|record| record.machine == process.machine);
+            let registered = agents.filter(|record| record.at <= process.from).filter_map(|record| {
+                match record.what {
+                    AgentWord::Registered(revision) => Some(revision),
+                    _ => None,
+                }
+            });
+            let Some(since) = registered.last() else { continue };
+            let id = machine_id(process.machine);
+            let none = Vec::new();
+            let targets = self.targets.get(&process.unit).unwrap_or(&none);
+            let first = targets.partition_point(|(revision, _)| *revision <= since).saturating_sub(1);
+            let mut seen = targets[first.min(targets.len())..].iter();
+            let scheduled = seen.any(|(_, target)| target.as_deref() == Some(id.as_str()));
+            if !scheduled {
+                let sentence = format!(
+                    "machine {} began {} at {:?}, which was not scheduled to it at revision {since}, when it registered, nor \
+                     later",
+                    process.machine, process.unit, process.from
+                );
+                return violation(sentence, process.from);
             }
         }
         None
