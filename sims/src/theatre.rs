@@ -110,7 +110,11 @@ impl SimTheatre {
         let Some(node) = self.host_node(machine) else { return };
         {
             let mut unplugged = self.unplugged.lock().expect("no panic while held");
-            if is_in { unplugged.remove(&machine) } else { unplugged.insert(machine) };
+            if is_in {
+                unplugged.remove(&machine)
+            } else {
+                unplugged.insert(machine)
+            };
         }
         let net = self.sim.net();
         for member in self.addresses.keys().filter_map(|member| self.node(*member)) {

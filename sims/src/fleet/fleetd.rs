@@ -73,7 +73,13 @@ pub(crate) async fn run(world: SimWorld, host: Host, settings: HostSettings) {
     let engine = EngineOptions { interval: ENGINE_INTERVAL, lease_ttl: ENGINE_INTERVAL * 5, policy };
     let store = connect();
     let now = clock(host.clone());
-    world.spawn(run_engine(world.clone(), store.clone(), me.clone(), engine, engine_news(book.clone(), machine, now)));
+    world.spawn(run_engine(
+        world.clone(),
+        store.clone(),
+        me.clone(),
+        engine,
+        engine_news(book.clone(), machine, now),
+    ));
     let now = clock(host.clone());
     run_agent(world.clone(), store, units, me, info, agent, agent_news(book, machine, now)).await;
 }

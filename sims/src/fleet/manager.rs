@@ -55,6 +55,7 @@ impl UnitManager for Units {
 
     async fn start(&self, name: &UnitName) -> Result<(), ManagerError> {
         let doing = format!("start {name}");
+        self.0.ask(|manager| manager.reset_failed(name.as_str())).map_err(problem(&doing))?;
         self.0.ask(|manager| manager.start(name.as_str())).map_err(problem(doing))?;
         self.0.with_records(|records| {
             if let Some(known) = records.get_mut(name) {

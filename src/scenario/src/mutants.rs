@@ -294,7 +294,11 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::F21, scenarios: &["units-cut-off", "units"], oracles: &["units"] },
     Hunt { bug: Planted::F22, scenarios: &["units-cut-off", "units"], oracles: &["schedule"] },
     Hunt { bug: Planted::F23, scenarios: &["fleetd-restarted", "units"], oracles: &["units"] },
-    Hunt { bug: Planted::F24, scenarios: &["fleetd-restarted", "units"], oracles: &["units", "schedule"] },
+    Hunt {
+        bug: Planted::F24,
+        scenarios: &["machines-lost", "fleetd-restarted"],
+        oracles: &["units", "schedule"],
+    },
     Hunt { bug: Planted::F25, scenarios: &["most-machines-lost"], oracles: &["schedule"] },
 ];
 

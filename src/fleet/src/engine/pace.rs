@@ -66,9 +66,8 @@ impl Pace {
             self.gone_since.entry(id.clone()).or_insert(now);
         }
         let is_due = |since: &Duration| now.saturating_sub(*since) >= self.policy.mass_loss_hold;
-        let is_fresh = |since: &Duration| {
-            now.saturating_sub(*since) < self.policy.settle && !is_planted(Planted::F25)
-        };
+        let is_fresh =
+            |since: &Duration| now.saturating_sub(*since) < self.policy.settle && !is_planted(Planted::F25);
         let just_gone = self.gone_since.iter().filter(|(_, since)| is_fresh(since));
         let due = self.gone_since.iter().filter(|(_, since)| is_due(since));
         Limits {
@@ -146,7 +145,9 @@ mod tests {
             cluster
         };
         let mut pace = Pace::new(Policy::default(), seconds(0));
-        for (now, gone) in [(0, &["m1"][..]), (4, &["m1", "m2"]), (8, &["m1", "m2", "m3"]), (30, &["m1", "m2", "m3"])] {
+        for (now, gone) in
+            [(0, &["m1"][..]), (4, &["m1", "m2"]), (8, &["m1", "m2", "m3"]), (30, &["m1", "m2", "m3"])]
+        {
             let cluster = without(gone);
             assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(now))).decisions, [], "after {now} s");
         }

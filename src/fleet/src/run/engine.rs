@@ -2,9 +2,9 @@
 
 use super::following::{Change, Following};
 use crate::engine::{Decision, Outcome, Pace, Policy, decide};
+use crate::model::Cluster;
 use crate::registry::keys::{ENGINE, SPEC};
 use crate::registry::{Fence, LeaderRecord, Mirror, Touched, schedule};
-use crate::model::Cluster;
 use crate::unit::MachineId;
 use seatrial_client::{ClientError, Election, LockError, Place, Store, keep_alive};
 use seatrial_types::planted::{Planted, is_planted};

@@ -143,8 +143,7 @@ fn usual_workload(kind: WorkloadKind) -> WorkloadSpec {
 fn workload(out: &mut String, spec: &WorkloadSpec) {
     let usual = usual_workload(spec.kind);
     let _ = writeln!(out, "\n[[workload]]\nname = \"{}\"", spec.kind);
-    let is_single =
-        matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space | WorkloadKind::Units);
+    let is_single = matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space | WorkloadKind::Units);
     line(
         out,
         "clients",

@@ -3,8 +3,8 @@
 use super::parse::{Section, read_kind, seconds};
 use super::source::{Complaint, hint_for};
 use super::spec::{
-    ChangeKind, FleetSpec, LockSpec, MachineFault, OpKind, UnitAct, UnitsSpec, WatchSpec, Without, WorkloadKind,
-    WorkloadSpec, usual_compact_behind,
+    ChangeKind, FleetSpec, LockSpec, MachineFault, OpKind, UnitAct, UnitsSpec, WatchSpec, Without,
+    WorkloadKind, WorkloadSpec, usual_compact_behind,
 };
 use super::units;
 use std::ops::Range;
@@ -217,7 +217,8 @@ fn some_or_none<T>(
     usual: Vec<T>,
     read: impl FnMut(&mut Section<'_, '_>, &Spanned<DeValue<'_>>) -> Option<T>,
 ) -> Vec<T> {
-    let is_empty = section.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty());
+    let is_empty =
+        section.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty());
     if is_empty { Vec::new() } else { section.choices(key, usual, read) }
 }
 
@@ -242,11 +243,7 @@ fn named<T>(
     };
     let found = find(text);
     if found.is_none() {
-        section.complain(
-            value.span(),
-            format!("there is no {what} called {text:?}"),
-            hint_for(text, known),
-        );
+        section.complain(value.span(), format!("there is no {what} called {text:?}"), hint_for(text, known));
     }
     found
 }

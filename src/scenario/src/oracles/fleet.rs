@@ -181,9 +181,9 @@ impl Board {
     }
 
     pub(super) fn fits(&self, asks: &Asks, machine: &str) -> bool {
-        asks.metadata.iter().all(|(key, values)| {
-            self.metadata(machine, key).is_some_and(|value| values.contains(value))
-        })
+        asks.metadata
+            .iter()
+            .all(|(key, values)| self.metadata(machine, key).is_some_and(|value| values.contains(value)))
     }
 
     pub(super) fn are_in_conflict(&self, one: &str, other: &str) -> bool {
@@ -204,9 +204,7 @@ impl Board {
 
     /// Units that are scheduled to a machine.
     pub(super) fn on<'a>(&'a self, machine: &'a str) -> impl Iterator<Item = (&'a String, &'a Unit)> {
-        self.wanted().filter(move |(_, unit)| {
-            !unit.asks.is_global && unit.target.as_deref() == Some(machine)
-        })
+        self.wanted().filter(move |(_, unit)| !unit.asks.is_global && unit.target.as_deref() == Some(machine))
     }
 
     /// Global units that a machine is to have: those that fit and are in conflict neither with a scheduled unit there nor

@@ -128,9 +128,8 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
         if let Some((_, machine, fence)) = writes.get(&revision) {
             let leader = before.leader();
             if leader != Some(*fence) {
-                let leads = leader.map_or("nobody led".to_owned(), |leader| {
-                    format!("the engine of revision {leader} led")
-                });
+                let leads = leader
+                    .map_or("nobody led".to_owned(), |leader| format!("the engine of revision {leader} led"));
                 return violation(format!(
                     "at revision {revision} the engine on machine {machine}, elected at revision {fence}, scheduled units, \
                      but {leads}"
@@ -142,9 +141,7 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
             let name = key.rsplit('/').next().unwrap_or_default();
             let (Some(unit), Some(old)) = (board.units.get(name), before.units.get(name)) else { continue };
             if event.kind == EventKind::Put && !unit.is_known {
-                return violation(format!(
-                    "at revision {revision} {name} was scheduled, which is not there"
-                ));
+                return violation(format!("at revision {revision} {name} was scheduled, which is not there"));
             }
             if let Some(target) = &unit.target
                 && event.kind == EventKind::Put
@@ -287,9 +284,9 @@ fn in_the_end(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Findi
     let reasons = reasons(log);
     for (name, unit) in board.wanted().filter(|(_, unit)| !unit.asks.is_global) {
         let Some(target) = &unit.target else {
-            let free = board.machines().find(|machine| {
-                board.obstacle(name, machine).is_none() && !board.is_replaced(name, machine)
-            });
+            let free = board
+                .machines()
+                .find(|machine| board.obstacle(name, machine).is_none() && !board.is_replaced(name, machine));
             if let Some(machine) = free {
                 return violation(format!(
                     "in the end {name} is on no machine, although {machine} could take it"
@@ -327,11 +324,11 @@ fn reasons(log: &RunLog) -> Option<&BTreeMap<String, String>> {
         EngineWord::Leads(_) => Some(record.machine),
         _ => None,
     })?;
-    log.units.engines.iter().rev().filter(|record| record.machine == leader).find_map(|record| {
-        match &record.what {
-            EngineWord::Waits(reasons) => Some(reasons),
-            _ => None,
-        }
+    log.units.engines.iter().rev().filter(|record| record.machine == leader).find_map(|record| match &record
+        .what
+    {
+        EngineWord::Waits(reasons) => Some(reasons),
+        _ => None,
     })
 }
 

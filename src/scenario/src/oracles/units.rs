@@ -14,8 +14,8 @@
 use super::Finding;
 use super::fleet::{Board, Times, fleet_bound, machines_of};
 use crate::format::spec::MachineFault;
-use crate::theatre::machine_id;
 use crate::record::{AgentWord, EngineWord, FinalState, ProcessEnd, ProcessRecord, RunLog, UnitsLook};
+use crate::theatre::machine_id;
 use seatrial_types::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -34,10 +34,13 @@ pub(super) fn check(log: &RunLog) -> Finding {
         Some(last) if last.revision > 0 && last.ledger_from <= 1 && !last.is_unread() => {
             let fleet = Fleet::of(log, last);
             let found = fleet.given_up_for_nothing().or_else(|| fleet.stopped_too_late());
-            let found = found.or_else(|| fleet.stopped_for_nothing()).or_else(|| fleet.begun_for_nothing()).or_else(|| {
-                let look = log.units.look.as_ref()?;
-                in_the_end(log, last, look).or_else(|| poisoned(log, last, look))
-            });
+            let found = found
+                .or_else(|| fleet.stopped_for_nothing())
+                .or_else(|| fleet.begun_for_nothing())
+                .or_else(|| {
+                    let look = log.units.look.as_ref()?;
+                    in_the_end(log, last, look).or_else(|| poisoned(log, last, look))
+                });
             found.unwrap_or(Finding::Ok)
         }
         Some(last) if last.is_unread() => Finding::Unknown("no member told its changes in time".to_owned()),
@@ -108,9 +111,11 @@ fn overlapping(log: &RunLog) -> Option<Finding> {
             continue;
         }
         let end = end_of(one, log).min(end_of(other, log));
-        let own = log.units.faults.iter().filter(|fault| {
-            [one.machine, other.machine].contains(&fault.machine) && fault.from < end
-        });
+        let own = log
+            .units
+            .faults
+            .iter()
+            .filter(|fault| [one.machine, other.machine].contains(&fault.machine) && fault.from < end);
         let own = own.map(|fault| fault.to.unwrap_or(log.ended));
         let stores = log.faults.iter().filter(|fault| fault.from < end);
         let stores = stores.map(|fault| fault.to.unwrap_or(log.plan.scenario.time));
@@ -176,7 +181,8 @@ impl<'a> Fleet<'a> {
                     fleet.evictions.push(Eviction { unit: name.clone(), machine: *machine, at, revision });
                 }
                 let target = (event.kind == EventKind::Put).then(|| {
-                    let value: serde_json::Value = serde_json::from_slice(&event.kv.value).unwrap_or_default();
+                    let value: serde_json::Value =
+                        serde_json::from_slice(&event.kv.value).unwrap_or_default();
                     value["machine"].as_str().unwrap_or_default().to_owned()
                 });
                 fleet.targets.entry(name.clone()).or_default().push((revision, target));
@@ -238,12 +244,13 @@ impl<'a> Fleet<'a> {
             // It may even go on, where nobody has moved it meanwhile.
             let awake = asleep.map(|fault| fault.to.unwrap_or(log.ended)).max();
             let allowed = awake.map_or(*at, |awake| awake.max(*at) + ttl / 5 + STOPPING);
-            let has_moved = |old: &&ProcessRecord| {
+            let has_moved = |old: &ProcessRecord| {
                 awake.is_none()
-                    || log.units.processes.iter().any(|other| {
-                        other.unit == old.unit
-                            && other.machine != old.machine
-                            && (*at..end_of(old, log)).contains(&other.from)
+                    || self.evictions.iter().any(|eviction| {
+                        eviction.unit == old.unit
+                            && eviction.machine == *machine
+                            && eviction.revision > *revision
+                            && eviction.at < end_of(old, log)
                     })
             };
             if let Some(old) = late.find(|process| end_of(process, log) > allowed && has_moved(process)) {
@@ -264,12 +271,11 @@ impl<'a> Fleet<'a> {
         let log = self.log;
         for process in log.units.processes.iter().filter(|process| !self.globals.contains(&process.unit)) {
             let agents = log.units.agents.iter().filter(|record| record.machine == process.machine);
-            let registered = agents.filter(|record| record.at <= process.from).filter_map(|record| {
-                match record.what {
+            let registered =
+                agents.filter(|record| record.at <= process.from).filter_map(|record| match record.what {
                     AgentWord::Registered(revision) => Some(revision),
                     _ => None,
-                }
-            });
+                });
             let Some(since) = registered.last() else { continue };
             let id = machine_id(process.machine);
             let none = Vec::new();
@@ -303,7 +309,9 @@ impl<'a> Fleet<'a> {
             let path = format!("/fleet/v1/units/{}", process.unit);
             let asked = log.units.operators.iter().any(|record| {
                 let is_tag = record.what.ends_with("/machines") && self.globals.contains(&process.unit);
-                (record.what.ends_with(&path) || is_tag) && record.seen.call <= told && record.seen.ret >= since
+                (record.what.ends_with(&path) || is_tag)
+                    && record.seen.call <= told
+                    && record.seen.ret >= since
             });
             let about = format!("{}: ", process.unit);
             let decided = log.units.engines.iter().any(|record| {
@@ -359,11 +367,17 @@ fn in_the_end(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Findi
     // What an odd request has made may be a file that cannot run.
     let is_odd = |name: &str| name.starts_with("odd-");
     if let Some((unit, machine)) = wanted.iter().find(|one| !running.contains(one) && !is_odd(one.0)) {
-        return violation(format!("in the end {unit} does not run on machine {machine}, where it should"), look.at);
+        return violation(
+            format!("in the end {unit} does not run on machine {machine}, where it should"),
+            look.at,
+        );
     }
     let extra = running.iter().find(|one| !wanted.contains(one) && !held.contains(one.0));
     if let Some((unit, machine)) = extra {
-        return violation(format!("in the end {unit} runs on machine {machine}, where it should not"), look.at);
+        return violation(
+            format!("in the end {unit} runs on machine {machine}, where it should not"),
+            look.at,
+        );
     }
     None
 }

@@ -32,7 +32,12 @@ pub(super) fn draw_steps(
     whats.into_iter().map(|(at, what)| Step { at, member: usual, what }).collect()
 }
 
-fn machine(spec: &WorkloadSpec, number: u32, time: Duration, chance: &mut Chance) -> Vec<(Duration, StepKind)> {
+fn machine(
+    spec: &WorkloadSpec,
+    number: u32,
+    time: Duration,
+    chance: &mut Chance,
+) -> Vec<(Duration, StepKind)> {
     let mut steps = Vec::new();
     let leaves = number + spec.units.leavers >= spec.units.machines;
     let until = if leaves { time / 2 } else { time };
@@ -61,7 +66,12 @@ fn machine(spec: &WorkloadSpec, number: u32, time: Duration, chance: &mut Chance
     steps
 }
 
-fn operator(spec: &WorkloadSpec, is_first: bool, time: Duration, chance: &mut Chance) -> Vec<(Duration, StepKind)> {
+fn operator(
+    spec: &WorkloadSpec,
+    is_first: bool,
+    time: Duration,
+    chance: &mut Chance,
+) -> Vec<(Duration, StepKind)> {
     let mut steps = Vec::new();
     if is_first {
         let starts = (0..spec.units.units).map(|number| {

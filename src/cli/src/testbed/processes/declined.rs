@@ -101,7 +101,9 @@ fn moment(kind: NemesisKind, during: Option<During>) -> Option<String> {
 
 fn clients(kind: WorkloadKind, program: &Program) -> Option<String> {
     if kind == WorkloadKind::Units {
-        return Some(format!("the workload {kind} cannot be had with processes: its machines lose their power\n{SIM}"));
+        return Some(format!(
+            "the workload {kind} cannot be had with processes: its machines lose their power\n{SIM}"
+        ));
     }
     (kind == WorkloadKind::Membership && program.is_foreign())
         .then(|| format!("the workload {kind} needs members of our own: only their ids are known\n{OURS}"))
