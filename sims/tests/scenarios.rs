@@ -73,6 +73,9 @@ fn a_seed_played_twice_leaves_one_trace_event_by_event() {
         ("fast", "full-quota", 5),
         ("rare", "joint-changes", 7),
         ("rare", "wiped-member-returns", 3),
+        ("fast", "units", 3),
+        ("rare", "fleetd-restarted", 2),
+        ("rare", "units-cut-off", 1),
     ] {
         let plan = Plan::draw(&scenario(folder, name), seed);
         if let Err(difference) = stage.check_determinism(&plan) {

@@ -261,10 +261,11 @@ enum Chapter {
     Space,
     Watches,
     Storms,
+    Fleet,
 }
 
 impl Chapter {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Network,
         Self::Processes,
         Self::Disks,
@@ -275,6 +276,7 @@ impl Chapter {
         Self::Space,
         Self::Watches,
         Self::Storms,
+        Self::Fleet,
     ];
 
     fn title(self) -> &'static str {
@@ -289,6 +291,7 @@ impl Chapter {
             Self::Space => "Space: a store that fills up, forgets, or must be sent whole",
             Self::Watches => "Watches: readers that are slow or want only a part",
             Self::Storms => "Storms: everything at once",
+            Self::Fleet => "A fleet: its machines, its agents and engines, and the store below it",
         }
     }
 
@@ -337,7 +340,9 @@ impl Chapter {
         let breaks_disks = scenario.nemeses.iter().any(|nemesis| {
             Self::of_fault(nemesis.kind) == Self::Disks && nemesis.kind != NemesisKind::SlowDisk
         });
-        if broken.len() == 4 {
+        if has(WorkloadKind::Units) {
+            Self::Fleet
+        } else if broken.len() == 4 {
             Self::Storms
         } else if has(WorkloadKind::Membership) {
             Self::Members

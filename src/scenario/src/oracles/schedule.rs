@@ -97,6 +97,15 @@ impl Recent<'_> {
     }
 }
 
+/// Whether nothing is wrong, nor was just now.
+fn is_calm(log: &RunLog, at: Duration) -> bool {
+    let covers = |from: Duration, to: Option<Duration>| {
+        from <= at && to.is_none_or(|to| to + RECENT_AMID_FAULTS >= at)
+    };
+    let machines = log.units.faults.iter().any(|fault| covers(fault.from, fault.to));
+    !machines && !log.faults.iter().any(|fault| covers(fault.from, fault.to))
+}
+
 /// Whether an engine on this machine may not know what is so: it, or the store, was in trouble just now.
 fn is_dazed(log: &RunLog, machine: u32, at: Duration) -> bool {
     let covers = |from: Duration, to: Option<Duration>| {
@@ -110,8 +119,6 @@ fn is_dazed(log: &RunLog, machine: u32, at: Duration) -> bool {
 fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
     let writes = writes(log);
     let times = Times::of(log);
-    let is_calm = log.faults.is_empty() && log.units.faults.is_empty();
-    let span = if is_calm { RECENT } else { RECENT_AMID_FAULTS };
     let went_away = went_away(log);
     let mut board = Board::default();
     for events in last.ledger.chunk_by(|one, next| one.kv.mod_revision == next.kv.mod_revision) {
@@ -122,6 +129,7 @@ fn step_by_step(log: &RunLog, last: &FinalState) -> Option<Finding> {
             continue;
         }
         let time = times.at(revision).or_else(|| writes.get(&revision).map(|(at, ..)| *at));
+        let span = if is_calm(log, time.unwrap_or_default()) { RECENT } else { RECENT_AMID_FAULTS };
         let recent = Recent { times: &times, since: time.unwrap_or_default().saturating_sub(span) };
         let writer = writes.get(&revision).map(|(at, machine, _)| (*machine, *at));
         let violation = |sentence: String| Some(Finding::violation(sentence, time, None));
@@ -334,4 +342,120 @@ fn reasons(log: &RunLog) -> Option<&BTreeMap<String, String>> {
 
 fn is_held(reasons: Option<&BTreeMap<String, String>>, name: &str) -> bool {
     reasons.and_then(|reasons| reasons.get(name)).is_some_and(|reason| reason.starts_with("held"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::fleet::*;
+    use crate::oracles::testing::violated;
+
+    const LAUNCHED: &str = "{\"state\":\"launched\"}";
+
+    /// Two machines, and two units that are in conflict; the second is scheduled to where the first is.
+    fn in_conflict(filed: i64) -> RunLog {
+        let mut log = fleet();
+        let (a, b) = (asks("Conflicts", "b.service"), asks("MachineMetadata", "x=y"));
+        let (first, second, here) = (machine_key(1), machine_key(2), on(1));
+        let metadata = Some("{\"metadata\":{\"x\":\"y\"}}");
+        let mut changes = vec![
+            (2, first.as_str(), metadata),
+            (3, second.as_str(), metadata),
+            (4, "spec/unit/a.service", Some(a.as_str())),
+            (5, "spec/desired/a.service", Some(LAUNCHED)),
+            (6, "spec/desired/b.service", Some(LAUNCHED)),
+            (filed, "spec/unit/b.service", Some(b.as_str())),
+            (40, "spec/target/a.service", Some(here.as_str())),
+            (60, "spec/target/b.service", Some(here.as_str())),
+        ];
+        changes.sort_unstable_by_key(|(revision, ..)| *revision);
+        ledger(&mut log, &changes);
+        log
+    }
+
+    #[test]
+    fn a_unit_goes_not_where_it_is_not_wanted_unless_that_was_said_just_now() {
+        assert!(violated(&check(&in_conflict(7))).contains("a.service is, with which it is in conflict"));
+        assert_eq!(check(&in_conflict(55)), Finding::Ok);
+    }
+
+    #[test]
+    fn who_schedules_leads() {
+        let led = |fence| {
+            let mut log = fleet();
+            let (key, here, file) = (machine_key(1), on(1), asks("OnPartition", "keep"));
+            let changes = [
+                (2, key.as_str(), Some("{}")),
+                (4, "spec/unit/a.service", Some(file.as_str())),
+                (5, "spec/desired/a.service", Some(LAUNCHED)),
+                (8, "engine/7", Some("{}")),
+                (9, "engine/8", Some("{}")),
+                (20, "spec/target/a.service", Some(here.as_str())),
+            ];
+            ledger(&mut log, &changes);
+            engine(&mut log, 800, 1, EngineWord::Leads(fence));
+            engine(&mut log, 2_000, 1, wrote(20, &["a.service: schedule to m1"]));
+            log
+        };
+        assert_eq!(check(&led(8)), Finding::Ok);
+        assert!(violated(&check(&led(9))).contains("but the engine of revision 8 led"));
+    }
+
+    /// Three machines with a unit each; some go, and the unit of the second is moved.
+    fn lost(gone: &[u32]) -> RunLog {
+        let mut log = fleet();
+        let (keys, homes): (Vec<String>, Vec<String>) = (1..=3).map(|at| (machine_key(at), on(at))).unzip();
+        let file = asks("OnPartition", "keep");
+        let names = ["a", "b", "c"];
+        let mut changes: Vec<(i64, String, Option<&str>)> = Vec::new();
+        for at in 0..3 {
+            let name = names[at];
+            changes.push((2, keys[at].clone(), Some("{}")));
+            changes.push((3, format!("spec/unit/{name}.service"), Some(&file)));
+            changes.push((4, format!("spec/desired/{name}.service"), Some(LAUNCHED)));
+            changes.push((5, format!("spec/target/{name}.service"), Some(&homes[at])));
+        }
+        changes.sort_by_key(|(revision, ..)| *revision);
+        changes.extend(gone.iter().map(|machine| (200, machine_key(*machine), None)));
+        changes.push((300, "spec/target/b.service".to_owned(), Some(&homes[0])));
+        let changes: Vec<(i64, &str, Option<&str>)> =
+            changes.iter().map(|(revision, key, value)| (*revision, key.as_str(), *value)).collect();
+        ledger(&mut log, &changes);
+        log.units.engines.clear();
+        engine(&mut log, 30_000, 1, wrote(300, &[]));
+        log
+    }
+
+    #[test]
+    fn where_most_machines_are_gone_their_units_stay() {
+        // Nobody stood for election in these.
+        let without_rule_one = |mut log: RunLog| {
+            let ledger = &mut log.last.as_mut().unwrap().ledger;
+            ledger.insert(
+                0,
+                crate::oracles::testing::event(EventKind::Put, "/_seatrial/fleet/engine/1", "{}", 1, 1),
+            );
+            log.units
+                .engines
+                .insert(0, EngineRecord { machine: 1, at: Duration::ZERO, what: EngineWord::Leads(1) });
+            log
+        };
+        let sentence = check(&without_rule_one(lost(&[2, 3])));
+        assert!(violated(&sentence).contains("although 2 of 3 machines were gone at once"));
+        assert_eq!(check(&without_rule_one(lost(&[2]))), Finding::Ok);
+    }
+
+    #[test]
+    fn what_could_stay_stays() {
+        let mut log = lost(&[]);
+        let ledger = &mut log.last.as_mut().unwrap().ledger;
+        ledger.insert(
+            0,
+            crate::oracles::testing::event(EventKind::Put, "/_seatrial/fleet/engine/1", "{}", 1, 1),
+        );
+        log.units
+            .engines
+            .insert(0, EngineRecord { machine: 1, at: Duration::ZERO, what: EngineWord::Leads(1) });
+        assert!(violated(&check(&log)).contains("where it could have stayed"));
+    }
 }

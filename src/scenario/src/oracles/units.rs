@@ -407,3 +407,88 @@ fn poisoned(log: &RunLog, last: &FinalState, look: &UnitsLook) -> Option<Finding
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oracles::testing::fleet::*;
+    use crate::oracles::testing::{at, violated};
+    use crate::record::MachineFaultRecord;
+
+    /// A unit that must not run twice, on the first machine, which counts as gone after ten seconds.
+    fn gone() -> RunLog {
+        let mut log = fleet();
+        let (key, here, file) = (machine_key(1), on(1), asks("OnPartition", "stop"));
+        let changes = [
+            (2, key.as_str(), Some("{}")),
+            (4, "spec/unit/a.service", Some(file.as_str())),
+            (5, "spec/desired/a.service", Some("{\"state\":\"launched\"}")),
+            (6, "spec/target/a.service", Some(here.as_str())),
+            (100, key.as_str(), None),
+        ];
+        ledger(&mut log, &changes);
+        log.ended = at(60_000);
+        log
+    }
+
+    #[test]
+    fn a_machine_runs_a_unit_once() {
+        let mut log = gone();
+        ran(&mut log, 1, "a.service", 1_000, None);
+        ran(&mut log, 1, "a.service", 2_000, None);
+        assert!(
+            violated(&check(&log))
+                .contains("machine 1 started a.service at 2s as process 1, while process 0")
+        );
+    }
+
+    #[test]
+    fn what_must_not_run_twice_is_over_before_its_machine_counts_as_gone() {
+        let with = |end, fault: Option<MachineFault>| {
+            let mut log = gone();
+            ran(&mut log, 1, "a.service", 1_000, Some(end));
+            // Or rule 3 would ask who wanted that.
+            engine(&mut log, 900, 1, wrote(6, &["a.service: schedule to m1"]));
+            log.units.faults.extend(fault.map(|fault| MachineFaultRecord {
+                machine: 1,
+                fault,
+                from: at(6_000),
+                to: Some(at(15_000)),
+            }));
+            check(&log)
+        };
+        let late = with(10_200, Some(MachineFault::CutOff));
+        assert!(violated(&late).contains("ran on machine 1 until 10.2s, but the machine counted as gone"));
+        assert_eq!(with(9_900, Some(MachineFault::CutOff)), Finding::Ok);
+        // Nobody was there to stop it.
+        assert_eq!(with(10_200, Some(MachineFault::Kill)), Finding::Ok);
+    }
+
+    #[test]
+    fn nothing_is_told_to_stop_for_nothing() {
+        let mut log = gone();
+        ran(&mut log, 1, "a.service", 1_000, Some(5_000));
+        assert!(
+            violated(&check(&log)).contains("told to stop on machine 1 at 5s, and nobody had wanted that")
+        );
+        engine(&mut log, 4_900, 1, wrote(6, &["a.service: unschedule from m1 (desired state inactive)"]));
+        assert_eq!(check(&log), Finding::Ok);
+    }
+
+    #[test]
+    fn a_unit_runs_twice_no_longer_than_there_is_trouble() {
+        let with = |end| {
+            let mut log = gone();
+            log.last.as_mut().unwrap().ledger.truncate(4);
+            engine(&mut log, 900, 1, wrote(6, &["a.service: schedule to m1"]));
+            ran(&mut log, 1, "a.service", 1_000, Some(end));
+            ran(&mut log, 2, "a.service", 2_000, None);
+            let finding = overlapping(&log);
+            finding.unwrap_or(Finding::Ok)
+        };
+        assert_eq!(with(3_000), Finding::Ok);
+        assert!(
+            violated(&with(40_000)).contains("a.service ran on machine 1 since 1s and on machine 2 since 2s")
+        );
+    }
+}
