@@ -5,7 +5,8 @@ use futures::StreamExt;
 use seatrial_client::{Client, ClientError, ClientOptions, Endpoint, LockError, WatchChannel};
 use seatrial_scenario::machines::{AgentHost, AgentWish, Order};
 use seatrial_scenario::theatre::{
-    CallError, JoinTrouble, LeaderKey, Leaders, LockHeld, LockWish, Registered, V2Answered, V2Trouble, Watch,
+    CallError, FleetAnswer, FleetAsk, JoinTrouble, LeaderKey, Leaders, LockHeld, LockWish, Registered,
+    V2Answered, V2Trouble, Watch,
 };
 use seatrial_types::auth::{AuthAnswer, AuthRequest, AuthResponse, Secret};
 use seatrial_types::v2::{V2Action, V2Change, V2Request, V2Watch};
@@ -278,6 +279,11 @@ impl<W: World> seatrial_scenario::theatre::Client for GrpcClient<W> {
         timeout: Duration,
     ) -> Result<Vec<String>, CallError> {
         reboots::order(&self.world, &self.addresses, group, order, timeout).await
+    }
+
+    async fn fleet(&mut self, ask: FleetAsk, timeout: Duration) -> Result<FleetAnswer, CallError> {
+        let store = self.store(timeout);
+        crate::fleet::ask(&store, ask).await.map_err(failed)
     }
 
     fn identify(&mut self, user: &str, password: &str) {

@@ -8,6 +8,7 @@
 //! Read first: [`Simulation`] (plays a plan), [`SimTheatre`] (the cluster, its faults and its clients).
 
 mod actor;
+mod fleet;
 mod member;
 mod reboots;
 mod stage;

@@ -1,6 +1,7 @@
 //! The simulated cluster as the runner sees it.
 
 use crate::actor::GrpcClient;
+use crate::fleet::{self, Host, HostSettings};
 use crate::member::{self, CLIENT_PORT, Roster, host};
 use crate::reboots::Locks;
 use crate::values::Operation;
@@ -8,14 +9,14 @@ use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::format::spec::Files;
 use seatrial_scenario::record::Notebook;
-use seatrial_scenario::theatre::{Build, Theatre, TheatreError};
+use seatrial_scenario::theatre::{Build, FleetOrder, Theatre, TheatreError};
 use seatrial_scenario::{Knobs, Plan};
 use seatrial_types::{MemberId, buggify};
 use seatrial_world::World;
 use seatrial_world_sim::{
     Crash, CutKind, DiskLatency, LatencyRange, LinkRule as SimRule, NodeId, Sim, SimWorld, Times,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub struct SimTheatre {
     addresses: Arc<BTreeMap<MemberId, String>>,
     /// How members serve the lock of machines that reboot, where there are any.
     locks: Arc<Locks>,
+    /// The machines of the fleet, by their clients.
+    hosts: Arc<BTreeMap<u32, (Host, HostSettings)>>,
+    /// Those of them that nobody reaches.
+    unplugged: Arc<Mutex<BTreeSet<u32>>>,
 }
 
 impl SimTheatre {
@@ -52,14 +57,28 @@ impl SimTheatre {
             .iter()
             .map(|client| (client.machine, sim.node(&format!("client-{}", client.machine)).build()))
             .collect();
+        let addresses: BTreeMap<MemberId, String> =
+            plan.machines().map(|machine| (machine, client_url(machine))).collect();
+        let machines = plan.clients.iter().filter(|client| client.spec.is_machine(client.number));
+        let hosts = machines.map(|client| {
+            let settings = HostSettings {
+                ttl: client.spec.ttl,
+                evictions: client.spec.units.evictions,
+                addresses: addresses.values().cloned().collect(),
+            };
+            (client.machine, (Host::new(sim.clone(), notebook.clone(), client.machine), settings))
+        });
+        let hosts = Arc::new(hosts.collect());
         Self {
+            hosts,
+            unplugged: Arc::default(),
             roster: Arc::new(Roster::new(plan.members())),
             knobs: plan.knobs.clone(),
             sim,
             notebook,
             clients: Arc::new(clients),
             disks: Arc::default(),
-            addresses: Arc::new(plan.machines().map(|machine| (machine, client_url(machine))).collect()),
+            addresses: Arc::new(addresses),
             locks: Arc::new(Locks::of(plan)),
         }
     }
@@ -72,6 +91,68 @@ impl SimTheatre {
         match place {
             Place::Member(member) => self.node(member),
             Place::Client(machine) => self.clients.get(&machine).copied(),
+        }
+    }
+
+    /// The machine of the fleet that a client stands for, where it was ever started.
+    fn host_node(&self, machine: u32) -> Option<NodeId> {
+        self.sim.find(&format!("fleet-{machine}"))
+    }
+
+    fn start_host(&self, machine: u32) {
+        if let Some(node) = self.host_node(machine) {
+            self.sim.restart(node);
+            return;
+        }
+        let Some((host, settings)) = self.hosts.get(&machine).cloned() else { return };
+        let builder = self.sim.node(&format!("fleet-{machine}"));
+        let _ = builder.init(move |world| fleet::run(world, host.clone(), settings.clone())).build();
+    }
+
+    /// Nobody reaches a machine of the fleet any more, or all do again.
+    fn plug(&self, machine: u32, is_in: bool) {
+        let Some(node) = self.host_node(machine) else { return };
+        {
+            let mut unplugged = self.unplugged.lock().expect("no panic while held");
+            if is_in {
+                unplugged.remove(&machine)
+            } else {
+                unplugged.insert(machine)
+            };
+        }
+        let net = self.sim.net();
+        for member in self.addresses.keys().filter_map(|member| self.node(*member)) {
+            if is_in {
+                net.heal(node, member);
+                net.heal(member, node);
+            } else {
+                net.cut(node, member);
+                net.cut(member, node);
+            }
+        }
+    }
+
+    fn is_unplugged(&self, place: Place) -> bool {
+        let Place::Client(machine) = place else { return false };
+        self.unplugged.lock().expect("no panic while held").contains(&machine)
+    }
+
+    fn bend(&self, from: NodeId, to: NodeId, rule: LinkRule) {
+        let net = self.sim.net();
+        match (rule.cut, rule.reset) {
+            (true, _) => net.cut(from, to),
+            (false, true) => net.cut_with(from, to, CutKind::Reset),
+            (false, false) => net.heal(from, to),
+        }
+        let usual = base_rule(&self.knobs);
+        if (LinkRule { cut: false, reset: false, ..rule }).is_healthy() {
+            net.clear_link(from, to);
+        } else {
+            let latency = usual.latency + rule.extra_latency;
+            let jitter = usual.jitter + rule.extra_jitter;
+            let mut bent = usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6);
+            bent.bandwidth = rule.bandwidth;
+            net.set_link(from, to, bent);
         }
     }
 
@@ -199,22 +280,20 @@ impl Theatre for SimTheatre {
     }
 
     fn link(&self, from: Place, to: Place, rule: LinkRule) -> Result<(), TheatreError> {
-        let (Some(from), Some(to)) = (self.place(from), self.place(to)) else { return Ok(()) };
-        let net = self.sim.net();
-        match (rule.cut, rule.reset) {
-            (true, _) => net.cut(from, to),
-            (false, true) => net.cut_with(from, to, CutKind::Reset),
-            (false, false) => net.heal(from, to),
+        // Where a client stands for a machine of the fleet, what befalls it befalls the machine.
+        let host = |place: Place| match place {
+            Place::Client(machine) => self.host_node(machine),
+            Place::Member(member) => self.node(member),
+        };
+        if matches!((from, to), (Place::Client(_), _) | (_, Place::Client(_)))
+            && !self.is_unplugged(from)
+            && !self.is_unplugged(to)
+            && let (Some(from), Some(to)) = (host(from), host(to))
+        {
+            self.bend(from, to, rule);
         }
-        let usual = base_rule(&self.knobs);
-        if (LinkRule { cut: false, reset: false, ..rule }).is_healthy() {
-            net.clear_link(from, to);
-        } else {
-            let latency = usual.latency + rule.extra_latency;
-            let jitter = usual.jitter + rule.extra_jitter;
-            let mut bent = usual.latency(latency).jitter(jitter).loss(f64::from(rule.loss_ppm) / 1e6);
-            bent.bandwidth = rule.bandwidth;
-            net.set_link(from, to, bent);
+        if let (Some(from), Some(to)) = (self.place(from), self.place(to)) {
+            self.bend(from, to, rule);
         }
         Ok(())
     }
@@ -342,6 +421,29 @@ impl Theatre for SimTheatre {
 
     fn go_alone(&self, member: MemberId) -> Result<(), TheatreError> {
         self.roster.go_alone(member);
+        Ok(())
+    }
+
+    fn fleet(&self, machine: u32, order: FleetOrder) -> Result<(), TheatreError> {
+        if order == FleetOrder::Start {
+            self.start_host(machine);
+        }
+        let Some(node) = self.host_node(machine) else { return Ok(()) };
+        match order {
+            FleetOrder::Start => {}
+            FleetOrder::Kill => self.sim.kill(node),
+            FleetOrder::PowerOff => {
+                if let Some((host, _)) = self.hosts.get(&machine) {
+                    host.power_off();
+                }
+                self.sim.power_loss(node, Crash::LoseAll);
+            }
+            FleetOrder::Pause => self.sim.pause(node),
+            FleetOrder::Resume => self.sim.resume(node),
+            FleetOrder::CutOff => self.plug(machine, false),
+            FleetOrder::PlugIn => self.plug(machine, true),
+            FleetOrder::Drift(ppm) => self.sim.clock(node).set_drift(ppm),
+        }
         Ok(())
     }
 

@@ -76,6 +76,9 @@ fn a_seed_played_twice_leaves_one_trace_event_by_event() {
         ("rare", "wiped-member-returns", 3),
         ("fast", "reboots", 3),
         ("rare", "reboots-of-members", 2),
+        ("fast", "units", 3),
+        ("rare", "fleetd-restarted", 2),
+        ("rare", "units-cut-off", 1),
     ] {
         let plan = Plan::draw(&scenario(folder, name), seed);
         if let Err(difference) = stage.check_determinism(&plan) {

@@ -2,6 +2,7 @@
 
 use crate::model::{Cluster, JobState};
 use crate::unit::{MachineId, OnPartition, UnitFile, UnitHash, UnitName};
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -96,7 +97,10 @@ impl fmt::Display for Task {
 pub fn reconcile(cluster: &Cluster, me: &MachineId, present: &PresentUnits) -> Vec<Task> {
     let wanted = cluster.wanted_on(me);
     let mut tasks = BTreeSet::new();
-    for name in present.keys().filter(|name| !wanted.contains_key(*name)) {
+    let stays = |name: &UnitName| {
+        is_planted(Planted::F18) && cluster.units.get(name).is_some_and(crate::model::Unit::is_global)
+    };
+    for name in present.keys().filter(|name| !wanted.contains_key(*name) && !stays(name)) {
         tasks.insert(Task::Unload(name.clone(), Because::NotScheduledHere));
     }
     for (name, unit) in wanted {
@@ -134,6 +138,9 @@ pub fn reconcile(cluster: &Cluster, me: &MachineId, present: &PresentUnits) -> V
 /// here once another machine may have it. All others run on.
 #[must_use]
 pub fn at_lease_end(present: &PresentUnits) -> Vec<Task> {
+    if is_planted(Planted::F14) {
+        return present.keys().map(|name| Task::Unload(name.clone(), Because::LeaseLost)).collect();
+    }
     let must_stop =
         |here: &Present| here.state == JobState::Launched && here.on_partition == OnPartition::Stop;
     let stopped = present.iter().filter(|(_, here)| must_stop(here));

@@ -7,12 +7,14 @@ mod membership;
 mod reboot_host;
 mod reboots;
 mod space;
+mod units;
 mod users;
 mod v2;
 
 pub(crate) use elections::election_names;
 pub(crate) use locks::lock_names;
 pub(crate) use space::free_space;
+pub(crate) use units::{POISONS, look_at_units};
 pub(crate) use users::{ROOT, ROOT_PASSWORD, view_of};
 pub(crate) use v2::{JOIN_SIZE, REGISTRY, v2_view_of};
 
@@ -127,6 +129,8 @@ pub(crate) async fn perform<T: Theatre>(
         WorkloadKind::V2 if waits_for_v2(actor.plan.number) => actor.wait_for_v2(&curtain).await,
         WorkloadKind::V2 => actor.v2().await,
         WorkloadKind::Reboots => actor.reboots(run).await,
+        WorkloadKind::Units if actor.plan.spec.is_machine(actor.plan.number) => actor.host().await,
+        WorkloadKind::Units => actor.operate().await,
     }
     curtain.leave(&actor.plan);
 }

@@ -10,6 +10,7 @@ use crate::plan::{PLAN_FORMAT, Plan};
 use crate::record::{RunLog, nanos};
 use crate::to_report::verdict;
 use seatrial_report::{Batch, BatchEntry, RunRecord, render_batch, render_html, render_json};
+use seatrial_types::EventKind;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -268,6 +269,9 @@ pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, Str
     if !run.log.v2.is_empty() {
         files.push(("v2.jsonl".into(), lines(&run.log.v2)));
     }
+    if plan.has_units() {
+        files.push(("fleet.jsonl".into(), fleet(run.log)));
+    }
     for member in plan.machines() {
         let told: String = run
             .log
@@ -286,6 +290,34 @@ pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, Str
         fs::write(&path, text).map_err(|error| failed(&path, error))?;
     }
     Ok(folder)
+}
+
+/// What a fleet did, and what its keys in the store went through.
+fn fleet(log: &RunLog) -> String {
+    let units = &log.units;
+    let ledger: Vec<serde_json::Value> = log
+        .last
+        .iter()
+        .flat_map(|last| &last.ledger)
+        .filter(|event| event.kv.key.starts_with(b"/_seatrial/"))
+        .map(|event| {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let value = (event.kind == EventKind::Put).then(|| text(&event.kv.value));
+            serde_json::json!({
+                "revision": event.kv.mod_revision.0, "key": text(&event.kv.key), "value": value
+            })
+        })
+        .collect();
+    [
+        lines(&units.faults),
+        lines(&units.agents),
+        lines(&units.engines),
+        lines(&units.operators),
+        lines(&units.processes),
+        lines(units.look.as_slice()),
+        lines(&ledger),
+    ]
+    .concat()
 }
 
 fn lines<T: serde::Serialize>(items: &[T]) -> String {

@@ -48,4 +48,4 @@ pub mod vary;
 pub mod yields;
 
 pub use judge::{Judgement, judge};
-pub use plan::{ClientPlan, Knobs, LockStep, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};
+pub use plan::{ClientPlan, Knobs, LockStep, MachineStep, PLAN_FORMAT, Plan, PlannedFault, Step, StepKind};

@@ -300,6 +300,25 @@ pub const HUNTS: &[Hunt] = &[
     Hunt { bug: Planted::K18, scenarios: &["reboots"], oracles: &["reboots"] },
     Hunt { bug: Planted::K19, scenarios: &["reboots-of-members"], oracles: &["reboots"] },
     Hunt { bug: Planted::K20, scenarios: &["reboots"], oracles: &["reboots"] },
+    Hunt { bug: Planted::F11, scenarios: &["units", "store-outage"], oracles: &["schedule", "units"] },
+    Hunt { bug: Planted::F12, scenarios: &["units-cut-off", "units"], oracles: &["units"] },
+    Hunt { bug: Planted::F13, scenarios: &["engines-standing-still", "units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F14, scenarios: &["units-cut-off", "store-outage"], oracles: &["units"] },
+    Hunt { bug: Planted::F15, scenarios: &["conflicts-one-way", "units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F16, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F17, scenarios: &["fleetd-restarted", "units"], oracles: &["units"] },
+    Hunt { bug: Planted::F18, scenarios: &["units"], oracles: &["units"] },
+    Hunt { bug: Planted::F19, scenarios: &["machines-lost"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F20, scenarios: &["most-machines-lost"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F21, scenarios: &["units-cut-off", "units"], oracles: &["units"] },
+    Hunt { bug: Planted::F22, scenarios: &["units-cut-off", "units"], oracles: &["schedule"] },
+    Hunt { bug: Planted::F23, scenarios: &["fleetd-restarted", "units"], oracles: &["units"] },
+    Hunt {
+        bug: Planted::F24,
+        scenarios: &["machines-lost", "fleetd-restarted"],
+        oracles: &["units", "schedule"],
+    },
+    Hunt { bug: Planted::F25, scenarios: &["most-machines-lost"], oracles: &["schedule"] },
 ];
 
 /// The row of a bug.

@@ -1,12 +1,14 @@
 //! From a scenario and a seed to a plan: every choice made, as a value that can be stored and replayed.
 
+mod fleet;
+
 use crate::chance::Chance;
 use crate::format::options::FaultOptions;
 use crate::format::spec::{
-    ChangeKind, During, Files, NemesisKind, NemesisSpec, OpKind, Scenario, Target, V2Op, WorkloadKind,
-    WorkloadSpec,
+    ChangeKind, During, Files, MachineFault, NemesisKind, NemesisSpec, OpKind, Scenario, Target, UnitAct,
+    V2Op, WorkloadKind, WorkloadSpec,
 };
-use crate::machines::{self, MachineStep, OrderStep};
+use crate::machines::{self, OrderStep, RebootStep};
 use crate::priorities::Priorities;
 use crate::sites::{self, ActiveSite};
 use seatrial_types::MemberId;
@@ -185,9 +187,29 @@ pub enum StepKind {
         key: Option<u32>,
     },
     /// What befalls a machine that reboots now and then.
-    Reboot(MachineStep),
+    Reboot(RebootStep),
     /// What an operator does with its lock.
     RebootOrder(OrderStep),
+    /// Something happens to a machine of the fleet.
+    Machine(MachineStep),
+    /// An operator of the fleet asks for something.
+    Unit {
+        /// For what.
+        act: UnitAct,
+        /// About which unit; about which machine, where it is about one.
+        number: u32,
+    },
+}
+
+/// What happens to a machine of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MachineStep {
+    /// What.
+    pub fault: MachineFault,
+    /// For how long.
+    pub lasts: Duration,
+    /// How wrong its clock goes, in parts per million.
+    pub drift_ppm: i64,
 }
 
 /// How a lock is taken and held.
@@ -337,6 +359,12 @@ impl Plan {
         asked || self.faults.iter().any(|fault| fault.kind == NemesisKind::ValueDamage)
     }
 
+    /// Whether there is a fleet: machines and units.
+    #[must_use]
+    pub fn has_units(&self) -> bool {
+        self.scenario.workloads.iter().any(|workload| workload.kind == WorkloadKind::Units)
+    }
+
     /// Whether clients may have to say who they are.
     #[must_use]
     pub fn has_users(&self) -> bool {
@@ -475,6 +503,9 @@ fn draw_steps(
     time: Duration,
     chance: &mut Chance,
 ) -> Vec<Step> {
+    if spec.kind == WorkloadKind::Units {
+        return fleet::draw_steps(spec, number, members, time, chance);
+    }
     let mut steps = Vec::new();
     // Clients have a member they like, as a client with one open connection has; now and then another.
     let usual = chance.pick(members);
@@ -509,6 +540,7 @@ fn draw_steps(
             WorkloadKind::Users => (StepKind::Try { write: chance.one_in(2) }, chance.around(spec.think)),
             WorkloadKind::V2 => draw_v2(spec, number, chance),
             WorkloadKind::Reboots => (machines::draw(spec, number, chance), chance.around(spec.think)),
+            WorkloadKind::Units => unreachable!("drawn above"),
             WorkloadKind::Lease => {
                 let keepalives = u32::try_from(chance.below(u64::from(spec.keepalives) + 1)).expect("small");
                 (StepKind::Lease { keepalives }, chance.around(spec.think))

@@ -4,6 +4,13 @@
 pub mod v2;
 
 use self::v2::{V2Record, V2View};
+mod units;
+
+pub use units::{
+    AgentRecord, AgentWord, EngineRecord, EngineWord, MachineFaultRecord, OperatorRecord, ProcessEnd,
+    ProcessRecord, UnitCheck, UnitsLog, UnitsLook,
+};
+
 use crate::format::spec::{During, Without};
 use crate::losses::Losses;
 use crate::machines::{MachineRecord, OrderRecord, SemaphoreChange};
@@ -503,6 +510,9 @@ pub struct RunLog {
     pub trace_hash: u64,
     /// CPU time of the thread that ran it.
     pub cpu: Duration,
+    /// What a fleet did.
+    #[serde(default)]
+    pub units: UnitsLog,
 }
 
 impl RunLog {
@@ -542,6 +552,7 @@ impl RunLog {
             ended: Duration::ZERO,
             trace_hash: 0,
             cpu: Duration::ZERO,
+            units: UnitsLog::default(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Plays a plan in a theatre: storm, then heal, then a last look.
 
 use crate::clients::{
-    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, free_space, lock_names, perform, time_to_live,
-    v2_view_of, view_of,
+    BAIT, Curtain, ROOT, ROOT_PASSWORD, ask, election_names, free_space, lock_names, look_at_units, perform,
+    time_to_live, v2_view_of, view_of,
 };
 use crate::fault::DiskDamage;
 use crate::format::spec::WorkloadKind;
@@ -111,6 +111,9 @@ async fn acts<T: Theatre>(theatre: &T, plan: &Plan, notebook: &Notebook) -> Resu
     if healing.healed.is_some() {
         // The last look comes after every acknowledgement, or it would miss some.
         leave(theatre, || curtain.actors()).await?;
+        if plan.has_units() {
+            runner.wait_for_units(&healing).await;
+        }
         let mut healing = runner.wait_for_leases(healing).await;
         runner.try_locks(&mut healing).await;
         runner.ask_users(&mut healing).await;
@@ -508,6 +511,23 @@ impl<T: Theatre> Runner<'_, T> {
         }
         healing.leases_looked = Some(self.theatre.now());
         healing
+    }
+
+    /// Gives the fleet the time it may take after the healing, and looks at it.
+    async fn wait_for_units(&mut self, healing: &Healing) {
+        let ttl = self.plan.clients.iter().map(|client| client.spec.ttl).max().unwrap_or_default();
+        let healed = healing.healed.unwrap_or(healing.began);
+        self.theatre.sleep_until(healed + crate::oracles::fleet_bound(ttl)).await;
+        for member in self.plan.machines() {
+            let range = KeyRange::single("fleet");
+            let read = Request::Range(RangeRequest { range, ..RangeRequest::default() });
+            if let Some(Response::Range(answer)) = self.call(member, read).await {
+                let (at, revision) = (self.theatre.now(), answer.header.revision.0);
+                let look = look_at_units(&mut self.client, at, revision, PATIENCE * 2).await;
+                self.notebook.looked_at_units(look);
+                return;
+            }
+        }
     }
 
     /// Once every lease is over, every lock can be had and every election won at once.

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use seatrial_types::v2::{V2Error, V2Event, V2Request, V2Watch};
 use seatrial_types::watch::{WatchCreate, WatchResponse};
 use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
@@ -124,6 +125,62 @@ pub enum JoinTrouble {
 
 /// An event of the v2 keys, and how far they were when it was answered.
 pub type V2Answered = Result<(V2Event, u64), V2Trouble>;
+
+/// The id of the machine of the fleet that a client stands for.
+#[must_use]
+pub fn machine_id(machine: u32) -> String {
+    format!("{machine:08x}fleet")
+}
+
+/// What a machine of the fleet says of itself: half of them are here, half there.
+#[must_use]
+pub fn machine_metadata(machine: u32) -> BTreeMap<String, String> {
+    let region = if machine.is_multiple_of(2) { "us" } else { "eu" };
+    BTreeMap::from([("region".to_owned(), region.to_owned())])
+}
+
+/// A request to the fleet's interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetAsk {
+    /// `GET`, `PUT`, …
+    pub method: &'static str,
+    /// `/fleet/v1/…`, percent-encoding undone.
+    pub path: String,
+    /// The query.
+    pub query: Vec<(String, String)>,
+    /// The body, as JSON.
+    pub body: String,
+}
+
+/// Its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FleetAnswer {
+    /// HTTP's status.
+    pub status: u16,
+    /// The body.
+    pub body: String,
+}
+
+/// What happens to a machine of the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FleetOrder {
+    /// It gets power where it has none, and its fleetd is started.
+    Start,
+    /// Its fleetd is killed; its units run on.
+    Kill,
+    /// It loses its power.
+    PowerOff,
+    /// Its fleetd stands still.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It hears nobody and nobody hears it.
+    CutOff,
+    /// It is reached again.
+    PlugIn,
+    /// Its clock goes wrong by so many parts per million.
+    Drift(i64),
+}
 
 /// What a theatre says that cannot do something.
 fn unable(what: &str) -> CallError {
@@ -284,6 +341,16 @@ pub trait Client: Send + Sync + 'static {
         async { Err(unable("reboot lock")) }
     }
 
+    /// Asks the fleet's interface for something.
+    fn fleet(
+        &mut self,
+        ask: FleetAsk,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<FleetAnswer, CallError>> + Send {
+        let _ = (ask, timeout);
+        async { Err(unable("fleet")) }
+    }
+
     /// From now on this client is that user, wherever it is asked who it is.
     fn identify(&mut self, user: &str, password: &str) {
         let _ = (user, password);
@@ -408,6 +475,15 @@ pub trait Theatre: Clone + Send + Sync + 'static {
     fn build(&self, member: MemberId, build: Build) -> Result<(), TheatreError> {
         let what = format!("let member {member} be of {build}");
         Err(TheatreError { what, why: "there is one build in this world".to_owned() })
+    }
+
+    /// Does something to the machine of the fleet that the client `machine` stands for.
+    ///
+    /// # Errors
+    /// Where this world has no fleet.
+    fn fleet(&self, machine: u32, order: FleetOrder) -> Result<(), TheatreError> {
+        let what = format!("{order:?} the machine {machine} of the fleet");
+        Err(TheatreError { what, why: "there is no fleet in this world".to_owned() })
     }
 
     /// Whether the member's process runs now (it may have stopped by itself).

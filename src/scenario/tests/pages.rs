@@ -263,6 +263,7 @@ enum Chapter {
     Watches,
     Storms,
     Reboots,
+    Fleet,
 }
 
 impl Chapter {
@@ -279,6 +280,7 @@ impl Chapter {
         Self::Watches,
         Self::Storms,
         Self::Reboots,
+        Self::Fleet,
     ];
 
     fn title(self) -> &'static str {
@@ -295,6 +297,7 @@ impl Chapter {
             Self::Watches => "Watches: readers that are slow or want only a part",
             Self::Storms => "Storms: everything at once",
             Self::Reboots => "Machines that reboot under the lock, and members with them",
+            Self::Fleet => "A fleet: its machines, its agents and engines, and the store below it",
         }
     }
 
@@ -345,6 +348,8 @@ impl Chapter {
         });
         if has(WorkloadKind::Reboots) {
             Self::Reboots
+        } else if has(WorkloadKind::Units) {
+            Self::Fleet
         } else if broken.len() == 4 {
             Self::Storms
         } else if has(WorkloadKind::Membership) {

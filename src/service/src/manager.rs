@@ -10,13 +10,14 @@ pub use view::UnitStatus;
 use crate::config::UnitConfig;
 use crate::definition::{Definition, Kind, load};
 use crate::error::{UnitError, Warning};
-use crate::io::{Input, Output, Timer, Who};
+use crate::io::{Input, Left, Output, Timer, Who};
 use crate::name::{UnitName, UnitType};
 use crate::service::Service;
-use crate::signal::Signal;
+use crate::signal::{Exit, Signal};
 use crate::specifier::Machine;
 use crate::state::{ActiveState, LoadState, SubState};
 use crate::timer_unit::TimerUnit;
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -218,6 +219,9 @@ impl Manager {
             unit.error = None;
             unit.staged = None;
         }
+        if is_planted(Planted::F16) {
+            self.units.remove(name);
+        }
         self.collect();
     }
 
@@ -335,8 +339,20 @@ impl Manager {
                 Body::Target { .. } | Body::Foreign => Vec::new(),
             };
             self.put_out(&name, outputs);
+            if is_planted(Planted::F17) {
+                self.take_for_ended(&name);
+            }
         }
         self.finish()
+    }
+
+    /// The planted bug F17: whoever was not started by this driver does not run.
+    fn take_for_ended(&mut self, name: &str) {
+        let Some(Body::Service(service)) = self.units.get(name).map(|unit| &unit.body) else { return };
+        let pids: Vec<u32> = service.processes().collect();
+        for pid in pids {
+            self.give(name, Input::Exited { pid, exit: Exit::Unknown, left: Left::Nobody });
+        }
     }
 
     /// Asserts what holds between any two steps.

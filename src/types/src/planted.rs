@@ -145,6 +145,21 @@ planted! {
     K18 = "a free slot goes to whoever asks next, whatever the queue says";
     K19 = "the guard of the store's majority looks at its own group alone";
     K20 = "an agent reboots although it was told in the last step that its slot was taken back";
+    F11 = "a new engine takes every placement for unknown, and places all units anew";
+    F12 = "an agent stops units only when its lease is over, and not before";
+    F13 = "what an engine schedules is not held against who leads";
+    F14 = "an agent that is cut off from the store takes its units away";
+    F15 = "a conflict counts for the unit that names it, and not for the one it names";
+    F16 = "a unit whose file is taken away is forgotten at once, also while it runs";
+    F17 = "whoever takes over running units takes their processes for ended";
+    F18 = "a global unit stays on a machine whose metadata do not fit any more";
+    F19 = "units of lost machines are moved as fast as it goes";
+    F20 = "units of lost machines are moved however many machines are lost at once";
+    F21 = "an agent that comes back acts by what it knew before it was gone";
+    F22 = "what an engine schedules is not held against the unit's file and target";
+    F23 = "an agent that starts again does not look at what is there";
+    F24 = "a watch of the registry begins one revision too late";
+    F25 = "units of the first machine that is missed are moved before it is known how many are gone";
 }
 
 /// The name is not the id of a planted bug.

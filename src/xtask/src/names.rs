@@ -20,6 +20,8 @@ const PAGES: &[(&str, &str)] = &[
     ("Without", "docs/scenario-format.md"),
     ("GoalKind", "docs/scenario-format.md"),
     ("VerdictKind", "docs/scenario-format.md"),
+    ("MachineFault", "docs/scenario-format.md"),
+    ("UnitAct", "docs/scenario-format.md"),
 ];
 
 /// Where the oracles are named: `NAMES: &[&str] = &[ … ];`.

@@ -154,7 +154,14 @@ impl UnitManager for ProcessManager {
 
     async fn start(&self, name: &UnitName) -> Result<(), ManagerError> {
         let doing = format!("start {name}");
-        self.handle.start(name.as_str()).await.map_err(problem(&doing))?;
+        let unit = name.clone();
+        let done = self.handle.with(move |driver| {
+            // An order is no crash: a unit that was stopped and started often, for its machine was cut off again and again,
+            // would meet its start limit, and nobody would start it any more.
+            driver.reset_failed(unit.as_str())?;
+            driver.start(unit.as_str())
+        });
+        done.await.and_then(|done| done).map_err(problem(&doing))?;
         self.change(&doing, |records| {
             if let Some(known) = records.get_mut(name) {
                 known.is_started = true;

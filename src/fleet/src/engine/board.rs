@@ -4,6 +4,7 @@
 use super::reason::{Obstacle, Reason};
 use crate::model::{Cluster, JobState, Machine, Unit};
 use crate::unit::{Glob, MachineId, Requirements, UnitName};
+use seatrial_types::planted::{Planted, is_planted};
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -277,6 +278,7 @@ impl<'a> Board<'a> {
         let row = &self.units[unit];
         let hosts = row.conflicts.iter().map(|glob| &self.patterns[*glob].hosts);
         let carriers = row.matched.iter().map(|glob| &self.patterns[*glob].carriers);
+        let carriers = carriers.filter(|_| !is_planted(Planted::F15));
         let others = hosts.chain(carriers).filter_map(|map| map.get(&machine)).flatten();
         others.copied().filter(|other| *other != unit).min()
     }

@@ -4,6 +4,7 @@ use super::board::{Board, MachineIx, Searches, UnitIx};
 use super::reason::{Decision, Obstacle, Reason, Why};
 use crate::model::{Cluster, JobState};
 use crate::unit::{MachineId, UnitName};
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -21,11 +22,19 @@ pub struct Limits {
     pub mass_loss_percent: u8,
     /// Machines that are given up all the same, beside those of [`Cluster::written_off`].
     pub written_off: BTreeSet<MachineId>,
+    /// Machines that have only just gone. Leases of machines that are lost together end one after the other: who moved the
+    /// units of the first would never see that most are gone.
+    pub just_gone: BTreeSet<MachineId>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { evictions_max: usize::MAX, mass_loss_percent: 50, written_off: BTreeSet::new() }
+        Self {
+            evictions_max: usize::MAX,
+            mass_loss_percent: 50,
+            written_off: BTreeSet::new(),
+            just_gone: BTreeSet::new(),
+        }
     }
 }
 
@@ -131,12 +140,15 @@ impl Pass<'_> {
         let fresh = lost.iter().filter(|id| !is_given_up(id)).count();
         let of = cluster.machines.len() + fresh;
         let percent = limits.mass_loss_percent;
-        let is_mass_loss = fresh * 100 > usize::from(percent) * of;
+        let is_mass_loss = fresh * 100 > usize::from(percent) * of && !is_planted(Planted::F20);
         for (ix, id) in gone {
             let held = if is_mass_loss && !is_given_up(id) {
                 Some(Obstacle::MassLoss { gone: fresh, of, percent })
+            } else if limits.just_gone.contains(id) && !is_given_up(id) {
+                Some(Obstacle::JustGone)
             } else {
-                (self.evicted.len() >= limits.evictions_max).then_some(Obstacle::InTurn)
+                let is_over = self.evicted.len() >= limits.evictions_max && !is_planted(Planted::F19);
+                is_over.then_some(Obstacle::InTurn)
             };
             match held {
                 Some(obstacle) => {

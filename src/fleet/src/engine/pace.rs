@@ -3,6 +3,7 @@
 use super::decide::{Limits, gone_machines};
 use crate::model::Cluster;
 use crate::unit::MachineId;
+use seatrial_types::planted::{Planted, is_planted};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +12,9 @@ use std::time::Duration;
 pub struct Policy {
     /// See [`Limits::mass_loss_percent`].
     pub mass_loss_percent: u8,
+    /// So long after a machine was first missed its units stay, until all are known that were lost with it. Agents renew
+    /// their leases three times within the time to live, so a third of that is enough.
+    pub settle: Duration,
     /// So long after a machine was first missed it is given up, however many others are gone.
     pub mass_loss_hold: Duration,
     /// So many units are moved at once.
@@ -23,6 +27,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             mass_loss_percent: 50,
+            settle: Duration::from_secs(10),
             mass_loss_hold: Duration::from_secs(5 * 60),
             evictions_burst: 200,
             evictions_per_second: 50,
@@ -61,11 +66,15 @@ impl Pace {
             self.gone_since.entry(id.clone()).or_insert(now);
         }
         let is_due = |since: &Duration| now.saturating_sub(*since) >= self.policy.mass_loss_hold;
+        let is_fresh =
+            |since: &Duration| now.saturating_sub(*since) < self.policy.settle && !is_planted(Planted::F25);
+        let just_gone = self.gone_since.iter().filter(|(_, since)| is_fresh(since));
         let due = self.gone_since.iter().filter(|(_, since)| is_due(since));
         Limits {
             evictions_max: usize::try_from(self.tokens_milli / MILLI).unwrap_or(usize::MAX),
             mass_loss_percent: self.policy.mass_loss_percent,
             written_off: due.map(|(id, _)| id.clone()).collect(),
+            just_gone: just_gone.map(|(id, _)| id.clone()).collect(),
         }
     }
 
@@ -100,7 +109,8 @@ mod tests {
         for at in 0..30 {
             cluster = cluster.with(&format!("u{at:02}.service"), "m1", "");
         }
-        let policy = Policy { evictions_burst: 10, evictions_per_second: 2, ..Policy::default() };
+        let settle = Duration::ZERO;
+        let policy = Policy { evictions_burst: 10, evictions_per_second: 2, settle, ..Policy::default() };
         let mut pace = Pace::new(policy, seconds(0));
         let mut moved = Vec::new();
         for now in [0, 0, 1, 2, 60] {
@@ -121,6 +131,32 @@ mod tests {
         assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(10))).decisions, []);
         assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(309))).decisions, []);
         assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(310))).decisions.len(), 2);
+    }
+
+    #[test]
+    fn machines_lost_together_are_counted_together_although_their_leases_end_one_after_the_other() {
+        let all = cluster(&[("m1", ""), ("m2", ""), ("m3", ""), ("m4", ""), ("m5", "")])
+            .with("a.service", "m1", "")
+            .with("b.service", "m2", "")
+            .with("c.service", "m3", "");
+        let without = |gone: &[&str]| {
+            let mut cluster = all.clone();
+            cluster.machines.retain(|machine, _| !gone.contains(&machine.as_str()));
+            cluster
+        };
+        let mut pace = Pace::new(Policy::default(), seconds(0));
+        for (now, gone) in
+            [(0, &["m1"][..]), (4, &["m1", "m2"]), (8, &["m1", "m2", "m3"]), (30, &["m1", "m2", "m3"])]
+        {
+            let cluster = without(gone);
+            assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(now))).decisions, [], "after {now} s");
+        }
+        // Two of five are no loss of most, and do not wait for longer than it takes to know that.
+        let cluster = without(&["m1", "m2"]);
+        let mut pace = Pace::new(Policy::default(), seconds(0));
+        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(0))).decisions, []);
+        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(9))).decisions, []);
+        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(10))).decisions.len(), 2);
     }
 
     #[test]

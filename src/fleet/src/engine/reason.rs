@@ -133,6 +133,8 @@ pub enum Obstacle {
     },
     /// Units of lost machines are moved a few at a time.
     InTurn,
+    /// The machine has only just gone: whether others went with it is not known yet.
+    JustGone,
 }
 
 impl fmt::Display for Obstacle {
@@ -160,6 +162,9 @@ impl fmt::Display for Obstacle {
                 "held: {gone} of {of} machines went away at once, which is more than {percent} %; its machine may only be cut off"
             ),
             Self::InTurn => f.write_str("held: units of lost machines are moved a few at a time"),
+            Self::JustGone => f.write_str(
+                "held: its machine has only just gone, and it is not known yet how many went with it",
+            ),
         }
     }
 }

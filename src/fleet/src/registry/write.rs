@@ -3,10 +3,11 @@
 use super::keys::Key;
 use super::mirror::Mirror;
 use super::records::{DesiredRecord, MetadataRecord, Target, UnitRecord, encode};
-use crate::engine::Decision;
+use crate::engine::{Decision, Why};
 use crate::model::{JobState, MachineInfo, UnitState};
 use crate::unit::{MachineId, UnitFile, UnitName};
 use bytes::Bytes;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, PutRequest, RangeRequest, TxnOp, TxnOpResponse,
     TxnRequest, TxnResponse,
@@ -17,8 +18,8 @@ use std::collections::BTreeSet;
 /// So many comparisons or operations fit into one transaction (etcd: `--max-txn-ops`).
 pub const OPS_MAX: usize = 128;
 
-/// Two comparisons for each decision, and one for the leader.
-const DECISIONS_MAX: usize = (OPS_MAX - 1) / 2;
+/// Up to three comparisons for each decision, and one for the leader.
+const DECISIONS_MAX: usize = (OPS_MAX - 1) / 3;
 
 /// What proves that an engine still leads: its key in the election, by the revision that created it. The next leader's
 /// key is another one, so a transaction of a leader that slept through its end writes nothing.
@@ -69,20 +70,27 @@ pub struct Batch {
 
 /// The transactions that carry out decisions made of `mirror`. Each holds only as long as the engine leads, and as long as
 /// file and target of every unit in it are those that were looked at: a unit that was deleted meanwhile gets no target,
-/// and none gets two.
+/// and none gets two; and a machine that counts as gone is still gone.
 #[must_use]
 pub fn schedule(mirror: &Mirror, decisions: &[Decision], fence: &Fence) -> Vec<Batch> {
     let leads = || compare(fence.key.clone(), CompareTarget::Create(fence.created));
     let batches = decisions.chunks(DECISIONS_MAX).map(|decisions| {
-        let mut request = TxnRequest { compare: vec![leads()], ..TxnRequest::default() };
+        let compare = if is_planted(Planted::F13) { Vec::new() } else { vec![leads()] };
+        let mut request = TxnRequest { compare, ..TxnRequest::default() };
         // Says which of the comparisons did not hold: an engine that does not lead any more has to know it.
         let range = KeyRange::single(fence.key.clone());
         request.failure.push(TxnOp::Range(RangeRequest { range, ..RangeRequest::default() }));
         for decision in decisions {
             let (unit, target) = (Key::Unit(decision.unit.clone()), Key::Target(decision.unit.clone()));
             let (unit_mod, target_mod) = mirror.revisions(&decision.unit);
-            request.compare.push(unchanged(&unit, unit_mod));
-            request.compare.push(unchanged(&target, target_mod));
+            if !is_planted(Planted::F22) {
+                request.compare.push(unchanged(&unit, unit_mod));
+                request.compare.push(unchanged(&target, target_mod));
+                // A machine that has come back meanwhile keeps its units.
+                if let Why::MachineGone(machine) = &decision.why {
+                    request.compare.push(unchanged(&Key::Machine(machine.clone()), Revision(0)));
+                }
+            }
             request.success.push(match &decision.to {
                 Some(machine) => put(&target, encode(&Target { machine: machine.clone() }), LeaseId::NONE),
                 None => delete(&target),
@@ -273,12 +281,25 @@ mod tests {
     }
 
     #[test]
+    fn units_are_taken_off_a_machine_only_as_long_as_it_is_gone() {
+        let unit = name("u000.service");
+        let mut mirror = mirror(1);
+        let event = |kv| Event { kind: EventKind::Put, kv, prev_kv: None };
+        let target = encode(&Target { machine: id("gone") });
+        mirror.apply(&event(kv(&Key::Target(unit.clone()), target, 20)));
+        let decisions = decide(mirror.cluster(), &Limits::default()).decisions;
+        let batches = schedule(&mirror, &decisions, &fence());
+        let gone = unchanged(&Key::Machine(id("gone")), Revision(0));
+        assert!(batches[0].request.compare.contains(&gone), "{batches:?}");
+    }
+
+    #[test]
     fn many_decisions_go_into_few_transactions_that_are_not_too_large() {
         let mirror = mirror(130);
         let decisions = decide(mirror.cluster(), &Limits::default()).decisions;
         let batches = schedule(&mirror, &decisions, &fence());
         let sizes: Vec<_> = batches.iter().map(|batch| batch.decisions.len()).collect();
-        assert_eq!(sizes, [63, 63, 4]);
+        assert_eq!(sizes, [42, 42, 42, 4]);
         assert!(batches.iter().all(|batch| batch.request.compare.len() <= OPS_MAX));
     }
 

@@ -10,6 +10,7 @@ use crate::registry::keys::SPEC;
 use crate::registry::{Mirror, Touched};
 use crate::unit::{MachineId, Requirements, UnitName};
 use seatrial_client::Store;
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LeaseId, Revision};
 use seatrial_world::{World, timeout};
 use std::collections::BTreeMap;
@@ -143,6 +144,9 @@ struct Agent<W, U, F> {
 impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
     /// Looks at what is on the machine already: nothing of it is loaded or started again.
     async fn find(&mut self) {
+        if is_planted(Planted::F23) {
+            return;
+        }
         loop {
             match self.manager.loaded().await {
                 Ok(loaded) => {
@@ -221,7 +225,8 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
             self.is_dirty = true;
         }
         self.held = Some(held);
-        self.stop_at = held.until.saturating_sub(self.options.stop_margin);
+        let margin = if is_planted(Planted::F12) { Duration::ZERO } else { self.options.stop_margin };
+        self.stop_at = held.until.saturating_sub(margin);
         if self.world.now() < self.stop_at && self.is_cut_off {
             self.is_cut_off = false;
             self.is_dirty = true;
@@ -248,7 +253,7 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
     async fn pass(&mut self) {
         self.next_pass = self.world.now() + self.options.interval;
         let (Some(mirror), Some(held)) = (&self.mirror, self.held) else { return };
-        if mirror.revision() < held.registered {
+        if mirror.revision() < held.registered && !is_planted(Planted::F21) {
             return;
         }
         let cluster = mirror.cluster().clone();

@@ -2,10 +2,12 @@
 
 use super::following::{Change, Following};
 use crate::engine::{Decision, Outcome, Pace, Policy, decide};
+use crate::model::Cluster;
 use crate::registry::keys::{ENGINE, SPEC};
 use crate::registry::{Fence, LeaderRecord, Mirror, Touched, schedule};
 use crate::unit::MachineId;
 use seatrial_client::{ClientError, Election, LockError, Place, Store, keep_alive};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::LeaseGrantRequest;
 use seatrial_types::{LeaseId, Revision};
 use seatrial_world::{Backoff, World};
@@ -131,6 +133,8 @@ struct Lead<'a, W: World, S> {
     following: Following<W::Task>,
     mirror: Option<Mirror>,
     pace: Pace,
+    /// It has not decided anything yet.
+    is_fresh: bool,
 }
 
 impl<'a, W: World, S: Store> Lead<'a, W, S> {
@@ -140,6 +144,7 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
             following: Following::start(world, store, SPEC),
             mirror: None,
             pace: Pace::new(options.policy, world.now()),
+            is_fresh: true,
             world,
             store,
             options,
@@ -184,7 +189,9 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
     async fn pass(&mut self, news: &mut (impl FnMut(EngineNews) + Send)) -> Result<bool, ClientError> {
         let Some(mirror) = &mut self.mirror else { return Ok(true) };
         let limits = self.pace.limits(mirror.cluster(), self.world.now());
-        let outcome = decide(mirror.cluster(), &limits);
+        let is_first = std::mem::take(&mut self.is_fresh);
+        let unknown = (is_planted(Planted::F11) && is_first).then(|| without_targets(mirror.cluster()));
+        let outcome = decide(unknown.as_ref().unwrap_or(mirror.cluster()), &limits);
         let batches = schedule(mirror, &outcome.decisions, &self.fence);
         news(EngineNews::Passed(outcome));
         for batch in batches {
@@ -213,4 +220,11 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
         }
         Ok(true)
     }
+}
+
+/// The planted bug F11: as if nothing were placed anywhere.
+fn without_targets(cluster: &Cluster) -> Cluster {
+    let mut cluster = cluster.clone();
+    cluster.units.values_mut().for_each(|unit| unit.target = None);
+    cluster
 }

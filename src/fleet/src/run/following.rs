@@ -3,6 +3,7 @@
 use crate::registry::restore;
 use crate::registry::{Mirror, Touched};
 use seatrial_client::{Store, Watching};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::WatchCreate;
 use seatrial_types::{Event, KeyRange, Revision};
 use seatrial_world::{Backoff, Task, World};
@@ -89,7 +90,8 @@ async fn follow<W: World, S: Store>(
             Err(error) => tracing::debug!(%error, "could not read the registry"),
             Ok(mirror) => {
                 backoff.reset();
-                let start_revision = mirror.revision().next();
+                let next = mirror.revision().next();
+                let start_revision = if is_planted(Planted::F24) { next.next() } else { next };
                 if sender.send(Change::Whole(Box::new(mirror))).is_err() {
                     return;
                 }

@@ -1,7 +1,7 @@
 //! A machine as its agent sees it. What its fate is, the plan says; what it does is written down here.
 
 use crate::format::spec::Fate;
-use crate::machines::{AgentHost, AgentNote, MachineDoes, MachineEvent, MachineStep};
+use crate::machines::{AgentHost, AgentNote, MachineDoes, MachineEvent, RebootStep};
 use crate::record::Notebook;
 use crate::theatre::Theatre;
 use futures::channel::mpsc;
@@ -93,8 +93,8 @@ impl<T: Theatre> Machine<T> {
     }
 
     /// A reboot is needed. One that is needed already is not needed twice.
-    pub(super) fn want(&self, step: MachineStep) {
-        let MachineStep::Want { boot, drain, fate, rest } = step else { return };
+    pub(super) fn want(&self, step: RebootStep) {
+        let RebootStep::Want { boot, drain, fate, rest } = step else { return };
         let mut state = self.state();
         let is_new = state.wanted.is_none();
         if is_new {

@@ -5,7 +5,7 @@ use super::Actor;
 use super::reboot_host::{Ending, Machine};
 use crate::fault::ClockFault;
 use crate::machines::{
-    AgentWish, MachineDoes, MachineRecord, MachineStep, Order, OrderRecord, OrderStep, group_name, hosted,
+    AgentWish, MachineDoes, MachineRecord, Order, OrderRecord, OrderStep, RebootStep, group_name, hosted,
     is_operator, machine_id,
 };
 use crate::nemesis;
@@ -30,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(250);
 impl<T: Theatre> Actor<T> {
     pub(super) async fn reboots(&mut self, run: &Plan) {
         if is_operator(&self.plan) {
-            self.operate(run).await;
+            self.operate_locks(run).await;
         } else {
             self.machine(run).await;
         }
@@ -60,7 +60,7 @@ impl<T: Theatre> Actor<T> {
         let fleetlock = asks_fleetlock > 0 && self.plan.number % asks_fleetlock == asks_fleetlock - 1;
         let member = self.plan.steps.first().map_or(MemberId(1), |step| step.member);
         let machine = Machine::new(self.theatre.clone(), self.notebook.clone(), place, self.until);
-        let mut steps: VecDeque<(Duration, MachineStep)> = VecDeque::new();
+        let mut steps: VecDeque<(Duration, RebootStep)> = VecDeque::new();
         for step in &self.plan.steps {
             if let StepKind::Reboot(what) = step.what {
                 steps.push_back((step.at, what));
@@ -92,7 +92,7 @@ impl<T: Theatre> Actor<T> {
         run: &Plan,
         machine: &Machine<T>,
         wish: AgentWish,
-        steps: &mut VecDeque<(Duration, MachineStep)>,
+        steps: &mut VecDeque<(Duration, RebootStep)>,
     ) -> Ending {
         let mut endings = machine.start();
         let mut client = self.theatre.client(self.plan.machine);
@@ -101,14 +101,14 @@ impl<T: Theatre> Actor<T> {
             let now = self.theatre.now();
             if let Some((_, step)) = steps.pop_front_if(|(at, _)| *at <= now) {
                 match step {
-                    MachineStep::Want { .. } => machine.want(step),
-                    MachineStep::Crash { boot } => return Ending::Away { crash: true, boot },
-                    MachineStep::AgentDies { rest } => return Ending::Agent { rest },
-                    MachineStep::Still { lasts } => {
+                    RebootStep::Want { .. } => machine.want(step),
+                    RebootStep::Crash { boot } => return Ending::Away { crash: true, boot },
+                    RebootStep::AgentDies { rest } => return Ending::Agent { rest },
+                    RebootStep::Still { lasts } => {
                         machine.tell(MachineDoes::Stands(now + lasts));
                         self.theatre.sleep_until(now + lasts).await;
                     }
-                    MachineStep::Clock { drift_ppm, step_ms } => {
+                    RebootStep::Clock { drift_ppm, step_ms } => {
                         machine.tell(MachineDoes::Clock(drift_ppm, step_ms));
                         let fault = ClockFault { drift_ppm, wall_step_ms: step_ms };
                         if let Err(error) = self.theatre.client_clock(self.plan.machine, fault) {
@@ -173,7 +173,7 @@ impl<T: Theatre> Actor<T> {
     }
 
     /// The operator of all groups.
-    async fn operate(&mut self, run: &Plan) {
+    async fn operate_locks(&mut self, run: &Plan) {
         let mut at = 0;
         while let Some(step) = self.next_step(at).await {
             at += 1;

@@ -144,7 +144,7 @@ fn usual_workload(kind: WorkloadKind) -> WorkloadSpec {
 fn workload(out: &mut String, spec: &WorkloadSpec) {
     let usual = usual_workload(spec.kind);
     let _ = writeln!(out, "\n[[workload]]\nname = \"{}\"", spec.kind);
-    let is_single = matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space);
+    let is_single = matches!(spec.kind, WorkloadKind::Membership | WorkloadKind::Space | WorkloadKind::Units);
     line(
         out,
         "clients",
@@ -180,6 +180,9 @@ fn workload(out: &mut String, spec: &WorkloadSpec) {
     line(out, "changes", format!("[{}]", changes.join(", ")), spec.fleet.changes == usual.fleet.changes);
     line(out, "in_order", spec.fleet.in_order, spec.fleet.in_order == usual.fleet.in_order);
     reboots(out, &spec.reboots, &usual.reboots);
+    if spec.kind == WorkloadKind::Units {
+        units(out, spec, &usual);
+    }
 }
 
 fn reboots(out: &mut String, spec: &RebootSpec, usual: &RebootSpec) {
@@ -194,6 +197,25 @@ fn reboots(out: &mut String, spec: &RebootSpec, usual: &RebootSpec) {
     line(out, "trouble_one_in", spec.trouble_one_in, spec.trouble_one_in == usual.trouble_one_in);
     line(out, "clocks", spec.clocks, spec.clocks == usual.clocks);
     line(out, "fleetlock_one_in", spec.fleetlock_one_in, spec.fleetlock_one_in == usual.fleetlock_one_in);
+}
+
+fn units(out: &mut String, spec: &WorkloadSpec, usual: &WorkloadSpec) {
+    let operators = |spec: &WorkloadSpec| spec.clients - spec.units.machines;
+    line(out, "operators", operators(spec), operators(spec) == operators(usual));
+    let (asked, usual) = (&spec.units, &usual.units);
+    line(out, "machines", asked.machines, asked.machines == usual.machines);
+    line(out, "units", asked.units, asked.units == usual.units);
+    let names = |names: Vec<&str>| {
+        let quoted: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+        format!("[{}]", quoted.join(", "))
+    };
+    let faults = names(asked.faults.iter().map(|fault| fault.name()).collect());
+    line(out, "faults", faults, asked.faults == usual.faults);
+    line(out, "faults_every", time(asked.faults_every), asked.faults_every == usual.faults_every);
+    line(out, "leavers", asked.leavers, asked.leavers == usual.leavers);
+    let acts = names(asked.acts.iter().map(|act| act.name()).collect());
+    line(out, "acts", acts, asked.acts == usual.acts);
+    line(out, "evictions", asked.evictions, asked.evictions == usual.evictions);
 }
 
 fn fault(out: &mut String, fault: &PlannedFault, scenario: &Scenario) {

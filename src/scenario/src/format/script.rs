@@ -4,10 +4,12 @@
 use super::options::{self, FaultOptions};
 use super::parse::{Section, read_kind, seconds, subtables};
 use super::source::{Complaint, hint_for};
-use super::spec::{ChangeKind, NemesisKind, OpKind, Target, V2Op, WorkloadKind, WorkloadSpec};
+use super::spec::{
+    ChangeKind, MachineFault, NemesisKind, OpKind, Target, UnitAct, V2Op, WorkloadKind, WorkloadSpec,
+};
 use super::{rare, units};
 use crate::machines;
-use crate::plan::{ClientPlan, LockStep, PlannedFault, StandStep, Step, StepKind};
+use crate::plan::{ClientPlan, LockStep, MachineStep, PlannedFault, StandStep, Step, StepKind};
 use crate::priorities::Priorities;
 use crate::sites::ActiveSite;
 use seatrial_types::MemberId;
@@ -274,6 +276,7 @@ fn example(kind: WorkloadKind) -> &'static str {
         WorkloadKind::Users => "1.5s m2 try write",
         WorkloadKind::V2 => "1.5s m2 v2 set k3 ttl",
         WorkloadKind::Reboots => "1.5s m2 reboot want boot 2s drain 300ms",
+        WorkloadKind::Units => "1.5s m2 machine pause lasts 8s",
     }
 }
 
@@ -332,6 +335,8 @@ fn read_step(
                 "v2-wait",
                 "reboot",
                 "reboot-lock",
+                "machine",
+                "unit",
             ];
             let names: Vec<&str> = OpKind::NAMES.iter().chain(&known).copied().collect();
             let first = what.first().copied().unwrap_or_default();
@@ -356,6 +361,7 @@ fn fits(what: &StepKind, kind: WorkloadKind) -> bool {
         StepKind::Permit { .. } | StepKind::Try { .. } => WorkloadKind::Users,
         StepKind::V2 { .. } | StepKind::V2Wait { .. } => WorkloadKind::V2,
         StepKind::Reboot(_) | StepKind::RebootOrder(_) => WorkloadKind::Reboots,
+        StepKind::Machine(_) | StepKind::Unit { .. } => WorkloadKind::Units,
     };
     wanted == kind
 }
@@ -435,6 +441,25 @@ fn read_what(words: &[&str]) -> Option<StepKind> {
         }
         "reboot" => StepKind::Reboot(machines::read(std::mem::take(&mut rest))?),
         "reboot-lock" => StepKind::RebootOrder(machines::read_order(std::mem::take(&mut rest))?),
+        "machine" => {
+            let (fault, tail) = rest.split_first()?;
+            rest = tail;
+            let fault = MachineFault::from_name(fault)?;
+            let lasts = time(&mut rest, "lasts")?;
+            let mut drift_ppm = 0;
+            if fault == MachineFault::Drift {
+                word(&mut rest, "ppm").then_some(())?;
+                let (ppm, tail) = rest.split_first()?;
+                rest = tail;
+                drift_ppm = ppm.parse().ok()?;
+            }
+            StepKind::Machine(MachineStep { fault, lasts, drift_ppm })
+        }
+        "unit" => {
+            let (act, tail) = rest.split_first()?;
+            rest = tail;
+            StepKind::Unit { act: UnitAct::from_name(act)?, number: number(&mut rest)? }
+        }
         name => {
             let op = OpKind::from_name(name)?;
             let key = match rest.split_first() {
@@ -490,5 +515,10 @@ pub(super) fn told(what: &StepKind) -> String {
         StepKind::V2Wait { key: None } => "v2-wait all".to_owned(),
         StepKind::Reboot(step) => format!("reboot {}", machines::tell(step)),
         StepKind::RebootOrder(step) => format!("reboot-lock {}", machines::tell_order(step)),
+        StepKind::Machine(MachineStep { fault, lasts, drift_ppm }) => {
+            let ppm = if *fault == MachineFault::Drift { format!(" ppm {drift_ppm}") } else { String::new() };
+            format!("machine {fault} lasts {lasts:?}{ppm}")
+        }
+        StepKind::Unit { act, number } => format!("unit {act} {number}"),
     }
 }

@@ -1,5 +1,7 @@
 //! A scenario as it was written: what may happen, not yet what does.
 
+pub use super::parts::{UnitsSpec, WatchSpec};
+
 use super::options::FaultOptions;
 use super::script::Script;
 use serde::{Deserialize, Serialize};
@@ -66,6 +68,8 @@ named! {
         V2 = "v2",
         /// Machines that reboot, one after the other, under the reboot lock.
         Reboots = "reboots",
+        /// Machines of a fleet, what runs on them, and operators who want this and that.
+        Units = "units",
     }
 }
 
@@ -639,6 +643,14 @@ named! {
         QuorumGuarded = "quorum-guarded",
         /// A machine that held a slot went down, or its agent did, before it rebooted or before it gave the slot back.
         HolderDied = "holder-died",
+        /// A process of a unit ran on a machine.
+        UnitRan = "unit-ran",
+        /// A unit ran on a second machine.
+        UnitMoved = "unit-moved",
+        /// A machine's agent noticed that it is cut off from the store.
+        MachineCutOff = "machine-cut-off",
+        /// A machine's agent took over processes that an earlier one had left running.
+        UnitsAdopted = "units-adopted",
     }
 }
 
@@ -671,6 +683,44 @@ named! {
         Inconclusive = "inconclusive",
         /// The harness failed.
         HarnessError = "harness-error",
+    }
+}
+
+named! {
+    /// What happens to a machine of the fleet (workload `units`).
+    MachineFault {
+        /// Its fleetd is killed, and started again; what runs, runs on.
+        Kill = "kill",
+        /// It loses its power, and everything that runs with it; then it boots.
+        Reboot = "reboot",
+        /// Its fleetd stands still; what runs, runs on.
+        Pause = "pause",
+        /// It hears nobody and nobody hears it.
+        CutOff = "cut-off",
+        /// Its clock runs too fast or too slow.
+        Drift = "drift",
+        /// It loses its power and never comes back.
+        Leave = "leave",
+    }
+}
+
+named! {
+    /// What an operator of the fleet asks for (workload `units`).
+    UnitAct {
+        /// A unit is to run.
+        Start = "start",
+        /// A unit is to lie on its machine and not to run.
+        Stop = "stop",
+        /// A unit is to be on no machine.
+        Unload = "unload",
+        /// A unit is to be forgotten.
+        Destroy = "destroy",
+        /// A unit gets another file.
+        Replace = "replace",
+        /// A machine's metadata are changed, and changed back.
+        Tag = "tag",
+        /// Something is asked that makes little sense.
+        Poison = "poison",
     }
 }
 
@@ -918,6 +968,9 @@ pub struct WorkloadSpec {
     /// How machines reboot (workload `reboots`).
     #[serde(default)]
     pub reboots: RebootSpec,
+    /// What there is of machines and units (workload `units`).
+    #[serde(default)]
+    pub units: UnitsSpec,
 }
 
 /// How locks are used.
@@ -972,19 +1025,6 @@ pub struct RebootSpec {
 /// See [`WorkloadSpec::compact_behind`].
 pub(super) fn usual_compact_behind() -> u32 {
     100
-}
-
-/// What a watcher asks for, and how fast it reads.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WatchSpec {
-    /// A pause after each answer, while the storm lasts.
-    pub read_every: Duration,
-    /// Progress notifications, and now and then progress asked for.
-    pub progress: bool,
-    /// The version before each change.
-    pub prev_kv: bool,
-    /// What is to be left out.
-    pub without: Without,
 }
 
 /// [`NemesisSpec::times`] where a scenario sets no limit.

@@ -3,8 +3,8 @@
 use super::parse::{Section, read_kind, seconds};
 use super::source::{Complaint, hint_for};
 use super::spec::{
-    ChangeKind, FleetSpec, LockSpec, OpKind, RebootSpec, WatchSpec, Without, WorkloadKind, WorkloadSpec,
-    usual_compact_behind,
+    ChangeKind, FleetSpec, LockSpec, MachineFault, OpKind, RebootSpec, UnitAct, UnitsSpec, WatchSpec,
+    Without, WorkloadKind, WorkloadSpec, usual_compact_behind,
 };
 use super::units;
 use std::ops::Range;
@@ -63,6 +63,20 @@ pub(super) fn read_workload(
             "clocks",
             "fleetlock_one_in",
         ],
+        WorkloadKind::Units => &[
+            "name",
+            "machines",
+            "operators",
+            "units",
+            "ttl",
+            "think",
+            "timeout",
+            "faults",
+            "faults_every",
+            "leavers",
+            "acts",
+            "evictions",
+        ],
     };
     let mut section = Section::new(table, span, format!("the workload \"{kind}\""), keys, complaints);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
@@ -70,6 +84,12 @@ pub(super) fn read_workload(
     if matches!(kind, WorkloadKind::Membership | WorkloadKind::Space) {
         // Two changes at one time are refused anyway, and one operator is enough.
         clients = 1;
+    }
+    let units = read_units(&mut section);
+    if kind == WorkloadKind::Units {
+        #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+        let operators = section.integer("operators", 1..=100, 1) as u32;
+        clients = units.machines + operators;
     }
     if kind == WorkloadKind::Users && clients < 2 {
         let span = section.get("clients").map_or(0..0, Spanned::span);
@@ -80,7 +100,7 @@ pub(super) fn read_workload(
         );
     }
     let usual_think = match kind {
-        WorkloadKind::Lease | WorkloadKind::Hash | WorkloadKind::Space => seconds(1),
+        WorkloadKind::Lease | WorkloadKind::Hash | WorkloadKind::Space | WorkloadKind::Units => seconds(1),
         WorkloadKind::Locks | WorkloadKind::Elections | WorkloadKind::Membership => {
             Duration::from_millis(500)
         }
@@ -126,7 +146,8 @@ pub(super) fn read_workload(
         None => 200_000,
     };
     let mix = read_mix(&mut section);
-    let ttl = section.duration("ttl", seconds(1)..=seconds(600), seconds(3));
+    let usual_ttl = if kind == WorkloadKind::Units { seconds(5) } else { seconds(3) };
+    let ttl = section.duration("ttl", seconds(1)..=seconds(600), usual_ttl);
     #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
     let keepalives = section.integer("keepalives", 0..=1000, 4) as u32;
     let reopen = section.duration("reopen", Duration::from_millis(100)..=seconds(600), seconds(4));
@@ -190,7 +211,77 @@ pub(super) fn read_workload(
         locks,
         fleet,
         reboots,
+        units,
     })
+}
+
+/// What the workload `units` says of machines and units.
+fn read_units(section: &mut Section<'_, '_>) -> UnitsSpec {
+    #[allow(clippy::cast_possible_truncation, reason = "the ranges are small")]
+    let mut number = |key: &str, range, usual| section.integer(key, range, usual) as u32;
+    let machines = number("machines", 1..=1000, 3);
+    let units = number("units", 1..=10_000, 12);
+    let leavers = number("leavers", 0..=1000, 0);
+    let evictions = number("evictions", 1..=1000, 200);
+    if leavers >= machines {
+        let span = section.get("leavers").map_or(0..0, Spanned::span);
+        section.complain(
+            span,
+            format!("{leavers} of {machines} machines leave, so none is left"),
+            "let at least one stay".to_owned(),
+        );
+    }
+    // A machine that leaves is counted by `leavers`.
+    let usual = MachineFault::ALL.iter().copied().filter(|fault| *fault != MachineFault::Leave).collect();
+    UnitsSpec {
+        machines,
+        units,
+        faults: some_or_none(section, "faults", usual, read_machine_fault),
+        faults_every: section.duration("faults_every", seconds(1)..=seconds(3600), seconds(10)),
+        leavers,
+        acts: some_or_none(section, "acts", UnitAct::ALL.to_vec(), |section, value| {
+            named(section, value, "acts", "act of an operator", UnitAct::NAMES, UnitAct::from_name)
+        }),
+        evictions,
+    }
+}
+
+/// A list that may be empty.
+fn some_or_none<T>(
+    section: &mut Section<'_, '_>,
+    key: &str,
+    usual: Vec<T>,
+    read: impl FnMut(&mut Section<'_, '_>, &Spanned<DeValue<'_>>) -> Option<T>,
+) -> Vec<T> {
+    let is_empty =
+        section.get(key).and_then(|value| value.get_ref().as_array()).is_some_and(|list| list.is_empty());
+    if is_empty { Vec::new() } else { section.choices(key, usual, read) }
+}
+
+fn read_machine_fault(section: &mut Section<'_, '_>, value: &Spanned<DeValue<'_>>) -> Option<MachineFault> {
+    let known: Vec<&str> = MachineFault::NAMES.iter().copied().filter(|name| *name != "leave").collect();
+    let find = |text: &str| MachineFault::from_name(text).filter(|fault| *fault != MachineFault::Leave);
+    named(section, value, "faults", "fault of a machine", &known, find)
+}
+
+/// One name of a list.
+fn named<T>(
+    section: &mut Section<'_, '_>,
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    what: &str,
+    known: &[&str],
+    find: impl Fn(&str) -> Option<T>,
+) -> Option<T> {
+    let Some(text) = value.get_ref().as_str() else {
+        section.wrong_type(value, key, "a list of names", &format!("[{:?}]", known[0]));
+        return None;
+    };
+    let found = find(text);
+    if found.is_none() {
+        section.complain(value.span(), format!("there is no {what} called {text:?}"), hint_for(text, known));
+    }
+    found
 }
 
 fn read_mix(section: &mut Section<'_, '_>) -> Vec<(OpKind, u32)> {

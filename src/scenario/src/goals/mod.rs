@@ -4,6 +4,7 @@ mod clients;
 mod machines;
 mod members;
 mod story;
+mod units;
 mod v2;
 
 use crate::format::spec::GoalKind;
@@ -132,6 +133,9 @@ fn first(goal: GoalKind, log: &RunLog) -> Option<Duration> {
                 (with_checkpoints && reigns.iter().filter(led).count() > 2).then_some(gone.ret)
             });
             ended.min()
+        }
+        GoalKind::UnitRan | GoalKind::UnitMoved | GoalKind::MachineCutOff | GoalKind::UnitsAdopted => {
+            units::reached(goal, log)
         }
         GoalKind::LockHeld => log.locks.iter().filter_map(|lock| Some(lock.told?.ret)).min(),
         GoalKind::LockWaited => {

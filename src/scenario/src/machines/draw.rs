@@ -1,6 +1,6 @@
 //! What machines and their operator do, drawn.
 
-use super::{MachineStep, OrderStep};
+use super::{OrderStep, RebootStep};
 use crate::chance::Chance;
 use crate::format::spec::{Fate, WorkloadSpec};
 use crate::plan::StepKind;
@@ -18,7 +18,7 @@ pub(crate) fn draw(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> Ste
     }
 }
 
-fn step(spec: &WorkloadSpec, chance: &mut Chance) -> MachineStep {
+fn step(spec: &WorkloadSpec, chance: &mut Chance) -> RebootStep {
     let reboots = &spec.reboots;
     // Drawn whether it is needed or not, so that what is drawn behind it hangs on less.
     let (boot, drain) = (chance.around(reboots.boot), chance.around(reboots.drain));
@@ -29,14 +29,14 @@ fn step(spec: &WorkloadSpec, chance: &mut Chance) -> MachineStep {
     let drift_ppm = i64::try_from(chance.below(100_001)).expect("small") - 50_000;
     let step_ms = i64::try_from(chance.below(60_001)).expect("small") - 30_000;
     if !trouble {
-        return MachineStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO };
+        return RebootStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO };
     }
     match kind {
-        0 => MachineStep::Crash { boot },
-        1 => MachineStep::AgentDies { rest: rest / 8 },
-        2 => MachineStep::Still { lasts: rest },
-        3 if reboots.clocks => MachineStep::Clock { drift_ppm, step_ms },
-        _ => MachineStep::Want { boot, drain, fate, rest },
+        0 => RebootStep::Crash { boot },
+        1 => RebootStep::AgentDies { rest: rest / 8 },
+        2 => RebootStep::Still { lasts: rest },
+        3 if reboots.clocks => RebootStep::Clock { drift_ppm, step_ms },
+        _ => RebootStep::Want { boot, drain, fate, rest },
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A step of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum MachineStep {
+pub enum RebootStep {
     /// It must be rebooted, from now on until it was.
     Want {
         /// How long it is away then.

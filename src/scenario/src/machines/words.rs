@@ -1,49 +1,49 @@
 //! Steps of machines and operators in scripts.
 
-use super::{MachineStep, OrderStep};
+use super::{OrderStep, RebootStep};
 use crate::format::spec::Fate;
 use crate::format::units;
 use std::time::Duration;
 
 /// The words behind `reboot`; `None` where they make no sense.
-pub(crate) fn read(words: &[&str]) -> Option<MachineStep> {
+pub(crate) fn read(words: &[&str]) -> Option<RebootStep> {
     let time = |text: &str| -> Option<Duration> { units::duration(text).ok() };
     Some(match *words {
         ["want", "boot", boot, "drain", drain] => {
             let (boot, drain) = (time(boot)?, time(drain)?);
-            MachineStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO }
+            RebootStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO }
         }
-        ["want", "boot", boot, "drain", drain, "fate", fate, "rest", rest] => MachineStep::Want {
+        ["want", "boot", boot, "drain", drain, "fate", fate, "rest", rest] => RebootStep::Want {
             boot: time(boot)?,
             drain: time(drain)?,
             fate: Fate::from_name(fate)?,
             rest: time(rest)?,
         },
-        ["crash", "boot", boot] => MachineStep::Crash { boot: time(boot)? },
-        ["agent-dies", "rest", rest] => MachineStep::AgentDies { rest: time(rest)? },
-        ["still", "lasts", lasts] => MachineStep::Still { lasts: time(lasts)? },
+        ["crash", "boot", boot] => RebootStep::Crash { boot: time(boot)? },
+        ["agent-dies", "rest", rest] => RebootStep::AgentDies { rest: time(rest)? },
+        ["still", "lasts", lasts] => RebootStep::Still { lasts: time(lasts)? },
         ["clock", "drift", drift, "step", step] => {
             let drift_ppm: i64 = drift.parse().ok().filter(|ppm| (-500_000..=500_000).contains(ppm))?;
             let step_ms = step.parse().ok().filter(|ms| (-86_400_000..=86_400_000).contains(ms))?;
-            MachineStep::Clock { drift_ppm, step_ms }
+            RebootStep::Clock { drift_ppm, step_ms }
         }
         _ => return None,
     })
 }
 
 /// As [`read`] reads it.
-pub(crate) fn tell(step: &MachineStep) -> String {
+pub(crate) fn tell(step: &RebootStep) -> String {
     match step {
-        MachineStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO } => {
+        RebootStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO } => {
             format!("want boot {boot:?} drain {drain:?}")
         }
-        MachineStep::Want { boot, drain, fate, rest } => {
+        RebootStep::Want { boot, drain, fate, rest } => {
             format!("want boot {boot:?} drain {drain:?} fate {fate} rest {rest:?}")
         }
-        MachineStep::Crash { boot } => format!("crash boot {boot:?}"),
-        MachineStep::AgentDies { rest } => format!("agent-dies rest {rest:?}"),
-        MachineStep::Still { lasts } => format!("still lasts {lasts:?}"),
-        MachineStep::Clock { drift_ppm, step_ms } => format!("clock drift {drift_ppm} step {step_ms}"),
+        RebootStep::Crash { boot } => format!("crash boot {boot:?}"),
+        RebootStep::AgentDies { rest } => format!("agent-dies rest {rest:?}"),
+        RebootStep::Still { lasts } => format!("still lasts {lasts:?}"),
+        RebootStep::Clock { drift_ppm, step_ms } => format!("clock drift {drift_ppm} step {step_ms}"),
     }
 }
 
@@ -80,13 +80,13 @@ mod tests {
     fn every_step_is_read_back_as_it_was_told() {
         let (boot, drain, rest) =
             (Duration::from_millis(1500), Duration::from_nanos(300_000_001), Duration::from_secs(12));
-        let wants = Fate::ALL.iter().map(|fate| MachineStep::Want { boot, drain, fate: *fate, rest });
+        let wants = Fate::ALL.iter().map(|fate| RebootStep::Want { boot, drain, fate: *fate, rest });
         let others = [
-            MachineStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO },
-            MachineStep::Crash { boot },
-            MachineStep::AgentDies { rest },
-            MachineStep::Still { lasts: rest },
-            MachineStep::Clock { drift_ppm: -500, step_ms: -30_000 },
+            RebootStep::Want { boot, drain, fate: Fate::Well, rest: Duration::ZERO },
+            RebootStep::Crash { boot },
+            RebootStep::AgentDies { rest },
+            RebootStep::Still { lasts: rest },
+            RebootStep::Clock { drift_ppm: -500, step_ms: -30_000 },
         ];
         for step in wants.chain(others) {
             let text = tell(&step);

@@ -26,6 +26,8 @@
 //! | `v2` | the v2 keys are one history, and whoever asks or waits is told what it says | etcd: v2 API; etcd#741 |
 //! | `reboot-lock` | no more holders than slots, none twice, and nobody frees another's slot | locksmith; locksmith#58 |
 //! | `reboots` | reboots begin in their windows, in turn, and cost the store no majority | CoreOS bugs#1886; kured#841 |
+//! | `schedule` | a fleet's units go where they may, by who leads, and none without a reason | fleet#1181; our own rules |
+//! | `units` | what runs in a fleet runs where it should, once, and on through outages | fleet#1145, #1289, #1361 |
 
 mod auth;
 mod boots;
@@ -34,6 +36,7 @@ mod corruption;
 mod durability;
 mod election_safety;
 mod elections;
+mod fleet;
 mod hash_kv;
 mod leader_completeness;
 mod lease;
@@ -47,10 +50,12 @@ mod reasons;
 mod reboot_lock;
 mod reboots;
 mod rescue;
+mod schedule;
 mod semaphores;
 mod serializable;
 mod serves;
 mod state_machine_safety;
+mod units;
 mod v2;
 mod watch;
 
@@ -58,6 +63,7 @@ mod watch;
 pub(crate) mod testing;
 
 pub(crate) use corruption::damages;
+pub(crate) use fleet::fleet_bound;
 pub(crate) use lease::reigns as lease_reigns;
 
 use crate::record::RunLog;
@@ -125,6 +131,8 @@ pub const NAMES: &[&str] = &[
     "v2",
     "reboot-lock",
     "reboots",
+    "schedule",
+    "units",
 ];
 
 /// What a scenario expects that names no oracles: all of them.
@@ -149,9 +157,9 @@ impl<'a> Judged<'a> {
     }
 }
 
-/// Keys that are written without a line in the history: locks and what they guard, elections, what users try, and what is there to
-/// be damaged.
-const ASIDE: [&[u8]; 5] = [b"lock/", b"guard/", b"elect/", b"user/", b"bait/"];
+/// Keys that are written without a line in the history: locks and what they guard, elections, what users try, what is there to
+/// be damaged, and the fleet's.
+const ASIDE: [&[u8]; 6] = [b"lock/", b"guard/", b"elect/", b"user/", b"bait/", b"/_seatrial/"];
 
 /// The end of the run in the words of the history's checker.
 fn finale(log: &RunLog) -> Final {
@@ -228,6 +236,8 @@ fn ask(name: &str, judged: &Judged<'_>) -> Finding {
         "v2" => v2::check(log),
         "reboot-lock" => reboot_lock::check(log),
         "reboots" => reboots::check(log),
+        "schedule" => schedule::check(log),
+        "units" => units::check(log),
         _ => unreachable!("oracle {name} has a name but no check"),
     }
 }

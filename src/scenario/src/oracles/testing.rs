@@ -100,3 +100,73 @@ pub(crate) fn violated(finding: &super::Finding) -> &str {
         other => panic!("no violation was found: {other:?}"),
     }
 }
+
+/// Hand-made fleets.
+pub(crate) mod fleet {
+    use super::*;
+    use crate::record::{EngineRecord, EngineWord, ProcessEnd, ProcessRecord};
+    use crate::theatre::machine_id;
+
+    /// A run of three machines and an operator in which nothing has happened yet.
+    pub(crate) fn fleet() -> RunLog {
+        let workload = "name = \"units\"\nfaults = []\nacts = []";
+        let text = SCENARIO.replace("name = \"kv\"", workload);
+        let scenario = crate::format::parse("hand-made.toml", &text).unwrap();
+        RunLog::new(Plan::draw(&scenario, 1))
+    }
+
+    /// Changes of a fleet's keys: each at its revision, which came so many tenths of a second after the beginning. No value is
+    /// a deletion.
+    pub(crate) fn ledger(log: &mut RunLog, changes: &[(i64, &str, Option<&str>)]) {
+        let mut events = Vec::new();
+        for (revision, key, value) in changes {
+            let kind = if value.is_some() { EventKind::Put } else { EventKind::Delete };
+            let key = format!("/_seatrial/fleet/{key}");
+            events.push(event(kind, &key, value.unwrap_or_default(), *revision, 1));
+            let what = Observation::Applied {
+                index: LogIndex(revision.unsigned_abs()),
+                term: Term(1),
+                checksum: 0,
+                revision: Revision(*revision),
+            };
+            saw(log, revision.unsigned_abs() * 100, 1, 0, what);
+        }
+        ends_with(log, events);
+    }
+
+    /// The value of a unit's file with one option of `[X-Fleet]`.
+    pub(crate) fn asks(name: &str, value: &str) -> String {
+        serde_json::json!({ "options": [{ "section": "X-Fleet", "name": name, "value": value }] }).to_string()
+    }
+
+    pub(crate) fn on(machine: u32) -> String {
+        serde_json::json!({ "machine": machine_id(machine) }).to_string()
+    }
+
+    pub(crate) fn machine_key(machine: u32) -> String {
+        format!("spec/machine/{}", machine_id(machine))
+    }
+
+    pub(crate) fn engine(log: &mut RunLog, ms: u64, machine: u32, what: EngineWord) {
+        log.units.engines.push(EngineRecord { machine, at: at(ms), what });
+    }
+
+    pub(crate) fn wrote(revision: i64, decisions: &[&str]) -> EngineWord {
+        let decisions = decisions.iter().map(|decision| (*decision).to_owned()).collect();
+        EngineWord::Wrote { revision, evictions: 0, decisions }
+    }
+
+    /// A process that was told to stop, where it has ended.
+    pub(crate) fn ran(log: &mut RunLog, machine: u32, unit: &str, from: u64, to: Option<u64>) {
+        let pid = u32::try_from(log.units.processes.len()).unwrap();
+        log.units.processes.push(ProcessRecord {
+            machine,
+            unit: unit.to_owned(),
+            pid,
+            from: at(from),
+            told: to.map(at),
+            to: to.map(at),
+            end: to.map(|_| ProcessEnd::Told),
+        });
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::format::spec::{NemesisKind, OpKind, Target};
 use crate::machines;
-use crate::plan::{ClientPlan, LockStep, Plan, PlannedFault, StandStep, Step, StepKind};
+use crate::plan::{ClientPlan, LockStep, MachineStep, Plan, PlannedFault, StandStep, Step, StepKind};
 use crate::sites;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -48,6 +48,10 @@ fn step(client: &ClientPlan, Step { member, what, .. }: &Step) -> String {
         StepKind::RebootOrder(step) => {
             format!("operator of the reboot lock: {}", machines::tell_order(&step))
         }
+        StepKind::Machine(MachineStep { fault, lasts, .. }) => {
+            return format!("client {}, a machine: {fault} for {lasts:?}", client.machine);
+        }
+        StepKind::Unit { act, number } => format!("{act}, number {number}"),
     };
     format!("client {} at member {member}: {what}", client.machine)
 }

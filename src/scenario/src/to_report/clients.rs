@@ -2,7 +2,7 @@
 
 use super::name;
 use crate::record::v2::{V2Asked, V2Heard, V2Record};
-use crate::record::{RunLog, nanos};
+use crate::record::{ProcessEnd, RunLog, nanos};
 use seatrial_report::ClientSpan;
 use seatrial_types::v2::V2Request;
 use std::time::Duration;
@@ -79,6 +79,20 @@ pub(super) fn spans(log: &RunLog) -> Vec<ClientSpan> {
     }));
     spans.extend(log.v2.iter().map(v2));
     spans.extend(super::machines::spans(log));
+    spans.extend(log.units.processes.iter().map(|process| {
+        let end = match process.end {
+            Some(ProcessEnd::Itself) => "; ended by itself",
+            Some(ProcessEnd::Told) => "; told to stop",
+            Some(ProcessEnd::Power) => "; its machine lost its power",
+            None => "",
+        };
+        let text = format!("{} as process {}{end}", process.unit, process.pid);
+        span(process.machine, "unit", process.from, process.to.unwrap_or(log.ended), text)
+    }));
+    spans.extend(log.units.faults.iter().map(|fault| {
+        let to = fault.to.unwrap_or(log.ended);
+        span(fault.machine, "machine", fault.from, to, fault.fault.name().to_owned())
+    }));
     spans.sort_by_key(|span| (span.client, span.from, span.to));
     spans
 }

@@ -105,6 +105,11 @@ fn clients(kind: WorkloadKind, program: &Program) -> Option<String> {
             "the workload {kind} cannot be had with processes: nobody there sees every change of its locks, nor has a machine to reboot\n{SIM}"
         ));
     }
+    if kind == WorkloadKind::Units {
+        return Some(format!(
+            "the workload {kind} cannot be had with processes: its machines lose their power\n{SIM}"
+        ));
+    }
     (kind == WorkloadKind::Membership && program.is_foreign())
         .then(|| format!("the workload {kind} needs members of our own: only their ids are known\n{OURS}"))
 }
