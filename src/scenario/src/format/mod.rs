@@ -2,6 +2,7 @@
 
 pub mod options;
 mod parse;
+pub mod parts;
 mod print;
 mod rare;
 pub mod script;
