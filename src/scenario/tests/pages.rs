@@ -262,8 +262,6 @@ enum Chapter {
     Space,
     Watches,
     Storms,
-    Reboots,
-    Fleet,
 }
 
 impl Chapter {
@@ -279,8 +277,6 @@ impl Chapter {
         Self::Space,
         Self::Watches,
         Self::Storms,
-        Self::Reboots,
-        Self::Fleet,
     ];
 
     fn title(self) -> &'static str {
@@ -296,8 +292,6 @@ impl Chapter {
             Self::Space => "Space: a store that fills up, forgets, or must be sent whole",
             Self::Watches => "Watches: readers that are slow or want only a part",
             Self::Storms => "Storms: everything at once",
-            Self::Reboots => "Machines that reboot under the lock, and members with them",
-            Self::Fleet => "A fleet: its machines, its agents and engines, and the store below it",
         }
     }
 
@@ -346,10 +340,9 @@ impl Chapter {
         let breaks_disks = scenario.nemeses.iter().any(|nemesis| {
             Self::of_fault(nemesis.kind) == Self::Disks && nemesis.kind != NemesisKind::SlowDisk
         });
-        if has(WorkloadKind::Reboots) {
-            Self::Reboots
-        } else if has(WorkloadKind::Units) {
-            Self::Fleet
+        let core_os = [WorkloadKind::V2, WorkloadKind::Reboots, WorkloadKind::Units];
+        if core_os.into_iter().any(has) {
+            Self::CoreOs
         } else if broken.len() == 4 {
             Self::Storms
         } else if has(WorkloadKind::Membership) {
@@ -361,8 +354,6 @@ impl Chapter {
             Self::Leases
         } else if has(WorkloadKind::Users) {
             Self::Users
-        } else if has(WorkloadKind::V2) {
-            Self::CoreOs
         } else if has(WorkloadKind::Space) || compacts || sends_snapshots {
             Self::Space
         } else if picky {
