@@ -146,13 +146,13 @@ fn without_slot(log: &RunLog, holds: &[Hold]) -> Option<Finding> {
 /// From when on this machine may have looked at the store's members for what it took at `taken`.
 fn looked_since(machine: &MachineRecord, taken: Duration) -> Duration {
     let before = machine.events.iter().filter(|event| event.at <= taken);
-    let started = before.clone().filter(|event| event.what == MachineDoes::Starts).next_back();
+    let started = before.clone().rfind(|event| event.what == MachineDoes::Starts);
     let started = started.map_or(Duration::ZERO, |event| event.at);
     let asks: Vec<Duration> = before
         .filter(|event| event.what == MachineDoes::Asks && event.at >= started)
         .map(|event| event.at)
         .collect();
-    let old = asks.iter().copied().filter(|at| *at + SWAP_LASTS <= taken).next_back();
+    let old = asks.iter().copied().rfind(|at| *at + SWAP_LASTS <= taken);
     old.or_else(|| asks.first().copied()).unwrap_or(started)
 }
 
