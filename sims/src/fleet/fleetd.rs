@@ -64,12 +64,8 @@ pub(crate) async fn run(world: SimWorld, host: Host, settings: HostSettings) {
         ..AgentOptions::default()
     };
     let evictions_per_second = (settings.evictions / 2).max(1);
-    let policy = Policy {
-        settle: settings.ttl / 3,
-        evictions_burst: settings.evictions,
-        evictions_per_second,
-        ..Policy::default()
-    };
+    let policy =
+        Policy { evictions_burst: settings.evictions, evictions_per_second, ..Policy::for_ttl(settings.ttl) };
     let engine = EngineOptions { interval: ENGINE_INTERVAL, lease_ttl: ENGINE_INTERVAL * 5, policy };
     let store = connect();
     let now = clock(host.clone());

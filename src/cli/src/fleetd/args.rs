@@ -148,7 +148,7 @@ impl FleetdArgs {
         let interval = self.engine_reconcile_interval;
         // As the original: who leads is missed after five passes.
         let lease = Duration::from_secs((interval * 5).as_secs().max(2));
-        let policy = Policy { settle: self.agent_ttl / 3, ..Policy::default() };
+        let policy = Policy::for_ttl(self.agent_ttl);
         EngineOptions { interval, lease_ttl: lease, policy }
     }
 }
@@ -174,7 +174,7 @@ mod tests {
         assert_eq!(args.agent().ttl, Duration::from_secs(10));
         assert_eq!(args.agent().stop_margin, Duration::from_secs(2));
         assert_eq!(args.engine().interval, Duration::from_millis(400));
-        assert_eq!(args.engine().policy.settle, Duration::from_secs(10) / 3);
+        assert_eq!(args.engine().policy.settle, Duration::from_millis(1500));
         assert_eq!(args.engine().lease_ttl, Duration::from_secs(2));
         assert!(args.disable_engine);
         assert!(!parse(&["--disable-engine=false"]).disable_engine);

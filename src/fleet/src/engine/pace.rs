@@ -12,8 +12,8 @@ use std::time::Duration;
 pub struct Policy {
     /// See [`Limits::mass_loss_percent`].
     pub mass_loss_percent: u8,
-    /// So long after a machine was first missed its units stay, until all are known that were lost with it. Agents renew
-    /// their leases three times within the time to live, so a third of that is enough.
+    /// So long after a machine was first missed its units stay, until all are known that were lost with it. See
+    /// [`Policy::for_ttl`].
     pub settle: Duration,
     /// So long after a machine was first missed it is given up, however many others are gone.
     pub mass_loss_hold: Duration,
@@ -27,11 +27,25 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             mass_loss_percent: 50,
-            settle: Duration::from_secs(10),
+            settle: settle(Duration::from_secs(30)),
             mass_loss_hold: Duration::from_secs(5 * 60),
             evictions_burst: 200,
             evictions_per_second: 50,
         }
+    }
+}
+
+/// Agents renew their leases ten times within the time to live, so a tenth of it lies between the ends of those that died
+/// together; half as much again is for answers that were late.
+fn settle(ttl: Duration) -> Duration {
+    ttl * 3 / 20
+}
+
+impl Policy {
+    /// The usual one, where machines live for so long without a word.
+    #[must_use]
+    pub fn for_ttl(ttl: Duration) -> Self {
+        Self { settle: settle(ttl), ..Self::default() }
     }
 }
 
@@ -76,6 +90,12 @@ impl Pace {
             written_off: due.map(|(id, _)| id.clone()).collect(),
             just_gone: just_gone.map(|(id, _)| id.clone()).collect(),
         }
+    }
+
+    /// When the units of the next machine may be moved that is gone now and has to be waited for.
+    #[must_use]
+    pub fn next(&self, now: Duration) -> Option<Duration> {
+        self.gone_since.values().map(|since| *since + self.policy.settle).filter(|due| *due > now).min()
     }
 
     /// So many units were moved.
@@ -146,7 +166,7 @@ mod tests {
         };
         let mut pace = Pace::new(Policy::default(), seconds(0));
         for (now, gone) in
-            [(0, &["m1"][..]), (4, &["m1", "m2"]), (8, &["m1", "m2", "m3"]), (30, &["m1", "m2", "m3"])]
+            [(0, &["m1"][..]), (2, &["m1", "m2"]), (4, &["m1", "m2", "m3"]), (30, &["m1", "m2", "m3"])]
         {
             let cluster = without(gone);
             assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(now))).decisions, [], "after {now} s");

@@ -169,7 +169,9 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
             if !self.pass(news).await? {
                 return Ok(());
             }
-            next_pass = self.world.now() + self.options.interval;
+            let now = self.world.now();
+            let usual = now + self.options.interval;
+            next_pass = self.pace.next(now).map_or(usual, |due| due.min(usual));
         }
     }
 

@@ -22,6 +22,10 @@ pub(super) struct Held {
     pub(super) registered: Revision,
 }
 
+/// Renewals within the time to live. Leases of machines that die together end this much apart, so that the more there are,
+/// the sooner it is known who was lost with whom.
+const RENEWALS: u32 = 10;
+
 pub(super) struct Keeper<W, S> {
     pub(super) world: W,
     pub(super) store: S,
@@ -49,7 +53,7 @@ impl<W: World, S: Store> Keeper<W, S> {
                     if news.send(now).is_err() {
                         return;
                     }
-                    self.world.sleep_until(asked + self.ttl / 3).await;
+                    self.world.sleep_until(asked + self.ttl / RENEWALS).await;
                 }
                 Next::Gone => held = None,
                 Next::Retry => self.world.sleep(self.ttl / 20).await,

@@ -193,7 +193,7 @@ fn reboots(out: &mut String, spec: &RebootSpec, usual: &RebootSpec) {
     line(out, "window", time(spec.window), spec.window == usual.window);
     line(out, "window_one_in", spec.window_one_in, spec.window_one_in == usual.window_one_in);
     line(out, "hosts", spec.hosts, spec.hosts == usual.hosts);
-    line(out, "operators", spec.operators, spec.operators == usual.operators);
+    line(out, "operator", spec.operator, spec.operator == usual.operator);
     line(out, "trouble_one_in", spec.trouble_one_in, spec.trouble_one_in == usual.trouble_one_in);
     line(out, "clocks", spec.clocks, spec.clocks == usual.clocks);
     line(out, "fleetlock_one_in", spec.fleetlock_one_in, spec.fleetlock_one_in == usual.fleetlock_one_in);

@@ -1013,7 +1013,7 @@ pub struct RebootSpec {
     /// The first so many machines each have a member of the store on them.
     pub hosts: u32,
     /// The last client is no machine but an operator.
-    pub operators: bool,
+    pub operator: bool,
     /// Something goes wrong with one step in so many.
     pub trouble_one_in: u32,
     /// The machines' clocks run apart and jump.
