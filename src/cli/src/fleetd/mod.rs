@@ -4,6 +4,7 @@
 mod args;
 pub(crate) mod here;
 mod http;
+mod old_restart;
 mod registry;
 mod units;
 
