@@ -50,6 +50,13 @@ fn unchanged(key: &Key, modified: Revision) -> Compare {
     compare(key.bytes(), CompareTarget::Mod(modified))
 }
 
+/// Makes a transaction hold only as long as the engine leads.
+#[must_use]
+pub fn fenced(mut request: TxnRequest, fence: &Fence) -> TxnRequest {
+    request.compare.push(compare(fence.key.clone(), CompareTarget::Create(fence.created)));
+    request
+}
+
 fn put(key: &Key, value: Bytes, lease: LeaseId) -> TxnOp {
     TxnOp::Put(PutRequest { key: key.bytes(), value, lease, ..PutRequest::default() })
 }
@@ -72,9 +79,8 @@ pub struct Batch {
 /// and none gets two.
 #[must_use]
 pub fn schedule(mirror: &Mirror, decisions: &[Decision], fence: &Fence) -> Vec<Batch> {
-    let leads = || compare(fence.key.clone(), CompareTarget::Create(fence.created));
     let batches = decisions.chunks(DECISIONS_MAX).map(|decisions| {
-        let mut request = TxnRequest { compare: vec![leads()], ..TxnRequest::default() };
+        let mut request = fenced(TxnRequest::default(), fence);
         // Says which of the comparisons did not hold: an engine that does not lead any more has to know it.
         let range = KeyRange::single(fence.key.clone());
         request.failure.push(TxnOp::Range(RangeRequest { range, ..RangeRequest::default() }));
