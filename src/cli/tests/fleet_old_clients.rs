@@ -15,7 +15,9 @@ use std::time::Duration;
 use support::{Cluster, SEATRIAL, eventually, expect_success, free_port};
 
 const ID: &str = "11111111111111111111111111111111";
-const STAYS: &str = "[Unit]\nDescription=Stays\n\n[Service]\nExecStart=/bin/sh -c 'exec sleep 1000'\n";
+/// With a line that goes on, as many of those times have.
+const STAYS: &str =
+    "[Unit]\nDescription=Stays\n\n[Service]\nExecStart=/bin/sh -c \\\n  'echo stays; exec sleep 1000'\n";
 const V2: &str = "/v2/keys/_coreos.com/fleet";
 
 /// A store of one member and a machine beside it.
@@ -190,6 +192,12 @@ fn command_lines_of_the_originals_scripts_end_as_they_did() {
         (&["journal"], 1, "", "One unit file must be provided.\n"),
         (&["cat", "a"], 1, "", "Unit a.service not found\n"),
         (&["status", "a.b"], 1, "", "Unit a.b.service does not exist.\n"),
+        (
+            &["restart", "b"],
+            1,
+            "",
+            "Error creating units: unable to find Unit(b.service) in Registry or on filesystem\nhint: give the path of its file\n",
+        ),
         (&["stop", "b"], 0, "", "Units not found in registry\n"),
         (&["unload", "b"], 0, "", "Units not found in registry\n"),
         (

@@ -209,8 +209,13 @@ pub(super) async fn lower(fleet: &mut Fleet, args: &Named, wanted: &str) -> Resu
 }
 
 pub(super) async fn restart(fleet: &mut Fleet, args: &Named) -> Result<(), String> {
+    if args.units.is_empty() {
+        eprintln!("{NO_UNITS}");
+    }
     let mut awaited = Vec::new();
-    for (name, known) in known(fleet, args).await? {
+    for said in &args.units {
+        let name = files::name_of(said)?;
+        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| missing(&name))?;
         if known.desired_state == "inactive" {
             return Err(format!("Unable to restart unit {name} in state {}", known.desired_state));
         }

@@ -67,6 +67,16 @@ impl Base {
     pub fn nothing() -> Self {
         Self::of([None])
     }
+
+    /// Whether this is what no client has changed. File and state lie in two keys: a leader that died between them leaves
+    /// one of what it found and one of what it wrote, or a file without a state.
+    fn allows(&self, order: &Option<Order>) -> bool {
+        let Some(order) = order else { return self.one_of.contains(&None) };
+        let mut known = self.one_of.iter().flatten();
+        let is_without_state = order.desired == JobState::Inactive && self.one_of.contains(&None);
+        known.clone().any(|known| known.hash == order.hash)
+            && (is_without_state || known.any(|known| known.desired == order.desired))
+    }
 }
 
 /// Everything that a pass looks at.
@@ -184,9 +194,9 @@ fn merge(name: &UnitName, ours: Option<Order>, theirs: Theirs, base: &Base, is_n
         };
     };
     let (order, file) = theirs.unzip();
-    let is_untouched = base.one_of.contains(&order);
+    let is_untouched = base.allows(&order);
     // A view that was never complete has lost nothing, and a unit that was changed here meanwhile is not taken away there.
-    let is_no_removal = order.is_none() && (is_new || !base.one_of.contains(&ours));
+    let is_no_removal = order.is_none() && (is_new || !base.allows(&ours));
     if order == ours || is_untouched || is_no_removal {
         return Merged::Push(Base::of([order, ours]));
     }

@@ -169,8 +169,10 @@ async fn keep<W: World, S: Store, V: OldRegistry>(
     let mut following = Following::start(world, store, PREFIX);
     loop {
         let (index, pause) = match pass(store, view, me, news).await {
-            Ok(Some(Passed { index, has_taken: false })) => (Some(index), options.gather),
-            Ok(Some(Passed { index, has_taken: true })) => (Some(index), options.rest),
+            Ok(Some(Passed { index, has_taken: true, .. })) => (Some(index), options.rest),
+            // As long as a base allows two orders, one of them is not known from a client's.
+            Ok(Some(Passed { has_begun: true, .. })) => continue,
+            Ok(Some(Passed { index, .. })) => (Some(index), options.gather),
             Ok(None) => return,
             Err(error) => {
                 tracing::warn!(%error, "the view of the registry is not in step");
@@ -199,7 +201,10 @@ async fn changed<V: OldRegistry>(view: &V, after: Option<u64>) {
 
 struct Passed {
     index: u64,
+    /// Orders of old clients.
     has_taken: bool,
+    /// Changes of ours.
+    has_begun: bool,
 }
 
 /// One pass; `None` where another one leads.
@@ -214,11 +219,12 @@ async fn pass<S: Store, V: OldRegistry>(
     let Snapshot { mirror, leader, bases } = look(store).await.map_err(problem)?;
     let Some((fence, leader)) = leader.filter(|(_, record)| record.machine == *me) else { return Ok(None) };
     let todo = reconcile(&Sides { cluster: mirror.cluster(), leader: &leader, bases: &bases, view: &theirs });
-    let passed = Passed { index: theirs.index, has_taken: !todo.taken.is_empty() };
+    let (has_taken, has_begun) = (!todo.taken.is_empty(), !todo.bases.is_empty());
+    let passed = Passed { index: theirs.index, has_taken, has_begun };
     for request in transactions(&todo, &mirror, &fence) {
         if !store.txn(request).await.map_err(problem)?.succeeded {
             // A unit has changed, or another one leads: what was decided is not good any more.
-            return Ok(Some(passed));
+            return Ok(Some(Passed { has_begun: false, ..passed }));
         }
     }
     if passed.has_taken {
