@@ -123,8 +123,8 @@ fn an_old_client_is_obeyed_by_whichever_machine_leads_and_what_it_reads_is_true(
             })
             .await;
         let target = keys.get("job/old.service/target").unwrap();
-        assert_eq!(fleet.running("old.service"), [target.clone()]);
-        assert_eq!(keys.get("job/old.service/job-state"), Some(target));
+        assert_eq!(keys.get("job/old.service/job-state").as_ref(), Some(&target));
+        assert_eq!(fleet.running("old.service"), [target]);
 
         // The leader dies, and nobody leads for a while.
         let leader = fleet.leader().unwrap();
