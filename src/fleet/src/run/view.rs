@@ -134,7 +134,8 @@ fn transactions(pass: &Pass, mirror: &Mirror, fence: &Fence) -> Vec<TxnRequest> 
 /// Keeps the original's registry in step, as long as the engine of this machine leads; until it is dropped.
 ///
 /// Whatever is wrong is tried again. The v2 keys cannot be compared with who leads: a leader that slept may write what is old,
-/// but only over what nobody has written since.
+/// but only over what nobody has written since. The next pass of the one that leads puts that right; only where a unit was
+/// changed while it slept, and changed back, is it taken for a client's order.
 pub async fn run_view<W: World, S: Store, V: OldRegistry>(
     world: W,
     store: S,
@@ -191,12 +192,14 @@ async fn keep<W: World, S: Store, V: OldRegistry>(
 }
 
 async fn changed<V: OldRegistry>(view: &V, after: Option<u64>) {
-    let Some(after) = after else { return };
-    if let Err(error) = view.changed(after).await {
-        tracing::debug!(%error, "could not wait for old clients");
-        // The interval wakes us.
-        std::future::pending::<()>().await;
+    if let Some(after) = after {
+        match view.changed(after).await {
+            Ok(()) => return,
+            Err(error) => tracing::debug!(%error, "could not wait for old clients"),
+        }
     }
+    // The interval wakes us.
+    std::future::pending::<()>().await;
 }
 
 struct Passed {
