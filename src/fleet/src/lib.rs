@@ -2,8 +2,8 @@
 //! themselves, an engine that says which unit runs where, and an agent on each machine that sees to it.
 //!
 //! Decisions are functions over values: [`engine::decide`] over a whole [`model::Cluster`], [`agent::reconcile`] over what
-//! one machine has, and each comes with its reasons. Around them lie two loops over any `World` and any `Store`
-//! ([`run::run_engine`], [`run::run_agent`]).
+//! one machine has, and each comes with its reasons. Around them lie loops over any `World` and any `Store`
+//! ([`run::run_engine`], [`run::run_agent`], and [`run::run_view`] for clients that read the original's keys).
 //!
 //! Knows nothing of Raft, of members, nor of how the store is reached; nor of HTTP: the API is a function from a request to
 //! an answer and what is to be written. systemd is behind [`run::UnitManager`].

@@ -9,6 +9,7 @@ use std::time::Duration;
     name = "fleetctl",
     about = "Command line interface to a fleet: units that run somewhere on its machines",
     disable_version_flag = true,
+    infer_subcommands = true,
     after_help = "Where fleetd is heard: --endpoint, or FLEETCTL_ENDPOINT; else /var/run/fleet.sock where that is there, \
                   else http://127.0.0.1:49153."
 )]
@@ -36,6 +37,30 @@ pub(super) struct Globals {
     /// Not here: see the message.
     #[arg(long, env = "FLEETCTL_TUNNEL", hide = true, global = true)]
     pub(super) tunnel: Option<String>,
+    /// `API`; the original's `etcd` is not here: see the message.
+    #[arg(long, env = "FLEETCTL_DRIVER", default_value = "API", hide = true, global = true)]
+    pub(super) driver: String,
+    #[command(flatten)]
+    _idle: Idle,
+}
+
+/// Flags of the original that scripts give and that change nothing here: no command goes through SSH.
+#[derive(Debug, Args)]
+struct Idle {
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, global = true)]
+    debug: Option<bool>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, global = true)]
+    experimental_api: Option<bool>,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true, global = true)]
+    strict_host_key_checking: Option<bool>,
+    #[arg(long, hide = true, global = true)]
+    known_hosts_file: Option<String>,
+    #[arg(long, hide = true, global = true)]
+    ssh_timeout: Option<f64>,
+    #[arg(long, hide = true, global = true)]
+    ssh_username: Option<String>,
+    #[arg(long, hide = true, global = true)]
+    ssh_port: Option<u16>,
 }
 
 impl Globals {
@@ -56,8 +81,7 @@ pub(super) struct Waiting {
 
 #[derive(Debug, Args)]
 pub(super) struct Submitting {
-    /// Unit files, or names of units; an instance of a template needs no file of its own.
-    #[arg(required = true)]
+    /// Unit files, or names of units; an instance of a template needs no file of its own. None is nothing to do.
     pub(super) units: Vec<String>,
     /// Put another file in the place of one that is known.
     #[arg(long)]
@@ -70,8 +94,7 @@ pub(super) struct Submitting {
 
 #[derive(Debug, Args)]
 pub(super) struct Named {
-    /// Names of units.
-    #[arg(required = true)]
+    /// Names of units. None is nothing to do.
     pub(super) units: Vec<String>,
     #[command(flatten)]
     pub(super) waiting: Waiting,
@@ -80,7 +103,7 @@ pub(super) struct Named {
 #[derive(Debug, Args)]
 pub(super) struct Listing {
     /// Whole ids and hashes.
-    #[arg(long, short = 'l')]
+    #[arg(long, short = 'l', alias = "l")]
     pub(super) full: bool,
     /// No line with the columns' names.
     #[arg(long, alias = "no_legend")]
@@ -93,18 +116,22 @@ pub(super) struct Listing {
 #[derive(Debug, Args)]
 pub(super) struct Looking {
     /// Name of a unit.
-    pub(super) unit: String,
+    #[arg(value_name = "UNIT")]
+    pub(super) units: Vec<String>,
     /// Lines of its log.
     #[arg(long, short = 'n', default_value_t = 10)]
     pub(super) lines: usize,
     /// Go on as lines come.
-    #[arg(long, short = 'f')]
+    #[arg(long, short = 'f', alias = "f")]
     pub(super) follow: bool,
     /// On this machine, of a unit that is on several.
     #[arg(long, default_value = "")]
     pub(super) machine: String,
     #[arg(long, hide = true)]
     pub(super) sudo: bool,
+    /// Lines come as the unit wrote them, which journalctl calls `cat`.
+    #[arg(long, hide = true, value_parser = ["short", "cat"])]
+    output: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -126,7 +153,6 @@ pub(super) enum Command {
     /// Print the file of units as the fleet knows it.
     Cat {
         /// Names of units.
-        #[arg(required = true)]
         units: Vec<String>,
     },
     /// Say whether unit files are fine, and whether the fleet knows another file under the same name.
@@ -144,7 +170,6 @@ pub(super) enum Command {
     /// How units do, with their processes and the last lines of their logs.
     Status {
         /// Names of units.
-        #[arg(required = true)]
         units: Vec<String>,
         /// On this machine, of a unit that is on several.
         #[arg(long, default_value = "")]

@@ -1,6 +1,6 @@
 //! From what was said on the command line to units and their files.
 
-use seatrial_fleet::unit::{Requirements, UnitFile, UnitName};
+use seatrial_fleet::unit::{Requirements, UnitFile, UnitName, UnitOption};
 use seatrial_service::{Machine, UnitError};
 use std::path::{Path, PathBuf};
 
@@ -32,9 +32,10 @@ fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<String>, String> {
         Some((prefix, kind)) => format!("{prefix}@instance.{kind}"),
         None => name.to_string(),
     };
-    let options = file.options().iter();
+    let values: Vec<String> = file.options().iter().map(UnitOption::value_in_one_line).collect();
+    let options = file.options().iter().zip(&values);
     let options =
-        options.map(|option| (option.section.as_str(), option.name.as_str(), option.value.as_str()));
+        options.map(|(option, value)| (option.section.as_str(), option.name.as_str(), value.as_str()));
     match seatrial_service::load(&instance, options, &Machine::default()) {
         Ok(loaded) => warnings.extend(loaded.warnings.iter().map(ToString::to_string)),
         // Some machine may have one.
@@ -100,5 +101,7 @@ mod tests {
         assert!(error.contains("Global") && error.contains("maybe"), "{error}");
         let warnings = check("[Service]\nExecStart=/bin/echo %i\n[X-Fleet]\nBogus=1\n").unwrap();
         assert_eq!(warnings, ["unrecognized requirement in [X-Fleet] section: \"Bogus\""]);
+        let lines = "[Service]\nExecStart=/bin/sh -c \\\n  'exec sleep 1'\n";
+        assert_eq!(check(lines).unwrap(), Vec::<String>::new());
     }
 }

@@ -5,6 +5,7 @@ use super::files;
 use super::fleet::{Fleet, MachineView, StateView, UnitView, shown};
 use super::table::{Column, lay_out, select};
 use crate::fleetd::here::StatusView;
+use seatrial_fleet::unit::UnitName;
 use seatrial_world::World;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Write as _};
@@ -68,6 +69,9 @@ struct FileRow {
 }
 
 pub(super) async fn list_unit_files(fleet: &mut Fleet, args: &Listing) -> Result<(), String> {
+    if fields(args, "").split(',').any(|field| field == "tmachine") {
+        eprintln!("WARNING: The \"tmachine\" field is deprecated. Use \"target\" instead");
+    }
     let (units, machines) = (fleet.units().await?, fleet.machines().await?);
     let rows: Vec<FileRow> = units
         .into_iter()
@@ -84,7 +88,7 @@ pub(super) async fn list_unit_files(fleet: &mut Fleet, args: &Listing) -> Result
         ("dstate", |row| dash(&row.unit.desired_state)),
         ("state", |row| dash(&row.unit.current_state)),
         ("target", |row| if row.is_global { "global".to_owned() } else { row.target.clone() }),
-        ("tmachine", |row| if row.is_global { "-".to_owned() } else { row.target.clone() }),
+        ("tmachine", |row| if row.is_global { "global".to_owned() } else { row.target.clone() }),
         ("global", |row| row.is_global.to_string()),
         ("desc", |row| dash(row.unit.file().description())),
     ];
@@ -110,9 +114,12 @@ pub(super) async fn list_machines(fleet: &mut Fleet, args: &Listing) -> Result<(
 }
 
 pub(super) async fn cat(fleet: &mut Fleet, units: &[String]) -> Result<(), String> {
+    if units.is_empty() {
+        return Err("One unit file must be provided".to_owned());
+    }
     for said in units {
         let name = files::name_of(said)?;
-        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| format!("Unit {name} not found."))?;
+        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| format!("Unit {name} not found"))?;
         print(&known.file().render())?;
     }
     Ok(())
@@ -175,15 +182,22 @@ fn status_text(view: &StatusView, machine: &str) -> String {
     text
 }
 
+/// Refuses, in the original's words, a unit that is on no machine.
+async fn on_a_machine(fleet: &mut Fleet, name: &UnitName, what: &str) -> Result<(), String> {
+    let known = fleet.unit(name.as_str()).await?.ok_or_else(|| format!("Unit {name} does not exist."))?;
+    if known.current_state == "inactive" && known.machine_id.is_empty() {
+        return Err(format!("Unit {name} does not appear to be {what}.\nhint: `fleetctl plan` says why"));
+    }
+    Ok(())
+}
+
 /// As systemctl: 3 where a unit is not active.
 pub(super) async fn status(fleet: &mut Fleet, units: &[String], machine: &str) -> Result<u8, String> {
     let machines = fleet.machines().await?;
     let mut code = 0;
     for (at, said) in units.iter().enumerate() {
         let name = files::name_of(said)?;
-        if fleet.unit(name.as_str()).await?.is_none() {
-            return Err(format!("Unit {name} does not exist."));
-        }
+        on_a_machine(fleet, &name, "loaded").await?;
         let view: StatusView = fleet.status(name.as_str(), machine, 10).await?;
         if !["active", "reloading", "activating"].contains(&view.active.as_str()) {
             code = 3;
@@ -195,7 +209,9 @@ pub(super) async fn status(fleet: &mut Fleet, units: &[String], machine: &str) -
 }
 
 pub(super) async fn journal(fleet: &mut Fleet, args: &Looking) -> Result<(), String> {
-    let name = files::name_of(&args.unit)?;
+    let [unit] = args.units.as_slice() else { return Err("One unit file must be provided.".to_owned()) };
+    let name = files::name_of(unit)?;
+    on_a_machine(fleet, &name, "running").await?;
     let take = |data: &[u8]| print(&String::from_utf8_lossy(data));
     fleet.logs(name.as_str(), &args.machine, args.lines, args.follow, take).await
 }

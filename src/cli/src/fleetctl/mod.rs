@@ -31,6 +31,10 @@ const SSH: &str = "Error: ssh and fd-forward are not there: no command here goes
 const TUNNEL: &str = "Error: --tunnel is not there: no command here goes through SSH\n\
                       hint: ssh -L 49153:127.0.0.1:49153 HOST, and --endpoint http://127.0.0.1:49153";
 
+const DRIVER: &str = "Error: --driver=etcd is not there: every command goes through fleetd\n\
+                      hint: --endpoint http://HOST:49153; the original's own fleetctl can be shown the registry (fleetd \
+                      --v2-registry)";
+
 fn endpoint(globals: &Globals) -> String {
     match &globals.endpoint {
         Some(given) => given.clone(),
@@ -72,6 +76,11 @@ async fn command(fleet: &mut Fleet, command: &Command) -> Result<u8, String> {
 fn try_run(line: &Line) -> Result<u8, String> {
     if line.globals.tunnel.is_some() {
         return Err(TUNNEL.to_owned());
+    }
+    match line.globals.driver.as_str() {
+        "API" => {}
+        "etcd" => return Err(DRIVER.to_owned()),
+        other => return Err(format!("Unable to initialize client: unrecognized driver {other:?}")),
     }
     let endpoint = endpoint(&line.globals);
     let place = Place::parse(&endpoint).map_err(|text| format!("Error: {text}"))?;

@@ -34,15 +34,15 @@ pub(super) fn select<T>(
     known: &[Column<T>],
     has_legend: bool,
 ) -> Result<String, String> {
+    if fields.is_empty() {
+        return Err("Must define output format".to_owned());
+    }
     let wanted: Vec<&str> = fields.split(',').map(str::trim).collect();
     let mut columns = Vec::new();
     for field in &wanted {
         let Some((_, of)) = known.iter().find(|(name, _)| name == field) else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
-            return Err(format!(
-                "Must define fields for listing: {field:?} is none\nhint: {}",
-                names.join(",")
-            ));
+            return Err(format!("Invalid key in output format: {field:?}\nhint: {}", names.join(",")));
         };
         columns.push(of);
     }
@@ -74,6 +74,7 @@ mod tests {
         assert_eq!(select(&[7], "unit", known, false).unwrap(), "7\n");
         assert_eq!(select(&[7], "unit", known, true).unwrap(), "UNIT\n7\n");
         let error = select(&[7], "unit,bogus", known, true).unwrap_err();
-        assert!(error.contains("\"bogus\"") && error.contains("hint: unit"), "{error}");
+        assert_eq!(error, "Invalid key in output format: \"bogus\"\nhint: unit");
+        assert_eq!(select(&[7], "", known, true).unwrap_err(), "Must define output format");
     }
 }

@@ -6,6 +6,8 @@ use super::fleet::{Fleet, MachineView, UnitView};
 use seatrial_fleet::unit::{UnitFile, UnitHash, UnitName};
 use seatrial_world::World;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How often it is looked whether an order is carried out.
@@ -17,10 +19,18 @@ const LOOKS_UNTIL_WHY: u32 = 8;
 const SIGN: &str =
     "Error: --sign: signed units are gone, here and in the original\nhint: say who may reach fleetd instead";
 
+/// What the original says where it is given no name, and ends well.
+pub(super) const NO_UNITS: &str = "No units given";
+
 fn missing(name: &UnitName) -> String {
-    format!(
-        "Error: unit {name} is neither a file here nor known to the fleet\nhint: give the path of its file"
-    )
+    let why = match name.template() {
+        Some(template) => format!(
+            "failed getting Unit({name}) from template: unable to find template Unit({template}) in Registry or on \
+             filesystem"
+        ),
+        None => format!("unable to find Unit({name}) in Registry or on filesystem"),
+    };
+    format!("Error creating units: {why}\nhint: give the path of its file")
 }
 
 fn not_found(name: &UnitName) -> String {
@@ -54,10 +64,7 @@ async fn submit_one(
     };
     let known = fleet.unit(name.as_str()).await?;
     let Some(known) = known else {
-        let file = match local {
-            Some((_, file)) => file,
-            None => template(fleet, &name).await?.ok_or_else(|| missing(&name))?,
-        };
+        let file = file_of_new(fleet, said, &name, local).await?;
         // In one go: nobody sees it in between.
         let is_global = seatrial_fleet::unit::Requirements::of(&name, &file).is_ok_and(|asks| asks.is_global);
         fleet.put(name.as_str(), wanted, Some(&file)).await?;
@@ -66,6 +73,9 @@ async fn submit_one(
     };
     let mut awaited = Awaited { name, hash: None };
     let name = &awaited.name;
+    if replace && local.as_ref().is_some_and(|(_, file)| file.hash() == known.file().hash()) {
+        println!("Found same Unit({name}) in Registry, nothing to do");
+    }
     if let Some((path, file)) = local
         && file.hash() != known.file().hash()
     {
@@ -98,14 +108,63 @@ async fn submit_one(
     Ok((awaited, is_global))
 }
 
-async fn template(fleet: &mut Fleet, name: &UnitName) -> Result<Option<UnitFile>, String> {
-    let Some(template) = name.template() else { return Ok(None) };
-    Ok(fleet.unit(template.as_str()).await?.map(|unit| unit.file()))
+/// The file of a unit that the fleet does not know: its own, else the template that the fleet knows, else the one beside it.
+/// All instances are to be alike, whoever begins them from where.
+async fn file_of_new(
+    fleet: &mut Fleet,
+    said: &str,
+    name: &UnitName,
+    local: Option<(PathBuf, UnitFile)>,
+) -> Result<UnitFile, String> {
+    let is_own = local.as_ref().is_some_and(|(path, _)| path.file_name() == Some(OsStr::new(name.as_str())));
+    let template = match name.template().filter(|_| !is_own) {
+        Some(template) => fleet.unit(template.as_str()).await?.map(|unit| (template, unit.file())),
+        None => None,
+    };
+    match (template, local) {
+        (Some((template, known)), Some((_, file))) if known.hash() != file.hash() => {
+            eprintln!(
+                "WARNING: Unit {template} in registry differs from local template unit file {said}. Add --replace to \
+                 override."
+            );
+            Ok(known)
+        }
+        (Some((_, known)), _) => Ok(known),
+        (None, Some((_, file))) => Ok(file),
+        (None, None) => Err(missing(name)),
+    }
+}
+
+/// The units that the fleet knows. The others are named and passed over, as in the original: scripts take away what may be
+/// gone already.
+async fn known(fleet: &mut Fleet, args: &Named) -> Result<Vec<(UnitName, UnitView)>, String> {
+    if args.units.is_empty() {
+        eprintln!("{NO_UNITS}");
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    let mut unknown = Vec::new();
+    for said in &args.units {
+        let name = files::name_of(said)?;
+        match fleet.unit(name.as_str()).await? {
+            Some(view) => found.push((name, view)),
+            None => unknown.push(name),
+        }
+    }
+    match found.is_empty() {
+        true => eprintln!("Units not found in registry"),
+        false => unknown.iter().for_each(|name| eprintln!("{}", not_found(name))),
+    }
+    Ok(found)
 }
 
 pub(super) async fn submit(fleet: &mut Fleet, args: &Submitting, wanted: &str) -> Result<(), String> {
     if args.sign {
         return Err(SIGN.into());
+    }
+    if args.units.is_empty() {
+        eprintln!("{NO_UNITS}");
+        return Ok(());
     }
     let verb = if wanted == "launched" { "start" } else { "load" };
     let mut awaited = Vec::new();
@@ -126,9 +185,7 @@ pub(super) async fn lower(fleet: &mut Fleet, args: &Named, wanted: &str) -> Resu
     let (verb, done) = if wanted == "loaded" { ("stop", "stopped") } else { ("unload", "unloaded") };
     let mut awaited = Vec::new();
     let mut lowered = Vec::new();
-    for said in &args.units {
-        let name = files::name_of(said)?;
-        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| not_found(&name))?;
+    for (name, known) in known(fleet, args).await? {
         if wanted == "loaded" && known.desired_state == "inactive" {
             return Err(format!("Unable to stop unit {name} in state {}", known.desired_state));
         }
@@ -152,11 +209,14 @@ pub(super) async fn lower(fleet: &mut Fleet, args: &Named, wanted: &str) -> Resu
 }
 
 pub(super) async fn restart(fleet: &mut Fleet, args: &Named) -> Result<(), String> {
+    if args.units.is_empty() {
+        eprintln!("{NO_UNITS}");
+    }
     let mut awaited = Vec::new();
     for said in &args.units {
         let name = files::name_of(said)?;
-        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| not_found(&name))?;
-        if known.desired_state != "launched" {
+        let known = fleet.unit(name.as_str()).await?.ok_or_else(|| missing(&name))?;
+        if known.desired_state == "inactive" {
             return Err(format!("Unable to restart unit {name} in state {}", known.desired_state));
         }
         fleet.put(name.as_str(), "loaded", None).await?;
@@ -196,12 +256,11 @@ async fn rest(fleet: &mut Fleet, name: &UnitName) -> Result<(), String> {
 }
 
 pub(super) async fn destroy(fleet: &mut Fleet, args: &Named) -> Result<(), String> {
-    for said in &args.units {
-        let name = files::name_of(said)?;
-        if !fleet.delete(name.as_str()).await? {
-            return Err(not_found(&name));
+    for (name, _) in known(fleet, args).await? {
+        // Another one may have been faster: gone is gone.
+        if fleet.delete(name.as_str()).await? {
+            println!("Destroyed {name}");
         }
-        println!("Destroyed {name}");
     }
     Ok(())
 }

@@ -65,6 +65,11 @@ pub(crate) struct FleetdArgs {
     #[arg(long, alias = "disable_engine", env = "FLEET_DISABLE_ENGINE", num_args = 0..=1, require_equals = true,
         default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub(super) disable_engine: bool,
+    /// Keep the registry of the original in the store's v2 keys (/_coreos.com/fleet/) in step with ours, for clients that
+    /// read and write it themselves (`fleetctl --driver=etcd`). It is done where the engine leads: give it to all.
+    #[arg(long, alias = "v2_registry", env = "FLEET_V2_REGISTRY", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) v2_registry: bool,
     /// Megabytes of memory that units may set aside here [default: no limit].
     #[arg(long, env = "FLEET_MEMORY_MB")]
     pub(super) memory_mb: Option<u64>,

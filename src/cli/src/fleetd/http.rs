@@ -1,6 +1,7 @@
 //! The listeners: HTTP/1.1 over a world's streams and over a socket file.
 
 use super::here::Machine;
+use super::old_restart;
 use super::registry::Registry;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -95,6 +96,8 @@ async fn read(request: Request<Incoming>) -> Result<ApiRequest, ApiResponse> {
 
 impl<W: World, S: Store> Face<W, S> {
     async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+        let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        let is_generated = agent.is_some_and(old_restart::is_generated);
         let request = match read(request).await {
             Ok(request) => request,
             Err(response) => return answer(response),
@@ -108,7 +111,7 @@ impl<W: World, S: Store> Face<W, S> {
             (["logs" | "status", _], _) => {
                 answer(ApiResponse::error(405, "only GET supported against this resource"))
             }
-            _ => answer(self.registry.handle(&request).await),
+            _ => answer(self.registry.handle(&request, is_generated).await),
         }
     }
 

@@ -4,6 +4,8 @@
 mod args;
 pub(crate) mod here;
 mod http;
+mod old_registry;
+mod old_restart;
 mod registry;
 mod units;
 
@@ -14,13 +16,14 @@ use crate::server::{Failure, usage};
 use args::Runner;
 use here::Machine;
 use http::Face;
+use old_registry::V2Registry;
 use registry::Registry;
 use seatrial_client::{Client, ClientOptions};
 use seatrial_fleet::model::{MachineInfo, Resources};
-use seatrial_fleet::run::{AgentNews, EngineNews, run_agent, run_engine};
+use seatrial_fleet::run::{AgentNews, EngineNews, ViewNews, ViewOptions, run_agent, run_engine, run_view};
 use seatrial_fleet::unit::MachineId;
 use seatrial_service_real::Options;
-use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles, is_https};
+use seatrial_wire::{ChannelOptions, GrpcEndpoint, Tls, TlsFiles, V2Client, V2ClientOptions, is_https};
 use seatrial_world::{Listener, Secure, Task, World};
 use seatrial_world_real::RealWorld;
 use std::io::IsTerminal;
@@ -91,26 +94,40 @@ fn identity(args: &FleetdArgs, world: &RealWorld) -> Result<MachineId, Failure> 
     MachineId::parse(&drawn).map_err(|error| Failure::Failed(error.to_string()))
 }
 
-fn store(
+/// What lies around connections to the store, where it is reached by https.
+fn layer<E: std::fmt::Display>(
     args: &FleetdArgs,
-    world: &RealWorld,
-) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Failure> {
+    tls: impl FnOnce(TlsFiles) -> Result<Tls, E>,
+) -> Result<Option<Arc<dyn Secure>>, Failure> {
+    if !args.etcd_servers.iter().any(|server| is_https(server)) {
+        return Ok(None);
+    }
     let files = TlsFiles {
         cert: args.etcd_certfile.clone(),
         key: args.etcd_keyfile.clone(),
         trusted_ca: args.etcd_cafile.clone(),
         ..TlsFiles::default()
     };
-    let layer = if args.etcd_servers.iter().any(|server| is_https(server)) {
-        let tls = Tls::client(files, crate::tls::reader()).map_err(|error| usage(error.to_string()))?;
-        Some(Arc::new(tls) as Arc<dyn Secure>)
-    } else {
-        None
-    };
+    let tls = tls(files).map_err(|error| usage(error.to_string()))?;
+    Ok(Some(Arc::new(tls) as Arc<dyn Secure>))
+}
+
+fn store(
+    args: &FleetdArgs,
+    world: &RealWorld,
+) -> Result<Client<RealWorld, GrpcEndpoint<RealWorld>>, Failure> {
+    let layer = layer(args, |files| Tls::client(files, crate::tls::reader()))?;
     let channel = ChannelOptions { layer, ..ChannelOptions::default() };
     seatrial_wire::connect(world, &args.etcd_servers, &channel, ClientOptions::default()).map_err(|error| {
         usage(format!("--etcd-servers: {error}\nhint: http://host:2379, several separated by commas"))
     })
+}
+
+fn old_registry(args: &FleetdArgs, world: &RealWorld) -> Result<V2Registry<RealWorld>, Failure> {
+    let layer = layer(args, |files| Tls::client_http1(files, crate::tls::reader()))?;
+    let options = V2ClientOptions { layer, ..V2ClientOptions::default() };
+    let client = V2Client::new(world.clone(), &args.etcd_servers, options);
+    client.map(V2Registry).map_err(|error| usage(format!("--etcd-servers: {error}")))
 }
 
 fn first_line(file: &str) -> String {
@@ -154,6 +171,7 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
     std::fs::create_dir_all(&args.data_dir).map_err(failed(args.data_dir.display()))?;
     let me = identity(&args, &world)?;
     let store = store(&args, &world)?;
+    let view = if args.v2_registry { Some(old_registry(&args, &world)?) } else { None };
     let boot = first_line("/proc/sys/kernel/random/boot_id");
 
     let handle = seatrial_service_real::start(driver(&args, &me, &boot)?)
@@ -192,7 +210,12 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
         run_agent(world.clone(), store.clone(), manager.clone(), me.clone(), info, args.agent(), agent_news);
     tasks.push(world.spawn(agent));
     if !args.disable_engine {
-        tasks.push(world.spawn(run_engine(world.clone(), store, me.clone(), args.engine(), engine_news)));
+        let engine = run_engine(world.clone(), store.clone(), me.clone(), args.engine(), engine_news);
+        tasks.push(world.spawn(engine));
+    }
+    if let Some(view) = view {
+        let options = ViewOptions::default();
+        tasks.push(world.spawn(run_view(world.clone(), store, view, me.clone(), options, view_news)));
     }
     tracing::info!(machine = %me, listen = %local, socket = %socket.display(), "fleetd runs");
 
@@ -249,6 +272,20 @@ fn engine_news(news: EngineNews) {
             }
         }
         EngineNews::Passed(_) | EngineNews::Refused(_) | EngineNews::Rests => {}
+    }
+}
+
+fn view_news(news: ViewNews) {
+    match news {
+        ViewNews::Keeps => tracing::info!("keeps the original's registry in the v2 keys"),
+        ViewNews::Took(taken) => {
+            for taken in taken {
+                let order = taken.base.one_of.into_iter().flatten().next();
+                let desired = order.map_or_else(|| "destroyed".to_owned(), |order| order.desired.to_string());
+                tracing::info!(unit = %taken.name, %desired, "took an order over from the v2 keys");
+            }
+        }
+        ViewNews::Rests => {}
     }
 }
 

@@ -1,8 +1,9 @@
 //! Fleet's HTTP interface over the store: requests are answered from a mirror, and changes are written as transactions.
 
+use super::old_restart::{Lowered, as_before};
 use seatrial_client::Store;
 use seatrial_fleet::api::{self, ApiRequest, ApiResponse};
-use seatrial_fleet::model::Cluster;
+use seatrial_fleet::model::{Cluster, JobState};
 use seatrial_fleet::registry::keys::PREFIX;
 use seatrial_fleet::registry::{Key, Mirror, write};
 use seatrial_fleet::run::Following;
@@ -29,11 +30,12 @@ pub(crate) struct Registry<W, S> {
     store: S,
     me: MachineId,
     mirror: Arc<Mutex<Option<Mirror>>>,
+    lowered: Arc<Mutex<Lowered>>,
 }
 
 impl<W: World, S: Store> Registry<W, S> {
     pub(crate) fn start(world: W, store: S, me: MachineId) -> Self {
-        let registry = Self { world, store, me, mirror: Arc::default() };
+        let registry = Self { world, store, me, mirror: Arc::default(), lowered: Arc::default() };
         let kept = registry.clone();
         registry.world.spawn(async move {
             let mut following = Following::start(&kept.world, &kept.store, PREFIX);
@@ -61,9 +63,28 @@ impl<W: World, S: Store> Registry<W, S> {
         matches!(timeout(&self.world, PATIENCE, asked).await, Ok(Ok(_)))
     }
 
-    pub(crate) async fn handle(&self, request: &ApiRequest) -> ApiResponse {
+    fn lowered(&self) -> MutexGuard<'_, Lowered> {
+        self.lowered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// For clients of the original, whose `restart` looks for what is over: see `old_restart`.
+    async fn first_look(&self, request: &ApiRequest) -> Option<ApiResponse> {
+        let unit = request.path.rsplit_once("/units/").filter(|_| request.method == "GET")?.1;
+        let begun = self.world.now();
+        let name = self.lowered().first_look(unit, begun)?;
+        let is_up = |cluster: &Cluster| cluster.current_state(&name) == Some(JobState::Launched);
+        while self.with_cluster(is_up)? && self.world.now() < begun + PATIENCE {
+            self.world.sleep(PAUSE).await;
+        }
+        self.with_cluster(|cluster| api::handle(request, &as_before(cluster, &name)).response)
+    }
+
+    pub(crate) async fn handle(&self, request: &ApiRequest, is_generated: bool) -> ApiResponse {
         if !self.is_reachable().await {
             return ApiResponse::unavailable();
+        }
+        if is_generated && let Some(answer) = self.first_look(request).await {
+            return answer;
         }
         for _ in 0..ATTEMPTS {
             let (response, transaction) = {
@@ -72,6 +93,13 @@ impl<W: World, S: Store> Registry<W, S> {
                 let handled = api::handle(request, mirror.cluster());
                 if handled.writes.is_empty() {
                     return handled.response;
+                }
+                if is_generated {
+                    let now = self.world.now();
+                    handled
+                        .writes
+                        .iter()
+                        .for_each(|write| self.lowered().order(write, mirror.cluster(), now));
                 }
                 match write(mirror, &handled.writes) {
                     Some(transaction) => (handled.response, transaction),

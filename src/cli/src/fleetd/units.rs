@@ -110,8 +110,8 @@ impl UnitManager for ProcessManager {
         })?;
         let options = file.options().iter();
         let triples = options.map(|option| {
-            let UnitOption { section, name, value } = option.clone();
-            (section, name, value)
+            let UnitOption { section, name, .. } = option.clone();
+            (section, name, option.value_in_one_line())
         });
         match self.handle.load(name.as_str(), triples.collect()).await {
             Ok(warnings) => {

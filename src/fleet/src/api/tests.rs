@@ -99,8 +99,14 @@ fn a_unit_is_created_replaced_changed_and_deleted() {
     assert!(created.starts_with("201 - put b.service ") && created.ends_with(" Some(Launched)"), "{created}");
     let created = put("b.service", &format!("{{{options}}}"));
     assert!(created.ends_with(" Some(Inactive)"), "{created}");
-    // Another file under a known name; what it is meant to be stays.
-    assert!(put("a.service", &format!("{{{options}}}")).ends_with(" None"));
+    // Another file under a known name, of a client that waits until the unit is inactive.
+    let replaced = put("a.service", &format!("{{{options}}}"));
+    assert!(
+        replaced.starts_with("201 - put a.service ") && replaced.ends_with(" Some(Inactive)"),
+        "{replaced}"
+    );
+    let replaced = put("a.service", &format!("{{\"desiredState\":\"launched\",{options}}}"));
+    assert!(replaced.ends_with(" Some(Launched)"), "{replaced}");
     assert_eq!(put("a.service", "{\"desiredState\":\"loaded\"}"), "204 - set a.service loaded");
     // The same file is no new one.
     let same = UNIT_A.replace("\"desiredState\":\"launched\"", "\"desiredState\":\"inactive\"");

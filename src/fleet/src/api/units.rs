@@ -125,8 +125,9 @@ pub(super) fn put(item: &str, request: &ApiRequest, cluster: &Cluster) -> Result
         let file = UnitFile::from_options(options.collect()).map_err(|error| bad(error.to_string()))?;
         if known.is_none_or(|unit| unit.hash != file.hash()) {
             Requirements::of(&name, &file).map_err(|error| bad(error.to_string()))?;
-            // A new file leaves what the unit is meant to be, unless the client says so.
-            let desired = desired.or(known.is_none().then_some(JobState::Inactive));
+            // As in the original, for a known unit too: its client waits after `--replace` until the unit is inactive, and
+            // says only then what it is to be.
+            let desired = Some(desired.unwrap_or_default());
             return Ok((201, vec![Write::PutUnit { name, file, desired }]));
         }
     }

@@ -175,8 +175,12 @@ mod tests {
         let cluster = without(&["m1", "m2"]);
         let mut pace = Pace::new(Policy::default(), seconds(0));
         assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(0))).decisions, []);
-        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(9))).decisions, []);
-        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(10))).decisions.len(), 2);
+        assert_eq!(decide(&cluster, &pace.limits(&cluster, seconds(4))).decisions, []);
+        // The pass that may move them is asked for, and not only the next one that would come by itself.
+        assert_eq!(pace.next(seconds(4)), Some(Duration::from_millis(4500)));
+        let due = Duration::from_millis(4500);
+        assert_eq!(decide(&cluster, &pace.limits(&cluster, due)).decisions.len(), 2);
+        assert_eq!(pace.next(due), None);
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The registry as the original fleet kept it in etcd's v2 keys: so that its own tools can be shown ours, and what they
-//! wrote can be taken over.
+//! wrote can be taken over ([`super::view`] says what is to be written where).
 
 use super::records::LeaderRecord;
 use crate::model::{Cluster, JobState, Machine, MachineInfo, Unit, UnitState};
@@ -186,7 +186,7 @@ fn model<'a, T: Deserialize<'a>>(value: &'a str) -> Result<T, String> {
     serde_json::from_str(value).map_err(|error| error.to_string())
 }
 
-fn read_file(hash: &str, value: &str) -> Result<(UnitHash, UnitFile), String> {
+pub(super) fn read_file(hash: &str, value: &str) -> Result<(UnitHash, UnitFile), String> {
     let hash = UnitHash::from_hex(hash).ok_or_else(|| format!("{hash:?} is no SHA-1"))?;
     let RawModel { raw } = model(value)?;
     Ok((hash, UnitFile::parse(&raw).map_err(|error| error.to_string())?))
@@ -216,14 +216,19 @@ fn read_state(name: &str, id: &str, value: &str) -> Result<((UnitName, MachineId
     Ok(((name_of(name)?, machine_of(id)?), state))
 }
 
+/// The hash of the file that a job refers to.
+pub(super) fn job_hash(object: &str) -> Result<UnitHash, String> {
+    let JobModel { unit_hash, .. } = model(object)?;
+    Ok(UnitHash(unit_hash))
+}
+
 fn read_job(
     name: &UnitName,
     job: &BTreeMap<&str, &str>,
     files: &BTreeMap<UnitHash, UnitFile>,
 ) -> Result<Unit, String> {
     let object = job.get("object").ok_or("there is no object")?;
-    let JobModel { unit_hash, .. } = model(object)?;
-    let hash = UnitHash(unit_hash);
+    let hash = job_hash(object)?;
     let file = files.get(&hash).ok_or_else(|| format!("there is no file {hash}"))?;
     let desired = job.get("target-state").map_or(Ok(JobState::Inactive), |state| state.parse());
     let target = job.get("target").filter(|id| !id.is_empty()).map(|id| machine_of(id)).transpose()?;

@@ -51,6 +51,13 @@ fn unchanged(key: &Key, modified: Revision) -> Compare {
     compare(key.bytes(), CompareTarget::Mod(modified))
 }
 
+/// Makes a transaction hold only as long as the engine leads.
+#[must_use]
+pub fn fenced(mut request: TxnRequest, fence: &Fence) -> TxnRequest {
+    request.compare.push(compare(fence.key.clone(), CompareTarget::Create(fence.created)));
+    request
+}
+
 fn put(key: &Key, value: Bytes, lease: LeaseId) -> TxnOp {
     TxnOp::Put(PutRequest { key: key.bytes(), value, lease, ..PutRequest::default() })
 }
@@ -73,10 +80,9 @@ pub struct Batch {
 /// and none gets two; and a machine that counts as gone is still gone.
 #[must_use]
 pub fn schedule(mirror: &Mirror, decisions: &[Decision], fence: &Fence) -> Vec<Batch> {
-    let leads = || compare(fence.key.clone(), CompareTarget::Create(fence.created));
     let batches = decisions.chunks(DECISIONS_MAX).map(|decisions| {
-        let compare = if is_planted(Planted::F13) { Vec::new() } else { vec![leads()] };
-        let mut request = TxnRequest { compare, ..TxnRequest::default() };
+        let unfenced = TxnRequest::default();
+        let mut request = if is_planted(Planted::F13) { unfenced } else { fenced(unfenced, fence) };
         // Says which of the comparisons did not hold: an engine that does not lead any more has to know it.
         let range = KeyRange::single(fence.key.clone());
         request.failure.push(TxnOp::Range(RangeRequest { range, ..RangeRequest::default() }));

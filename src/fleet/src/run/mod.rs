@@ -6,8 +6,10 @@ mod following;
 mod keeper;
 mod manager;
 mod publisher;
+mod view;
 
 pub use agent::{AgentNews, AgentOptions, run_agent};
 pub use engine::{EngineNews, EngineOptions, run_engine};
 pub use following::{Change, Following};
 pub use manager::{LoadedUnit, ManagerError, SystemdState, UnitManager};
+pub use view::{OldRegistry, ViewError, ViewNews, ViewOptions, run_view};

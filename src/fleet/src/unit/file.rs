@@ -27,6 +27,28 @@ impl UnitOption {
     pub fn new(section: &str, name: &str, value: &str) -> Self {
         Self { section: section.to_owned(), name: name.to_owned(), value: value.to_owned() }
     }
+
+    /// The value as systemd reads it: where a line goes on, the backslash is a blank, the next line's indent is gone, and
+    /// comments in between do not count.
+    #[must_use]
+    pub fn value_in_one_line(&self) -> String {
+        let mut lines = self.value.split('\n').enumerate().peekable();
+        let mut joined = String::with_capacity(self.value.len());
+        while let Some((at, line)) = lines.next() {
+            let line = if at == 0 { line } else { line.trim_start() };
+            if at > 0 && line.starts_with(['#', ';']) {
+                continue;
+            }
+            match line.strip_suffix('\\').filter(|_| lines.peek().is_some()) {
+                Some(begun) => {
+                    joined.push_str(begun);
+                    joined.push(' ');
+                }
+                None => joined.push_str(line),
+            }
+        }
+        joined
+    }
 }
 
 /// Why a text is no unit file.
@@ -304,6 +326,21 @@ fn ends_open(line: &str) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn lines_that_go_on_are_one_line_to_systemd() {
+        for (value, read) in [
+            ("/bin/a b", "/bin/a b"),
+            ("/bin/a \\\n  b \\\n\tc", "/bin/a  b  c"),
+            ("/bin/a \\\n# why \\\n  b", "/bin/a  b"),
+            ("/bin/a\\\n", "/bin/a "),
+            // No line follows: the backslash is one.
+            ("/bin/a \\", "/bin/a \\"),
+            ("/bin/a \\\\n b", "/bin/a \\\\n b"),
+        ] {
+            assert_eq!(UnitOption::new("Service", "ExecStart", value).value_in_one_line(), read, "{value:?}");
+        }
+    }
 
     fn read(text: &str) -> Vec<(String, String, String)> {
         let file = UnitFile::parse(text).unwrap();

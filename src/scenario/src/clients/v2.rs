@@ -50,7 +50,7 @@ fn file(key: u32) -> String {
 
 fn heard(answer: V2Answered) -> V2Heard {
     match answer {
-        Ok((event, index)) => V2Heard::Event { event, index },
+        Ok((event, index)) => V2Heard::Event { event: Box::new(event), index },
         Err(V2Trouble::Refused(error)) => V2Heard::Refused(error),
         Err(V2Trouble::Lost { text, ambiguous: true }) => V2Heard::Unknown(text),
         Err(V2Trouble::Lost { text, ambiguous: false }) => V2Heard::Failed(text),

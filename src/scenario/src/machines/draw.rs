@@ -11,7 +11,7 @@ const STILL_MAX: Duration = Duration::from_secs(16);
 
 /// The next step of the client with this number.
 pub(crate) fn draw(spec: &WorkloadSpec, number: u32, chance: &mut Chance) -> StepKind {
-    if spec.reboots.operators && number + 1 == spec.clients {
+    if spec.reboots.operator && number + 1 == spec.clients {
         StepKind::RebootOrder(order(spec, chance))
     } else {
         StepKind::Reboot(step(spec, chance))

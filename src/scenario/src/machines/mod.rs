@@ -183,7 +183,7 @@ pub(crate) fn hosted(client: &ClientPlan) -> Option<MemberId> {
 
 /// The last client of the workload decides about the locks, where somebody does.
 pub(crate) fn is_operator(client: &ClientPlan) -> bool {
-    client.spec.reboots.operators && client.number + 1 == client.spec.clients
+    client.spec.reboots.operator && client.number + 1 == client.spec.clients
 }
 
 impl Plan {

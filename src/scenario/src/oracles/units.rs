@@ -271,12 +271,12 @@ impl<'a> Fleet<'a> {
         let log = self.log;
         for process in log.units.processes.iter().filter(|process| !self.globals.contains(&process.unit)) {
             let agents = log.units.agents.iter().filter(|record| record.machine == process.machine);
-            let registered =
+            let mut registered =
                 agents.filter(|record| record.at <= process.from).filter_map(|record| match record.what {
                     AgentWord::Registered(revision) => Some(revision),
                     _ => None,
                 });
-            let Some(since) = registered.last() else { continue };
+            let Some(since) = registered.next_back() else { continue };
             let id = machine_id(process.machine);
             let none = Vec::new();
             let targets = self.targets.get(&process.unit).unwrap_or(&none);

@@ -57,7 +57,7 @@ pub enum V2Heard {
     /// What happened, or what is there.
     Event {
         /// It.
-        event: V2Event,
+        event: Box<V2Event>,
         /// How far the key space was when that was answered, or when the waiting began.
         index: u64,
     },
@@ -89,7 +89,7 @@ impl V2Record {
     #[must_use]
     pub fn event(&self) -> Option<&V2Event> {
         match &self.heard {
-            V2Heard::Event { event, .. } => Some(event),
+            V2Heard::Event { event, .. } => Some(&**event),
             _ => None,
         }
     }

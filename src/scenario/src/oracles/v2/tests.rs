@@ -36,7 +36,7 @@ fn read(quorum: bool) -> V2Asked {
 }
 
 fn told(event: V2Event, index: u64) -> V2Heard {
-    V2Heard::Event { event, index }
+    V2Heard::Event { event: Box::new(event), index }
 }
 
 fn record(log: &mut RunLog, ms: (u64, u64), asked: V2Asked, heard: V2Heard) {
