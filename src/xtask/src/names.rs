@@ -6,6 +6,9 @@ use crate::tree::Tree;
 /// Where the vocabulary of scenario files is declared: enums in `named! { … }`, each variant with its text.
 pub const VOCABULARY: &str = "src/scenario/src/format/spec.rs";
 
+/// And the vocabulary of some workloads.
+pub const PARTS: &str = "src/scenario/src/format/parts.rs";
+
 /// Which page explains which vocabulary.
 const PAGES: &[(&str, &str)] = &[
     ("NemesisKind", "docs/faults.md"),
@@ -20,6 +23,12 @@ const PAGES: &[(&str, &str)] = &[
     ("Without", "docs/scenario-format.md"),
     ("GoalKind", "docs/scenario-format.md"),
     ("VerdictKind", "docs/scenario-format.md"),
+];
+
+/// The same, of [`PARTS`].
+const PAGES_OF_PARTS: &[(&str, &str)] = &[
+    ("V2Op", "docs/scenario-format.md"),
+    ("Fate", "docs/scenario-format.md"),
     ("MachineFault", "docs/scenario-format.md"),
     ("UnitAct", "docs/scenario-format.md"),
 ];
@@ -33,11 +42,13 @@ const ORACLES_PAGE: &str = "docs/oracles.md";
 /// Names that their page leaves out. A name counts as explained where it stands in backticks.
 #[must_use]
 pub fn complaints(tree: &Tree) -> Vec<String> {
-    let source = tree.text(VOCABULARY).unwrap_or_default();
     let mut complaints = Vec::new();
     let oracles = names_in_list(tree.text(ORACLES).unwrap_or_default());
-    let pages =
-        PAGES.iter().map(|(vocabulary, page)| (*vocabulary, *page, VOCABULARY, names_of(source, vocabulary)));
+    let of_file = |file: &'static str, pages: &'static [(&str, &str)]| {
+        let source = tree.text(file).unwrap_or_default();
+        pages.iter().map(move |(vocabulary, page)| (*vocabulary, *page, file, names_of(source, vocabulary)))
+    };
+    let pages = of_file(VOCABULARY, PAGES).chain(of_file(PARTS, PAGES_OF_PARTS));
     for (vocabulary, page, file, names) in pages.chain([("NAMES", ORACLES_PAGE, ORACLES, oracles)]) {
         if names.is_empty() {
             complaints
@@ -115,7 +126,7 @@ mod tests {
     #[test]
     fn a_vocabulary_that_vanished_is_not_a_pass() {
         let found = complaints(&tree("", ""));
-        assert_eq!(found.len(), PAGES.len() + 1);
+        assert_eq!(found.len(), PAGES.len() + PAGES_OF_PARTS.len() + 1);
         assert!(found[0].contains("must learn its new shape"));
     }
 }

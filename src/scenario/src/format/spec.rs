@@ -1,6 +1,6 @@
 //! A scenario as it was written: what may happen, not yet what does.
 
-pub use super::parts::{UnitsSpec, WatchSpec};
+pub use super::parts::{Fate, MachineFault, RebootSpec, UnitAct, UnitsSpec, V2Op, WatchSpec};
 
 use super::options::FaultOptions;
 use super::script::Script;
@@ -43,6 +43,8 @@ macro_rules! named {
     };
 }
 
+pub(super) use named;
+
 named! {
     /// What clients do.
     WorkloadKind {
@@ -70,42 +72,6 @@ named! {
         Reboots = "reboots",
         /// Machines of a fleet, what runs on them, and operators who want this and that.
         Units = "units",
-    }
-}
-
-named! {
-    /// Requests of the workload `v2`.
-    V2Op {
-        /// Writes a file, whatever is there.
-        Set = "set",
-        /// Writes a file where nothing is.
-        Create = "create",
-        /// Writes a file that is there.
-        Update = "update",
-        /// Writes a file that holds what this client saw last.
-        Swap = "swap",
-        /// Writes a file that is of the index that this client saw last.
-        SwapIndex = "swap-index",
-        /// Deletes a file.
-        Delete = "delete",
-        /// Deletes a file that holds what this client saw last.
-        DeleteIf = "delete-if",
-        /// Writes a file in the directory, under a name greater than those before.
-        InOrder = "in-order",
-        /// Lets a file's time begin anew.
-        Refresh = "refresh",
-        /// Makes the directory.
-        MakeDir = "make-dir",
-        /// Deletes the directory with all that is in it.
-        DropDir = "drop-dir",
-        /// Reads a file, as new as any answer before.
-        Get = "get-quorum",
-        /// Reads a file as the member happens to know it.
-        Own = "get-own",
-        /// Lists the directory, as new as any answer before.
-        List = "list",
-        /// Registers under the token of this number, as a member of a new cluster does, and waits for the others.
-        Join = "join",
     }
 }
 
@@ -655,24 +621,6 @@ named! {
 }
 
 named! {
-    /// What goes wrong while a machine is rebooted.
-    Fate {
-        /// Nothing.
-        Well = "well",
-        /// It loses its power once it was granted a slot, before it reboots.
-        DiesGranted = "dies-granted",
-        /// It loses its power once it is back, before it gives the slot back.
-        DiesBack = "dies-back",
-        /// Its agent is killed once it was granted a slot.
-        AgentDies = "agent-dies",
-        /// It stands still when everything allows it to take the slot, before it does.
-        StillTaking = "still-taking",
-        /// It stands still once it was granted a slot.
-        StillGranted = "still-granted",
-    }
-}
-
-named! {
     /// How a run ended.
     VerdictKind {
         /// Every oracle is content.
@@ -683,44 +631,6 @@ named! {
         Inconclusive = "inconclusive",
         /// The harness failed.
         HarnessError = "harness-error",
-    }
-}
-
-named! {
-    /// What happens to a machine of the fleet (workload `units`).
-    MachineFault {
-        /// Its fleetd is killed, and started again; what runs, runs on.
-        Kill = "kill",
-        /// It loses its power, and everything that runs with it; then it boots.
-        Reboot = "reboot",
-        /// Its fleetd stands still; what runs, runs on.
-        Pause = "pause",
-        /// It hears nobody and nobody hears it.
-        CutOff = "cut-off",
-        /// Its clock runs too fast or too slow.
-        Drift = "drift",
-        /// It loses its power and never comes back.
-        Leave = "leave",
-    }
-}
-
-named! {
-    /// What an operator of the fleet asks for (workload `units`).
-    UnitAct {
-        /// A unit is to run.
-        Start = "start",
-        /// A unit is to lie on its machine and not to run.
-        Stop = "stop",
-        /// A unit is to be on no machine.
-        Unload = "unload",
-        /// A unit is to be forgotten.
-        Destroy = "destroy",
-        /// A unit gets another file.
-        Replace = "replace",
-        /// A machine's metadata are changed, and changed back.
-        Tag = "tag",
-        /// Something is asked that makes little sense.
-        Poison = "poison",
     }
 }
 
@@ -993,33 +903,6 @@ pub struct FleetSpec {
     pub changes: Vec<ChangeKind>,
     /// See `changes`.
     pub in_order: bool,
-}
-
-/// How machines reboot.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RebootSpec {
-    /// Groups, each with a lock of its own.
-    pub groups: u32,
-    /// Slots of each.
-    pub max: u32,
-    /// Mean time for which a machine is away.
-    pub boot: Duration,
-    /// Mean time it takes to move what runs on a machine.
-    pub drain: Duration,
-    /// One machine in so many has a window …
-    pub window_one_in: u32,
-    /// … that is open in the first so many seconds of every minute; zero: none has one.
-    pub window: Duration,
-    /// The first so many machines each have a member of the store on them.
-    pub hosts: u32,
-    /// The last client is no machine but an operator.
-    pub operator: bool,
-    /// Something goes wrong with one step in so many.
-    pub trouble_one_in: u32,
-    /// The machines' clocks run apart and jump.
-    pub clocks: bool,
-    /// One machine in so many asks a member over FleetLock; zero: none does.
-    pub fleetlock_one_in: u32,
 }
 
 /// See [`WorkloadSpec::compact_behind`].
