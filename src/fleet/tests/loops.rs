@@ -81,6 +81,26 @@ fn units_of_a_killed_machine_run_elsewhere_once_its_lease_is_over() {
 }
 
 #[test]
+fn units_of_a_killed_machine_do_not_wait_for_the_next_pass_that_comes_by_itself() {
+    run(|sim| async move {
+        let policy = Policy::for_ttl(10 * SECOND);
+        let engine = EngineOptions { interval: 60 * SECOND, policy, ..EngineOptions::default() };
+        let fleet = Fleet::start(sim, &THREE, &Setup { engine, ..Setup::default() });
+        fleet.sim.sleep(SECOND).await;
+        for at in 0..9 {
+            fleet.launch(&format!("u{at:03}.service"), "").await;
+        }
+        fleet.until("all units run", 120 * SECOND, |fleet| placed(fleet, 9)).await;
+        let leader = fleet.leader().expect("one leads");
+        let other = THREE.iter().map(|(machine, _)| *machine).find(|machine| *machine != leader).unwrap();
+        fleet.sim.kill(fleet.host(other).node);
+        fleet.host(other).units.reboot();
+        let took = fleet.until("all units run again", 120 * SECOND, |fleet| placed(fleet, 9)).await;
+        assert!(took <= 12 * SECOND, "{took:?}");
+    });
+}
+
+#[test]
 fn a_store_that_stands_still_restarts_nothing_however_long() {
     run(|sim| async move {
         let fleet = started(sim, 29).await;
