@@ -14,6 +14,7 @@ use seatrial_wire::{ChannelOptions, Survey, V2Client, V2ClientOptions, V2Keys, c
 use seatrial_world::{World, timeout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// Minutes of a run, of each of which a machine with a window has a part.
@@ -68,7 +69,7 @@ pub(crate) async fn run_agent<W: World, H: AgentHost>(
     let seen = Seen { world: world.clone(), host: Arc::clone(&host) };
     let ended = if wish.fleetlock {
         let (id, group) = (wish.id, wish.group);
-        let lock = FleetLock { world: world.clone(), endpoints, id, group };
+        let lock = FleetLock { world: world.clone(), endpoints, first: AtomicUsize::new(0), id, group };
         let lock = Told { lock, host };
         seatrial_reboot::run_agent(world.clone(), lock, seen, settings, "seatrial", "agent").await
     } else {

@@ -3,6 +3,7 @@
 use seatrial_reboot::{Guards, Lock};
 use seatrial_world::{World, timeout};
 use std::future::pending;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -15,8 +16,10 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// The lock of a group, behind members that serve it.
 pub(super) struct FleetLock<W> {
     pub(super) world: W,
-    /// As `http://host:port`; the first one that can be reached is asked.
+    /// As `http://host:port`; the first one that can be reached is asked, and after a failure the next one.
     pub(super) endpoints: Vec<String>,
+    /// Which of them comes first.
+    pub(super) first: AtomicUsize,
     pub(super) id: String,
     pub(super) group: String,
 }
@@ -26,7 +29,9 @@ impl<W: World> FleetLock<W> {
         let group = if self.group.is_empty() { "default" } else { &self.group };
         let body = format!("{{\"client_params\":{{\"id\":\"{}\",\"group\":\"{group}\"}}}}", self.id);
         let mut why = "there is no member".to_owned();
-        for endpoint in &self.endpoints {
+        let first = self.first.load(Ordering::Relaxed) % self.endpoints.len().max(1);
+        let (before, from) = self.endpoints.split_at(first);
+        for endpoint in from.iter().chain(before) {
             let address = endpoint.trim_start_matches("http://");
             let mut stream = match timeout(&self.world, CONNECT, self.world.connect(address)).await {
                 Ok(Ok(stream)) => stream,
@@ -51,13 +56,27 @@ impl<W: World> FleetLock<W> {
                 stream.read_to_end(&mut answer).await
             };
             // Who has heard the request may have done it: another is not asked before the next time.
-            return match timeout(&self.world, PATIENCE, asked).await {
-                Ok(Ok(_)) => judge(&answer),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(elapsed) => Err(elapsed.to_string()),
+            let judged = match timeout(&self.world, PATIENCE, asked).await {
+                Ok(Ok(_)) => return judge(&answer).inspect_err(|why| self.turn_from(why)),
+                Ok(Err(error)) => error.to_string(),
+                Err(elapsed) => elapsed.to_string(),
             };
+            self.turn_from("");
+            return Err(judged);
         }
         Err(why)
+    }
+}
+
+impl<W> FleetLock<W> {
+    /// Another member comes first next time: this one may be far behind. Who was refused by the lock is refused by all.
+    fn turn_from(&self, why: &str) {
+        if !["waiting_turn", "rollout", "quorum_guard", "slots currently locked"]
+            .iter()
+            .any(|word| why.contains(word))
+        {
+            self.first.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -1,18 +1,23 @@
-//! Walks a model, and says what was seen.
+//! What is asked of a walk through a model, and what came of it.
 
-use stateright::report::{ReportData, ReportDiscovery, Reporter};
-use stateright::{Checker, CheckerBuilder, HasDiscoveries, Model};
-use std::collections::BTreeMap;
+use stateright::{Checker, Model};
 use std::fmt;
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 use std::time::Duration;
+
+/// A hash that is the same in every thread and every run of a program. Two states of one hash are taken for one state: among ten
+/// million states that happens in one walk of 370,000.
+pub(crate) fn fingerprint(value: &impl Hash) -> u64 {
+    ahash::RandomState::with_seeds(0x5ea7_71a1, 2, 3, 5).hash_one(value)
+}
 
 /// How far to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Threads that walk.
     pub threads: NonZeroUsize,
-    /// No more states than these; what is left then is not proven.
+    /// No more steps than these; what is left then is not proven.
     pub states_max: Option<NonZeroUsize>,
     /// Nor longer than this.
     pub time_max: Option<Duration>,
@@ -33,6 +38,9 @@ where
 {
     /// What a step did, in one sentence.
     fn tell(&self, before: &Self::State, action: &Self::Action) -> String;
+
+    /// A state, in a few lines.
+    fn show(&self, state: &Self::State) -> String;
 
     /// Why a property does not hold in this state, in one sentence.
     fn explain(&self, property: &str, state: &Self::State) -> String;
@@ -91,75 +99,40 @@ impl Outcome {
     }
 }
 
-/// Walks a model breadth first, so that a counterexample is as short as can be. `progress` is called about once in `every`.
+/// Walks a model breadth first. `clock` tells the time since some beginning; `progress` is called many times a second.
 pub fn check<M: Exploration>(
-    model: M,
+    model: &M,
     limits: Limits,
-    every: Duration,
-    progress: impl FnMut(Sight) + Send,
+    clock: impl Fn() -> Duration,
+    progress: impl FnMut(Sight),
 ) -> Outcome
 where
-    M::State: Clone + fmt::Debug + std::hash::Hash + PartialEq + Send + Sync,
+    M::State: Clone + fmt::Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + fmt::Debug + PartialEq + Send + Sync,
 {
-    let mut builder: CheckerBuilder<M> = 
-        model.checker().threads(limits.threads.get()).finish_when(HasDiscoveries::AnyFailures);
-    if let Some(states) = limits.states_max {
-        builder = builder.target_state_count(states.get());
-    }
-    if let Some(time) = limits.time_max {
-        builder = builder.timeout(time);
-    }
-    let mut reporter = Progress { every, tell: progress, took: Duration::ZERO };
-    let checker = builder.spawn_bfs().join_and_report(&mut reporter);
-    let sight = Sight {
-        unique: checker.unique_state_count(),
-        steps: checker.state_count(),
-        depth: checker.max_depth(),
-    };
-    let model = checker.model();
-    let mut found: Vec<Counterexample> = checker
-        .discoveries()
-        .into_iter()
-        .map(|(property, path)| {
-            let why = model.explain(property, path.last_state());
-            let steps = path
-                .into_vec()
-                .into_iter()
-                .filter_map(|(state, action)| action.map(|action| model.tell(&state, &action)))
-                .collect();
-            Counterexample { property: property.to_owned(), why, steps }
-        })
-        .collect();
-    found.sort_by_key(|one| (one.steps.len(), one.property.clone()));
-    if let Some(first) = found.into_iter().next() {
-        return Outcome::Violated(sight, first);
-    }
-    let is_cut = limits.states_max.is_some_and(|most| sight.steps >= most.get())
-        || limits.time_max.is_some_and(|most| reporter.took >= most);
-    if is_cut { Outcome::Unfinished(sight) } else { Outcome::Holds(sight) }
+    crate::walk::walk(model, limits, clock, progress)
 }
 
-struct Progress<F> {
-    every: Duration,
-    tell: F,
-    took: Duration,
+/// Shows a model in a browser, state by state, until the process ends.
+///
+/// # Errors
+/// Where the address cannot be used.
+pub fn serve<M: Exploration>(model: M, address: std::net::SocketAddr) -> std::io::Result<()>
+where
+    M::State: Clone + fmt::Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + fmt::Debug + PartialEq + Send + Sync,
+{
+    // Stateright's server panics where it cannot listen.
+    drop(std::net::TcpListener::bind(address)?);
+    drop(model.checker().serve(address));
+    Ok(())
 }
 
-impl<M: Model, F: FnMut(Sight)> Reporter<M> for Progress<F> {
-    fn report_checking(&mut self, data: ReportData) {
-        self.took = data.duration;
-        (self.tell)(Sight { unique: data.unique_states, steps: data.total_states, depth: data.max_depth });
-    }
-
-    fn report_discoveries(&mut self, _: &M, _: BTreeMap<&'static str, ReportDiscovery<M>>)
-    where
-        M::Action: fmt::Debug + PartialEq,
-        M::State: fmt::Debug + std::hash::Hash + PartialEq,
-    {
-    }
-
-    fn delay(&self) -> Duration {
-        self.every
-    }
+/// How many states stateright's own search finds: to hold ours against it.
+pub fn count_with_stateright<M: Exploration>(model: M) -> usize
+where
+    M::State: Clone + fmt::Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + fmt::Debug + PartialEq + Send + Sync,
+{
+    model.checker().spawn_bfs().join().unique_state_count()
 }

@@ -55,10 +55,14 @@ impl Ledger {
         }
     }
 
-    /// Writes down why this waiter was refused.
+    /// Writes down why this waiter was refused. Whether no slot is free or others come first changes with every slot that is
+    /// given back: of the two, whichever was written down first stays, or else all who wait would write each time they ask.
     pub fn refused(&mut self, id: &str, refusal: &Refusal) {
+        let is_turn = |kind: &str| ["failed_lock", "waiting_turn"].contains(&kind);
         if let Some(waiter) = self.queue.iter_mut().find(|waiter| waiter.id == id) {
-            refusal.kind().clone_into(&mut waiter.refused);
+            if !(is_turn(refusal.kind()) && is_turn(&waiter.refused)) {
+                refusal.kind().clone_into(&mut waiter.refused);
+            }
             waiter.aside = refusal.is_its_own();
         }
     }
@@ -180,6 +184,22 @@ mod tests {
         assert_eq!(group.ask("b"), "granted");
         group.free("b");
         assert_eq!(group.ask("c"), "granted");
+    }
+
+    #[test]
+    fn who_asks_again_while_others_hold_changes_nothing() {
+        let mut group = Group::new(1);
+        for id in ["a", "b", "c"] {
+            group.ask(id);
+        }
+        let before = group.ledger.clone();
+        assert_eq!((group.ask("b"), group.ask("c")), ("failed_lock", "failed_lock"));
+        assert_eq!(group.ledger, before);
+        group.free("a");
+        group.ledger.reconcile(&group.semaphore, group.index, group.now);
+        let before = group.ledger.clone();
+        assert_eq!(group.ask("c"), "waiting_turn", "another word, and nothing to write down");
+        assert_eq!(group.ledger, before);
     }
 
     #[test]

@@ -272,6 +272,9 @@ pub(crate) fn write_run(root: &Path, run: &RunFolder<'_>) -> Result<PathBuf, Str
     if plan.has_units() {
         files.push(("fleet.jsonl".into(), fleet(run.log)));
     }
+    if !run.log.machines.is_empty() {
+        files.push(("reboots.jsonl".into(), reboots(run.log)));
+    }
     for member in plan.machines() {
         let told: String = run
             .log
@@ -318,6 +321,32 @@ fn fleet(log: &RunLog) -> String {
         lines(&ledger),
     ]
     .concat()
+}
+
+/// What machines did, what operators ordered, and what the lock's keys went through, in the order of time.
+fn reboots(log: &RunLog) -> String {
+    let value = |what: serde_json::Result<serde_json::Value>| what.expect("plain data");
+    let machines = log.machines.iter().flat_map(|machine| {
+        machine.events.iter().map(move |event| {
+            let does = value(serde_json::to_value(&event.what));
+            (event.at, serde_json::json!({"at": event.at.as_secs_f64(), "machine": machine.id, "does": does}))
+        })
+    });
+    let orders = log.orders.iter().map(|order| {
+        let (from, to) = (order.call.as_secs_f64(), order.ret.map(|ret| ret.as_secs_f64()));
+        (order.call, serde_json::json!({"at": from, "until": to, "group": order.group, "order": order.what}))
+    });
+    let changes = log.semaphores.iter().map(|change| {
+        let key = if change.ledger { "ledger" } else { "semaphore" };
+        let at = change.at.as_secs_f64();
+        let line = serde_json::json!({
+            "at": at, "group": change.group, "key": key, "index": change.index, "value": change.value
+        });
+        (change.at, line)
+    });
+    let mut all: Vec<_> = machines.chain(orders).chain(changes).collect();
+    all.sort_by_key(|(at, _)| *at);
+    lines(&all.into_iter().map(|(_, line)| line).collect::<Vec<_>>())
 }
 
 fn lines<T: serde::Serialize>(items: &[T]) -> String {

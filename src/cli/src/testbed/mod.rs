@@ -4,6 +4,7 @@ mod bisect;
 mod check_history;
 #[cfg(feature = "mutants")]
 mod compare;
+mod explore;
 mod fuzz;
 mod merge;
 mod processes;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Mutants(MutantsArgs),
     /// Judge recorded histories: our own, Jepsen's, Porcupine's.
     CheckHistory(check_history::CheckHistoryArgs),
+    /// Walk through all futures of a small world: a proof up to its bounds, or the shortest way to what is wrong.
+    Explore(explore::ExploreArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -232,6 +235,7 @@ pub(crate) fn run(command: Command) -> ExitCode {
         Command::Bisect(args) => bisect::run(&args),
         Command::Mutants(args) => mutants(&args),
         Command::CheckHistory(args) => check_history::run(&args),
+        Command::Explore(args) => explore::run(&args),
     }
 }
 

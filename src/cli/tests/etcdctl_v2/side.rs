@@ -169,7 +169,9 @@ impl Side<'_> {
             let named = answer
                 .lines()
                 .find_map(|line| line.to_ascii_lowercase().strip_prefix("x-etcd-index: ").map(str::to_owned));
-            named.and_then(|index| index.trim().parse().ok()).unwrap_or_else(|| panic!("no index in {answer}"))
+            named
+                .and_then(|index| index.trim().parse().ok())
+                .unwrap_or_else(|| panic!("no index in {answer}"))
         };
         while change("PUT /v2/keys/ready?value=1") < FIRST_INDEX - 1 {}
         let first = change("DELETE /v2/keys/ready");

@@ -54,7 +54,8 @@ impl Room {
     }
 
     fn unsettled(&self) -> Option<String> {
-        if let Some(at) = self.machines.iter().position(|machine| machine.needs || machine.power != Power::On) {
+        if let Some(at) = self.machines.iter().position(|machine| machine.needs || machine.power != Power::On)
+        {
             let why = self.machines[at].agent.why();
             return Some(format!("{} does not get to its reboot; it was told last: {why:?}", id(at)));
         }
@@ -65,6 +66,9 @@ impl Room {
         if let Some((reserved, _)) = ledger.reservations().next() {
             return Some(format!("{reserved} keeps a reservation"));
         }
-        ledger.queue.first().map(|waiter| format!("{} keeps a place in the queue, and wants nothing", waiter.id))
+        ledger
+            .queue
+            .first()
+            .map(|waiter| format!("{} keeps a place in the queue, and wants nothing", waiter.id))
     }
 }

@@ -3,10 +3,11 @@
 use super::room::{Power, Room, id};
 use super::table::Fate;
 use crate::check::Exploration;
-use seatrial_reboot as reboot;
+use seatrial_reboot::{self as reboot, Locksmith};
 use stateright::{Model, Property};
 
 const SLOTS: &str = "no more hold a slot than there are";
+const WHOLE: &str = "the semaphore's value says each holder once, and counts right";
 const HOLDS: &str = "who reboots holds a slot";
 const CALM: &str = "once nothing goes wrong any more, everybody gets through and nothing is left behind";
 
@@ -27,13 +28,25 @@ pub struct Bounds {
     pub ticks: u8,
     /// Changes of the number of slots by an operator.
     pub changes: u8,
+    /// Slots that an operator takes away.
+    pub frees: u8,
     /// The two keys are read one after the other, and others may come in between.
     pub fine: bool,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { machines: 2, wants: 1, slots: 1, deaths: 1, losses: 0, ticks: 1, changes: 0, fine: false }
+        Self {
+            machines: 2,
+            wants: 1,
+            slots: 1,
+            deaths: 1,
+            losses: 0,
+            ticks: 1,
+            changes: 0,
+            frees: 0,
+            fine: false,
+        }
     }
 }
 
@@ -44,6 +57,7 @@ pub(super) struct Left {
     losses: u8,
     ticks: u8,
     changes: u8,
+    frees: u8,
 }
 
 /// One thing that happens.
@@ -65,6 +79,8 @@ pub enum Step {
     Tick,
     /// An operator changes the number of slots to this.
     Slots(i64),
+    /// An operator takes a machine's slot away.
+    Frees(usize),
     /// The operator's next access.
     Operator,
 }
@@ -79,6 +95,7 @@ impl Model for Bounds {
             losses: self.losses,
             ticks: self.ticks,
             changes: self.changes,
+            frees: self.frees,
         };
         vec![Room::new(self.machines, self.wants, self.slots, self.fine, left)]
     }
@@ -117,8 +134,15 @@ impl Model for Bounds {
         }
         if room.operator.is_some() {
             steps.push(Step::Operator);
-        } else if room.left.changes > 0 {
-            steps.extend([self.slots - 1, self.slots + 1].map(Step::Slots));
+        } else {
+            if room.left.changes > 0 {
+                steps.extend([self.slots - 1, self.slots + 1].map(Step::Slots));
+            }
+            if room.left.frees > 0 {
+                let semaphore = room.semaphore();
+                let holds = |at: &usize| semaphore.is_held_by(&id(*at));
+                steps.extend((0..room.machines.len()).filter(holds).map(Step::Frees));
+            }
         }
     }
 
@@ -143,20 +167,32 @@ impl Model for Bounds {
             }
             Step::Slots(slots) => {
                 next.left.changes -= 1;
-                next.set_slots(slots);
+                next.order(Locksmith::SetMax(slots));
+            }
+            Step::Frees(at) => {
+                next.left.frees -= 1;
+                next.order(Locksmith::Unlock(id(at)));
             }
             Step::Operator => next.operator_access(),
         }
         (next != *room).then_some(next)
     }
 
+    fn format_step(&self, before: &Room, step: Step) -> Option<String> {
+        let next = self.next_state(before, step)?;
+        Some(format!("{}\n\n{}", self.tell(before, &step), self.show(&next)))
+    }
+
     fn properties(&self) -> Vec<Property<Self>> {
         vec![
             Property::always(SLOTS, |bounds: &Self, room: &Room| bounds.changes > 0 || over(room) <= 0),
-            Property::always(HOLDS, |_, room: &Room| without_slot(room).is_none()),
+            Property::always(WHOLE, |_, room: &Room| room.semaphore_text() == room.semaphore().to_json()),
+            Property::always(HOLDS, |bounds: &Self, room: &Room| without_slot(bounds, room).is_none()),
             Property::always(CALM, |_, room: &Room| {
                 // A state between two accesses leads to one without, and nothing that can be undone lies between.
-                room.machines.iter().any(super::Machine::is_busy) || room.operator.is_some() || room.calm().is_ok()
+                room.machines.iter().any(super::Machine::is_busy)
+                    || room.operator.is_some()
+                    || room.calm().is_ok()
             }),
         ]
     }
@@ -167,8 +203,11 @@ fn over(room: &Room) -> i64 {
     i64::try_from(semaphore.holders().len()).unwrap_or(i64::MAX) - semaphore.max()
 }
 
-/// A machine that reboots, and does not hold.
-fn without_slot(room: &Room) -> Option<usize> {
+/// A machine that reboots, and does not hold. Where an operator takes slots away, only the moment counts in which it begins.
+fn without_slot(bounds: &Bounds, room: &Room) -> Option<usize> {
+    if bounds.frees > 0 {
+        return room.without;
+    }
     let semaphore = room.semaphore();
     let reboots = |at: &usize| room.machines[*at].power == Power::Reboots;
     (0..room.machines.len()).filter(reboots).find(|at| !semaphore.is_held_by(&id(*at)))
@@ -180,7 +219,9 @@ impl Exploration for Bounds {
             Some(reboot::Step::Get(key)) => format!("reads {}", last(&key)),
             Some(reboot::Step::List(directory)) => format!("lists {directory}"),
             Some(reboot::Step::Create(key, value)) => format!("makes {}: {value}", last(&key)),
-            Some(reboot::Step::Swap(key, value, index)) => format!("swaps {} of {index}: {value}", last(&key)),
+            Some(reboot::Step::Swap(key, value, index)) => {
+                format!("swaps {} of {index}: {value}", last(&key))
+            }
             other => format!("{other:?}"),
         };
         match *step {
@@ -196,7 +237,8 @@ impl Exploration for Bounds {
                 format!("{} {does}{fate}", id(at))
             }
             Step::Dies(at, power, stays) => {
-                let how = if power == Power::On { "is started again after a kill" } else { "loses its power" };
+                let how =
+                    if power == Power::On { "is started again after a kill" } else { "loses its power" };
                 let wrote = if stays { access(before.machines[at].next()) } else { String::new() };
                 let late = if stays { format!("; on its way is that it {wrote}") } else { String::new() };
                 format!("{} {how}{late}", id(at))
@@ -208,14 +250,28 @@ impl Exploration for Bounds {
             }
             Step::Tick => "eleven seconds pass".to_owned(),
             Step::Slots(slots) => format!("an operator sets the slots to {slots}"),
+            Step::Frees(at) => format!("an operator takes the slot of {} away", id(at)),
             Step::Operator => "the operator's command goes on".to_owned(),
         }
+    }
+
+    fn show(&self, room: &Room) -> String {
+        let mut text = format!("semaphore: {}\n", room.semaphore_text());
+        let ledger = room.ledger();
+        text += &format!("holders: {:?}\n", ledger.holders.keys().collect::<Vec<_>>());
+        text += &format!("queue: {:?}\n", ledger.queue.iter().map(|waiter| &waiter.id).collect::<Vec<_>>());
+        for (at, machine) in room.machines.iter().enumerate() {
+            let needs = if machine.needs { ", needs a reboot" } else { "" };
+            text += &format!("{}: {:?}{needs}; {}\n", id(at), machine.power, machine.agent.why());
+        }
+        text
     }
 
     fn explain(&self, property: &str, room: &Room) -> String {
         match property {
             SLOTS => format!("{:?} hold {} slots", room.semaphore().holders(), room.semaphore().max()),
-            HOLDS => without_slot(room).map_or_else(String::new, |at| {
+            WHOLE => room.semaphore_text(),
+            HOLDS => without_slot(self, room).map_or_else(String::new, |at| {
                 format!("{} reboots, and the slots are held by {:?}", id(at), room.semaphore().holders())
             }),
             _ => room.calm().err().unwrap_or_default(),

@@ -1,10 +1,10 @@
 //! The machines, the keys, and what is on its way between them.
 
+use super::table::{Fate, Table, advance, write};
 use seatrial_reboot::{
     Action, Agent, Done, Freed, Group, Guards, Input, Ledger, Locksmith, Moment, Operation, Phase, Semaphore,
     Settings, Step, Strategy, Verb, Wall,
 };
-use super::table::{Fate, Table, advance, write};
 use std::time::Duration;
 
 /// Any pause: how long one is does not matter here.
@@ -64,6 +64,8 @@ pub struct Room {
     pub(super) ticks: u64,
     /// The two keys are read one after the other, and others may come in between.
     pub(super) fine: bool,
+    /// A machine went to its reboot without a slot.
+    pub(super) without: Option<usize>,
     /// What may still go wrong.
     pub(super) left: super::model::Left,
 }
@@ -99,7 +101,8 @@ impl Room {
             doing: None,
         };
         let machines = (0..machines).map(|_| machine()).collect();
-        let mut room = Self { machines, table, late: Vec::new(), operator: None, ticks: 0, fine, left };
+        let mut room =
+            Self { machines, table, late: Vec::new(), operator: None, ticks: 0, fine, without: None, left };
         for at in 0..room.machines.len() {
             room.boot(at);
             // What an agent does when it starts is explored after each death; here it finds nothing.
@@ -110,11 +113,16 @@ impl Room {
         room
     }
 
-    /// The semaphore as it is in the store.
+    /// The semaphore's value as it is in the store.
+    #[must_use]
+    pub fn semaphore_text(&self) -> String {
+        self.table.get(&Group::default().semaphore_key()).expect("it was made at first").value
+    }
+
+    /// The semaphore in the store.
     #[must_use]
     pub fn semaphore(&self) -> Semaphore {
-        let found = self.table.get(&Group::default().semaphore_key()).expect("it was made at first");
-        Semaphore::parse(&found.value).expect("only the product writes it")
+        Semaphore::parse(&self.semaphore_text()).expect("only the product writes it")
     }
 
     /// The ledger beside it, brought into line as every reader does.
@@ -196,9 +204,9 @@ impl Room {
         }
     }
 
-    /// An operator begins to change the number of slots.
-    pub(super) fn set_slots(&mut self, slots: i64) {
-        let verb = Verb::Locksmith(Locksmith::SetMax(slots));
+    /// An operator begins to change the number of slots, or to take one away.
+    pub(super) fn order(&mut self, order: Locksmith) {
+        let verb = Verb::Locksmith(order);
         self.operator = Some(Box::new(Operation::new(Group::default(), verb, self.wall())));
     }
 
@@ -256,13 +264,22 @@ impl Room {
                 Action::Lock => self.ask(at, Wish::Lock, None),
                 Action::Release(grant) => self.ask(at, Wish::Release, grant),
                 Action::Confirm(grant) => self.ask(at, Wish::Confirm, Some(grant)),
-                Action::Reboot => self.machines[at].power = Power::Reboots,
+                Action::Reboot => {
+                    self.machines[at].power = Power::Reboots;
+                    if !self.semaphore().is_held_by(&id(at)) {
+                        self.without = Some(at);
+                    }
+                }
             }
         }
         let machine = &self.machines[at];
         if let Some(answer) = answer {
             self.feed(at, Duration::ZERO, answer);
-        } else if machine.doing.is_none() && machine.power == Power::On && machine.needs && machine.agent.is_idle() {
+        } else if machine.doing.is_none()
+            && machine.power == Power::On
+            && machine.needs
+            && machine.agent.is_idle()
+        {
             self.feed(at, Duration::ZERO, Input::NeedReboot);
         }
     }

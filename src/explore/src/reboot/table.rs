@@ -44,7 +44,9 @@ impl Table {
 pub(super) fn advance(operation: &mut Operation, table: &mut Table, wall: Wall, fate: Fate) {
     match operation.step() {
         Step::Get(key) => operation.got(table.get(&key)),
-        Step::List(directory) => unreachable!("nobody guards a quorum here, and {directory} was to be listed"),
+        Step::List(directory) => {
+            unreachable!("nobody guards a quorum here, and {directory} was to be listed")
+        }
         step @ (Step::Create(..) | Step::Swap(..)) => {
             let done = if fate == Fate::Lost { None } else { Some(write(table, &step)) };
             let unknown = KeysError::Unavailable { why: "no answer".to_owned(), ambiguous: true };

@@ -1,0 +1,250 @@
+//! `seatrial explore`: all futures of a small world.
+
+use super::fail;
+use crate::exit;
+use clap::{Args, Subcommand};
+use seatrial_explore::{Exploration, Limits, Outcome, Sight, check, raft, reboot, serve};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::io::IsTerminal;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Args)]
+pub(crate) struct ExploreArgs {
+    #[command(subcommand)]
+    model: Model,
+    /// Threads that walk [default: one per core].
+    #[arg(long, global = true)]
+    threads: Option<NonZeroUsize>,
+    /// No more steps than these; nothing is proven where they are not enough.
+    #[arg(long, global = true, value_name = "STEPS")]
+    steps: Option<NonZeroUsize>,
+    /// No longer than so many seconds.
+    #[arg(long, global = true)]
+    seconds: Option<NonZeroU64>,
+    /// One JSON object on standard output.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Look around by hand instead, in a browser at this address.
+    #[arg(long, global = true, value_name = "ADDRESS", conflicts_with_all = ["json", "steps", "seconds"])]
+    serve: Option<std::net::SocketAddr>,
+    /// Plant a bug first, to see it found.
+    #[cfg(feature = "mutants")]
+    #[arg(long, global = true, value_name = "ID")]
+    plant: Option<seatrial_types::planted::Planted>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Model {
+    /// Consensus: elections and replication, with crashes that lose what was not synced, and a network that loses, repeats and
+    /// reorders.
+    Raft(RaftArgs),
+    /// The reboot lock: machines that die at any step, late writes, lost answers, an operator.
+    RebootLock(RebootArgs),
+}
+
+#[derive(Debug, Args)]
+struct RaftArgs {
+    /// Members, all of them voters.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=7))]
+    members: u64,
+    /// No campaign leads beyond this term.
+    #[arg(long, default_value_t = 2)]
+    terms: u64,
+    /// Proposals, in all.
+    #[arg(long, default_value_t = 1)]
+    entries: u8,
+    /// Crashes, in all.
+    #[arg(long, default_value_t = 1)]
+    crashes: u8,
+    /// Messages that are lost.
+    #[arg(long, default_value_t = 0)]
+    losses: u8,
+    /// Messages that arrive twice.
+    #[arg(long, default_value_t = 0)]
+    repeats: u8,
+    /// Campaigns that are begun, answered or not.
+    #[arg(long, default_value_t = 2)]
+    campaigns: u8,
+    /// Heartbeats of leaders, in all.
+    #[arg(long, default_value_t = 0)]
+    beats: u8,
+    /// Reads that clients begin, in all.
+    #[arg(long, default_value_t = 0)]
+    reads: u8,
+    /// Worlds with more messages on their way are left out.
+    #[arg(long, default_value_t = 6)]
+    letters: usize,
+}
+
+#[derive(Debug, Args)]
+struct RebootArgs {
+    /// Machines.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    machines: u8,
+    /// Reboots that each needs.
+    #[arg(long, default_value_t = 1)]
+    wants: u8,
+    /// Slots of the semaphore.
+    #[arg(long, default_value_t = 1)]
+    slots: i64,
+    /// Losses of power and deaths of agents, in all.
+    #[arg(long, default_value_t = 1)]
+    deaths: u8,
+    /// Answers that are lost.
+    #[arg(long, default_value_t = 0)]
+    losses: u8,
+    /// Times that eleven seconds pass, which is longer than a reservation is waited for.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=20))]
+    ticks: u8,
+    /// Changes of the number of slots by an operator.
+    #[arg(long, default_value_t = 0)]
+    changes: u8,
+    /// Slots that an operator takes away.
+    #[arg(long, default_value_t = 0)]
+    frees: u8,
+    /// Others may come in between the readings of ledger and semaphore.
+    #[arg(long)]
+    fine: bool,
+}
+
+pub(super) fn run(args: &ExploreArgs) -> ExitCode {
+    #[cfg(feature = "mutants")]
+    seatrial_types::planted::plant(args.plant.as_slice());
+    match &args.model {
+        Model::Raft(one) => walk(
+            args,
+            raft::Bounds {
+                members: one.members,
+                terms: one.terms,
+                entries: one.entries,
+                crashes: one.crashes,
+                losses: one.losses,
+                repeats: one.repeats,
+                campaigns: one.campaigns,
+                beats: one.beats,
+                reads: one.reads,
+                letters: one.letters,
+            },
+        ),
+        Model::RebootLock(one) => walk(
+            args,
+            reboot::Bounds {
+                machines: one.machines.into(),
+                wants: one.wants,
+                slots: one.slots,
+                deaths: one.deaths,
+                losses: one.losses,
+                ticks: one.ticks,
+                changes: one.changes,
+                frees: one.frees,
+                fine: one.fine,
+            },
+        ),
+    }
+}
+
+fn walk<M: Exploration + Debug + Copy>(args: &ExploreArgs, bounds: M) -> ExitCode
+where
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + Debug + PartialEq + Send + Sync,
+{
+    if let Some(address) = args.serve {
+        eprintln!("look at http://{address}, and end with Ctrl-C");
+        return match serve(bounds, address) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => fail(exit::HARNESS, format!("cannot be heard at {address}: {why}")),
+        };
+    }
+    let threads =
+        args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let limits = Limits {
+        threads,
+        states_max: args.steps,
+        time_max: args.seconds.map(|seconds| Duration::from_secs(seconds.get())),
+    };
+    let begun = Instant::now();
+    let rate = |sight: Sight| sight.unique as f64 / begun.elapsed().as_secs_f64().max(0.001);
+    let is_terminal = std::io::stderr().is_terminal();
+    // On a terminal a line that changes; elsewhere one line every ten seconds.
+    let every = Duration::from_millis(if is_terminal { 300 } else { 10_000 });
+    let mut told = begun;
+    let outcome = check(
+        &bounds,
+        limits,
+        || begun.elapsed(),
+        |sight| {
+            if told.elapsed() < every {
+                return;
+            }
+            told = Instant::now();
+            let line = format!(
+                "{} states, {} steps, depth {}, {:.0} states/s, {} MiB",
+                sight.unique,
+                sight.steps,
+                sight.depth,
+                rate(sight),
+                memory_mib()
+            );
+            if is_terminal {
+                eprint!("\r\x1b[K{line}");
+            } else {
+                eprintln!("{line}");
+            }
+        },
+    );
+    if is_terminal {
+        eprint!("\r\x1b[K");
+    }
+    let (sight, seconds) = (outcome.sight(), begun.elapsed().as_secs_f64());
+    let (word, code) = match &outcome {
+        Outcome::Holds(_) => ("holds", exit::PASS),
+        Outcome::Violated(..) => ("violated", exit::VIOLATION),
+        Outcome::Unfinished(_) => ("unfinished", exit::INCONCLUSIVE),
+    };
+    let example = match &outcome {
+        Outcome::Violated(_, example) => Some(example),
+        _ => None,
+    };
+    if args.json {
+        let object = serde_json::json!({
+            "bounds": format!("{bounds:?}"),
+            "outcome": word,
+            "states": sight.unique,
+            "steps": sight.steps,
+            "depth": sight.depth,
+            "threads": threads,
+            "seconds": seconds,
+            "memory_mib": memory_mib(),
+            "property": example.map(|one| &one.property),
+            "why": example.map(|one| &one.why),
+            "trace": example.map(|one| &one.steps),
+        });
+        println!("{object}");
+        return ExitCode::from(code);
+    }
+    if let Some(example) = example {
+        print!("{example}");
+    }
+    println!(
+        "{word}: {} states, {} steps, depth {}, {seconds:.1} s ({:.0} states/s), {threads} threads, {} MiB",
+        sight.unique,
+        sight.steps,
+        sight.depth,
+        rate(sight),
+        memory_mib()
+    );
+    if code == exit::INCONCLUSIVE {
+        println!("a limit was reached: nothing wrong was seen, and nothing is proven");
+    }
+    ExitCode::from(code)
+}
+
+/// What this process takes of the machine's memory.
+fn memory_mib() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64 / (1 << 20)
+}

@@ -1,0 +1,51 @@
+//! Bugs that are planted on purpose, each found by walking through all futures of a small world.
+//!
+//! One test and no more: a planted bug is planted for the whole process.
+#![cfg(feature = "mutants")]
+
+use seatrial_explore::{Counterexample, Exploration, Limits, Outcome, check, raft, reboot};
+use seatrial_types::planted::{Planted, plant};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::time::Duration;
+
+/// The shortest way there, in steps.
+fn find<M: Exploration + Debug + Copy>(bug: Planted, bounds: M) -> usize
+where
+    M::State: Clone + Debug + Hash + PartialEq + Send + Sync,
+    M::Action: Clone + Debug + PartialEq + Send + Sync,
+{
+    plant(&[bug]);
+    let outcome = check(&bounds, Limits::default(), || Duration::ZERO, |_| {});
+    plant(&[]);
+    let sight = outcome.sight();
+    let Outcome::Violated(_, Counterexample { property, why, steps }) = outcome else {
+        panic!("{bug} was not found in {bounds:?}: {sight:?}");
+    };
+    println!("{bug}: {} steps, {} states: {property}: {why}", steps.len(), sight.unique);
+    steps.len()
+}
+
+#[test]
+fn every_planted_bug_is_found_by_its_shortest_way() {
+    let calm = reboot::Bounds { deaths: 0, ticks: 0, ..reboot::Bounds::default() };
+    for (bug, bounds, steps) in [
+        (Planted::K05, reboot::Bounds { deaths: 1, ..calm }, 3),
+        (Planted::K12, reboot::Bounds { deaths: 1, ticks: 1, ..calm }, 7),
+        (Planted::K14, reboot::Bounds { losses: 1, ..calm }, 5),
+        (Planted::K15, reboot::Bounds { losses: 1, slots: 2, ..calm }, 5),
+        (Planted::K16, reboot::Bounds { changes: 1, ..calm }, 9),
+        (Planted::K17, reboot::Bounds { deaths: 1, ..calm }, 7),
+        (Planted::K20, reboot::Bounds { frees: 1, ..calm }, 8),
+    ] {
+        assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+    let two = raft::Bounds { losses: 0, repeats: 0, ..raft::Bounds::default() };
+    for (bug, bounds, steps) in [
+        (Planted::R05, raft::Bounds { repeats: 1, ..two }, 19),
+        (Planted::R07, two, 11),
+        (Planted::R08, two, 11),
+    ] {
+        assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+}
