@@ -113,19 +113,13 @@ where
     crate::walk::walk(model, limits, clock, progress)
 }
 
-/// Shows a model in a browser, state by state, until the process ends.
-///
-/// # Errors
-/// Where the address cannot be used.
-pub fn serve<M: Exploration>(model: M, address: std::net::SocketAddr) -> std::io::Result<()>
+/// Shows a model in a browser, state by state, until the process ends. Panics where the address cannot be used.
+pub fn serve<M: Exploration>(model: M, address: std::net::SocketAddr)
 where
     M::State: Clone + fmt::Debug + Hash + PartialEq + Send + Sync,
     M::Action: Clone + fmt::Debug + PartialEq + Send + Sync,
 {
-    // Stateright's server panics where it cannot listen.
-    drop(std::net::TcpListener::bind(address)?);
     drop(model.checker().serve(address));
-    Ok(())
 }
 
 /// How many states stateright's own search finds: to hold ours against it.

@@ -152,11 +152,13 @@ where
     M::Action: Clone + Debug + PartialEq + Send + Sync,
 {
     if let Some(address) = args.serve {
+        // The server would panic.
+        if let Err(why) = std::net::TcpListener::bind(address) {
+            return fail(exit::USAGE, format!("--serve: cannot be heard at {address}: {why}"));
+        }
         eprintln!("look at http://{address}, and end with Ctrl-C");
-        return match serve(bounds, address) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(why) => fail(exit::HARNESS, format!("cannot be heard at {address}: {why}")),
-        };
+        serve(bounds, address);
+        return ExitCode::SUCCESS;
     }
     let threads =
         args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);

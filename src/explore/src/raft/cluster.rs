@@ -241,7 +241,7 @@ fn mismatch(one: &Node, two: &Node) -> Option<String> {
     let mut index = last;
     while index > LogIndex(0) {
         let (left, right) = (a.entry(index)?, b.entry(index)?);
-        if agree && left != right || left.term == right.term && left != right {
+        if (agree || left.term == right.term) && left != right {
             return Some(format!(
                 "the logs of {} and {} differ at entry {index} and agree behind it",
                 one.id, two.id
