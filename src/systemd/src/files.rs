@@ -56,11 +56,12 @@ impl Files {
         self.root.join(OWN).join("started").join(name.as_str())
     }
 
-    /// Whether `path`, where systemd has found a unit, is our file of it, by a link or not.
-    pub(crate) fn is_ours(&self, name: &UnitName, path: &Path) -> bool {
-        let ours = self.path(name);
-        let real = |path: &Path| std::fs::canonicalize(path).ok();
-        path == ours || real(path).is_some_and(|path| real(&ours) == Some(path))
+    /// Whether `path`, where systemd has found a unit, is another file than ours: of the unit, or of its template. One that is
+    /// not there any more is nobody's.
+    pub(crate) fn is_foreign(&self, name: &UnitName, path: &Path) -> bool {
+        let Ok(real) = std::fs::canonicalize(path) else { return false };
+        let is_real = |ours: &UnitName| std::fs::canonicalize(self.path(ours)).is_ok_and(|ours| ours == real);
+        !is_real(name) && !name.template().is_some_and(|template| is_real(&template))
     }
 
     /// The names of the units that lie there.
@@ -182,17 +183,21 @@ mod tests {
     }
 
     #[test]
-    fn a_unit_is_ours_by_its_path_or_by_a_link_to_it() {
+    fn a_unit_is_ours_by_its_path_by_a_link_to_it_or_by_its_template() {
         let dir = tempfile::tempdir().unwrap();
         let files = Files::open(&dir.path().join("units")).unwrap();
-        let unit = name("a.service");
+        let (unit, template) = (name("a@1.service"), name("a@.service"));
         files.write(&unit, "").unwrap();
-        let (link, other) = (dir.path().join("link"), dir.path().join("a.service"));
+        files.write(&template, "").unwrap();
+        let (link, other) = (dir.path().join("link"), dir.path().join("a@1.service"));
         std::os::unix::fs::symlink(files.path(&unit), &link).unwrap();
         std::fs::write(&other, "").unwrap();
-        assert!(files.is_ours(&unit, &files.path(&unit)) && files.is_ours(&unit, &link));
-        assert!(!files.is_ours(&unit, &other) && !files.is_ours(&unit, Path::new("/no/a.service")));
+        for ours in [files.path(&unit), files.path(&template), link.clone(), "/no/a@1.service".into()] {
+            assert!(!files.is_foreign(&unit, &ours), "{}", ours.display());
+        }
+        assert!(files.is_foreign(&unit, &other) && files.is_foreign(&template, &link));
+        // What has lost its file is not the machine's, for all that systemd may remember.
         files.remove(&unit).unwrap();
-        assert!(files.is_ours(&unit, &files.path(&unit)) && !files.is_ours(&unit, &link));
+        assert!(!files.is_foreign(&unit, &link));
     }
 }

@@ -159,7 +159,7 @@ impl<W: World> SystemdManager<W> {
             return Ok(());
         }
         match link.fragment(name.as_str()).await? {
-            Some(path) if !self.0.files.is_ours(name, path.as_ref()) => {
+            Some(path) if self.0.files.is_foreign(name, path.as_ref()) => {
                 Err(SystemdError::Foreign { unit: name.to_string(), path })
             }
             _ => Ok(()),

@@ -150,21 +150,26 @@ pub fn start(name: &UnitName) -> Vec<Step> {
     ]
 }
 
-/// To stop a unit. The note comes first, for a unit that is up counts as started in any case.
+/// To stop a unit. The note comes first, for a unit that is up counts as started in any case. A template never runs, and systemd
+/// does not take its name.
 #[must_use]
 pub fn stop(name: &UnitName) -> Vec<Step> {
-    vec![Step::NoteStopped(name.clone()), Step::AskIfKnown(Call::StopUnit(name.to_string()))]
+    let mut steps = vec![Step::NoteStopped(name.clone())];
+    if !name.is_template() {
+        steps.push(Step::AskIfKnown(Call::StopUnit(name.to_string())));
+    }
+    steps
 }
 
 /// To take a unit's file away, once it is down: a unit whose file is gone has lost the commands by which it is stopped.
 #[must_use]
 pub fn forget(name: &UnitName) -> Vec<Step> {
-    vec![
-        Step::AskIfKnown(Call::DisableUnitFiles(vec![name.to_string()])),
-        Step::AskIfKnown(Call::ResetFailedUnit(name.to_string())),
-        Step::NoteStopped(name.clone()),
-        Step::Remove(name.clone()),
-    ]
+    let mut steps = vec![Step::AskIfKnown(Call::DisableUnitFiles(vec![name.to_string()]))];
+    if !name.is_template() {
+        steps.push(Step::AskIfKnown(Call::ResetFailedUnit(name.to_string())));
+    }
+    steps.extend([Step::NoteStopped(name.clone()), Step::Remove(name.clone())]);
+    steps
 }
 
 /// What becomes of files that lie there when we first speak to a systemd.

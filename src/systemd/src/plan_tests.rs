@@ -58,6 +58,16 @@ fn a_stop_is_noted_before_it_is_ordered() {
 }
 
 #[test]
+fn a_template_is_a_file_that_nobody_stops() {
+    let template = name("web@.service");
+    assert_eq!(told(&stop(&template)), ["note web@.service as stopped"]);
+    assert_eq!(
+        told(&forget(&template)),
+        ["DisableUnitFiles web@.service?", "note web@.service as stopped", "remove web@.service"]
+    );
+}
+
+#[test]
 fn a_file_goes_last() {
     assert_eq!(
         told(&forget(&name("a.service"))),
