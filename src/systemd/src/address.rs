@@ -1,4 +1,7 @@
-//! Where systemd is heard.
+//! Where the bus is on which systemd is heard.
+//!
+//! systemd also listens on a socket of its own (`systemd/private`), for `systemctl`. It names itself there in a way that the
+//! specification of D-Bus does not have and our library refuses; and it is not for others. So a bus there must be.
 
 use crate::SystemdError;
 
@@ -23,21 +26,14 @@ pub struct Surroundings {
     pub runtime_dir: Option<String>,
 }
 
-/// A place where systemd may be heard.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
-    /// An address as D-Bus writes it: `unix:path=/run/dbus/system_bus_socket`.
-    pub address: String,
-    /// systemd itself listens there, and no bus in between: its socket `systemd/private`, on which nobody says hello.
-    pub is_direct: bool,
-}
-
-impl Place {
-    /// A place by its address; systemd's own socket is known by its name.
-    #[must_use]
-    pub fn at(address: &str) -> Self {
-        let is_direct = address.split(',').next().is_some_and(|first| first.ends_with("/systemd/private"));
-        Self { address: address.to_owned(), is_direct }
+impl Surroundings {
+    /// The folder of a user who is logged in.
+    ///
+    /// # Errors
+    /// Where it is not set.
+    pub fn runtime_dir(&self) -> Result<&str, SystemdError> {
+        let dir = self.runtime_dir.as_deref().map(|dir| dir.trim_end_matches('/'));
+        dir.filter(|dir| !dir.is_empty()).ok_or(SystemdError::NoRuntimeDir)
     }
 }
 
@@ -54,83 +50,55 @@ fn unix(path: &str) -> String {
     address
 }
 
-/// The places to try, in order: the bus, then systemd's own socket, for where no bus runs. Only the one that was given, where
-/// one was; a list in it is separated by semicolons, as in D-Bus's own variables.
+/// The addresses to try, in order: the one that was given, else the one that the environment names, else the usual one. Each of
+/// these may be a list, separated by semicolons.
 ///
 /// # Errors
-/// A user's instance without the folder in which it lies.
-pub fn places(
+/// A user's instance without the folder in which its bus lies.
+pub fn addresses(
     instance: Instance,
     given: Option<&str>,
     around: &Surroundings,
-) -> Result<Vec<Place>, SystemdError> {
-    let list = |text: &str| -> Vec<Place> {
-        text.split(';').map(str::trim).filter(|address| !address.is_empty()).map(Place::at).collect()
+) -> Result<Vec<String>, SystemdError> {
+    let list = |text: &str| -> Vec<String> {
+        text.split(';').map(str::trim).filter(|address| !address.is_empty()).map(str::to_owned).collect()
     };
-    if let Some(given) = given.map(list).filter(|given| !given.is_empty()) {
-        return Ok(given);
+    let named = match instance {
+        Instance::System => &around.system_bus,
+        Instance::User => &around.session_bus,
+    };
+    let said = [given, named.as_deref()].into_iter().flatten().map(list).find(|list| !list.is_empty());
+    match (said, instance) {
+        (Some(said), _) => Ok(said),
+        (None, Instance::System) => Ok(vec![unix("/run/dbus/system_bus_socket")]),
+        (None, Instance::User) => Ok(vec![unix(&format!("{}/bus", around.runtime_dir()?))]),
     }
-    let set = |value: &Option<String>| value.as_deref().map(list).filter(|places| !places.is_empty());
-    let (bus, own) = match instance {
-        Instance::System => {
-            let usual = || vec![Place::at("unix:path=/run/dbus/system_bus_socket")];
-            (set(&around.system_bus).unwrap_or_else(usual), unix("/run/systemd/private"))
-        }
-        Instance::User => {
-            let dir = around.runtime_dir.as_deref().filter(|dir| !dir.is_empty());
-            let dir = dir.ok_or(SystemdError::NoRuntimeDir)?.trim_end_matches('/');
-            let usual = || vec![Place::at(&unix(&format!("{dir}/bus")))];
-            (set(&around.session_bus).unwrap_or_else(usual), unix(&format!("{dir}/systemd/private")))
-        }
-    };
-    Ok(bus.into_iter().chain([Place::at(&own)]).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn told(instance: Instance, given: Option<&str>, around: &Surroundings) -> Vec<String> {
-        let places = places(instance, given, around).unwrap();
-        let told = places
-            .into_iter()
-            .map(|place| format!("{}{}", if place.is_direct { "direct " } else { "" }, place.address));
-        told.collect()
-    }
-
     #[test]
-    fn the_bus_is_asked_first_and_systemd_itself_where_there_is_none() {
+    fn what_is_given_goes_before_the_environment_and_that_before_what_is_usual() {
         let around = Surroundings::default();
-        assert_eq!(
-            told(Instance::System, None, &around),
-            ["unix:path=/run/dbus/system_bus_socket", "direct unix:path=/run/systemd/private"]
-        );
-        let around = Surroundings { system_bus: Some("unix:path=/a;tcp:host=b,port=1".into()), ..around };
-        assert_eq!(
-            told(Instance::System, None, &around),
-            ["unix:path=/a", "tcp:host=b,port=1", "direct unix:path=/run/systemd/private"]
-        );
+        let of = |given, around: &Surroundings| addresses(Instance::System, given, around).unwrap();
+        assert_eq!(of(None, &around), ["unix:path=/run/dbus/system_bus_socket"]);
+        let around = Surroundings { system_bus: Some("unix:path=/a; tcp:host=b,port=1".into()), ..around };
+        assert_eq!(of(None, &around), ["unix:path=/a", "tcp:host=b,port=1"]);
+        assert_eq!(of(Some("unix:path=/b"), &around), ["unix:path=/b"]);
+        assert_eq!(of(Some(" "), &around)[0], "unix:path=/a");
     }
 
     #[test]
-    fn a_users_systemd_lies_in_the_users_folder() {
-        let around = Surroundings { runtime_dir: Some("/run/user/7 x".into()), ..Surroundings::default() };
-        assert_eq!(
-            told(Instance::User, None, &around),
-            ["unix:path=/run/user/7%20x/bus", "direct unix:path=/run/user/7%20x/systemd/private"]
-        );
-        let none = places(Instance::User, None, &Surroundings::default());
-        assert_eq!(none, Err(SystemdError::NoRuntimeDir));
-    }
-
-    #[test]
-    fn what_was_given_is_all_that_is_asked() {
+    fn a_users_bus_lies_in_the_users_folder() {
+        let around = Surroundings { runtime_dir: Some("/run/user/7 x/".into()), ..Surroundings::default() };
+        let of = |around: &Surroundings| addresses(Instance::User, None, around);
+        assert_eq!(of(&around).unwrap(), ["unix:path=/run/user/7%20x/bus"]);
+        let around = Surroundings { session_bus: Some("unix:path=/s".into()), ..around };
+        assert_eq!(of(&around).unwrap(), ["unix:path=/s"]);
+        // The machine's bus is none of the user's.
         let around = Surroundings { system_bus: Some("unix:path=/a".into()), ..Surroundings::default() };
-        assert_eq!(told(Instance::System, Some("unix:path=/b"), &around), ["unix:path=/b"]);
-        assert_eq!(
-            told(Instance::User, Some("unix:path=/t/systemd/private,guid=1"), &around),
-            ["direct unix:path=/t/systemd/private,guid=1"]
-        );
-        assert_eq!(told(Instance::System, Some(" "), &around)[0], "unix:path=/a");
+        assert_eq!(of(&around), Err(SystemdError::NoRuntimeDir));
     }
 }

@@ -1,9 +1,9 @@
 //! The connection to systemd: made when it is needed, made anew when it breaks, and not too often.
 
+use crate::SystemdError;
 use crate::details::{Properties, unreadable};
 use crate::jobs::{JobResult, Jobs};
 use crate::plan::{Call, Rows};
-use crate::{Place, SystemdError};
 use futures::StreamExt;
 use seatrial_fleet::run::SystemdState;
 use seatrial_world::{Backoff, Task, World, timeout};
@@ -43,7 +43,6 @@ impl<T: Task> Drop for Guarded<T> {
 /// One connection. Cheap to clone.
 pub(crate) struct Link<W: World> {
     connection: Connection,
-    is_direct: bool,
     /// When this systemd has begun, in microseconds since the boot: another number is another systemd.
     pub(crate) since: u64,
     world: W,
@@ -54,7 +53,6 @@ impl<W: World> Clone for Link<W> {
     fn clone(&self) -> Self {
         Self {
             connection: self.connection.clone(),
-            is_direct: self.is_direct,
             since: self.since,
             world: self.world.clone(),
             _listener: Arc::clone(&self._listener),
@@ -72,7 +70,7 @@ struct Line<W: World> {
 /// The way to systemd. Cheap to clone; clones share one connection.
 pub(crate) struct Bus<W: World> {
     world: W,
-    places: Arc<Vec<Place>>,
+    addresses: Arc<Vec<String>>,
     line: Arc<tokio::sync::Mutex<Line<W>>>,
     jobs: Arc<Mutex<Jobs>>,
 }
@@ -81,7 +79,7 @@ impl<W: World> Clone for Bus<W> {
     fn clone(&self) -> Self {
         Self {
             world: self.world.clone(),
-            places: Arc::clone(&self.places),
+            addresses: Arc::clone(&self.addresses),
             line: Arc::clone(&self.line),
             jobs: Arc::clone(&self.jobs),
         }
@@ -115,26 +113,25 @@ fn failure(call: &str, error: zbus::Error) -> SystemdError {
 
 async fn method<W: World, B: serde::Serialize + DynamicType + Sync>(
     world: &W,
-    (connection, is_direct): (&Connection, bool),
+    connection: &Connection,
     (object, interface, member): (&str, &str, &str),
     body: &B,
     (call, patience): (&str, Duration),
 ) -> Result<Message, SystemdError> {
-    let destination = (!is_direct).then_some(SERVICE);
-    let asked = connection.call_method(destination, object, Some(interface), member, body);
+    let asked = connection.call_method(Some(SERVICE), object, Some(interface), member, body);
     match timeout(world, patience, asked).await {
         Ok(answer) => answer.map_err(|error| failure(call, error)),
         Err(_) => Err(SystemdError::Silent { call: call.to_owned(), patience }),
     }
 }
 
-/// What is to be heard: ends of jobs, and on a bus that systemd comes and goes.
-fn signals(is_direct: bool) -> zbus::Result<Vec<MatchRule<'static>>> {
+/// What is to be heard: ends of jobs, and that systemd leaves the bus or comes to it.
+fn signals() -> zbus::Result<[MatchRule<'static>; 2]> {
     let signal = || MatchRule::builder().msg_type(zbus::message::Type::Signal);
     let of_jobs = signal().interface(MANAGER).member("JobRemoved").build()?;
     let of_names =
         signal().sender("org.freedesktop.DBus").member("NameOwnerChanged").arg(0, SERVICE).build()?;
-    Ok([of_jobs, of_names].into_iter().take(if is_direct { 1 } else { 2 }).collect())
+    Ok([of_jobs, of_names])
 }
 
 /// Hears what becomes of jobs, until the connection ends. It ends it, too, where another systemd has taken the name: that one
@@ -161,8 +158,13 @@ async fn listen(
                 }
             }
             Some("NameOwnerChanged") => {
-                tracing::info!("systemd has left the bus, or has come back to it");
-                break;
+                let body = message.body();
+                let Ok((_, old, _)) = body.deserialize::<(String, String, String)>() else { continue };
+                // Where nobody had the name before, we have waited for who has it now.
+                if !old.is_empty() {
+                    tracing::info!("systemd has left the bus");
+                    break;
+                }
             }
             _ => {}
         }
@@ -171,12 +173,12 @@ async fn listen(
 }
 
 impl<W: World> Bus<W> {
-    pub(crate) fn new(world: W, places: Vec<Place>) -> Self {
+    pub(crate) fn new(world: W, addresses: Vec<String>) -> Self {
         let backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
         let line = Line { link: None, backoff, retry_at: Duration::ZERO, last: String::new() };
         Self {
             world,
-            places: Arc::new(places),
+            addresses: Arc::new(addresses),
             line: Arc::new(tokio::sync::Mutex::new(line)),
             jobs: Arc::default(),
         }
@@ -186,22 +188,20 @@ impl<W: World> Bus<W> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn connect(&self, place: &Place) -> Result<Link<W>, SystemdError> {
-        let builder = Builder::address(place.address.as_str());
-        let builder = if place.is_direct { builder.p2p() } else { builder };
+    async fn connect(&self, address: &str) -> Result<Link<W>, SystemdError> {
         let call = "connect";
-        let connection = match timeout(&self.world, QUESTION, builder.build()).await {
+        let connection = match timeout(&self.world, QUESTION, Builder::address(address).build()).await {
             Ok(built) => built.map_err(|error| failure(call, error))?,
             Err(_) => return Err(SystemdError::Silent { call: call.to_owned(), patience: QUESTION }),
         };
         let mut news = futures::stream::SelectAll::new();
-        for rule in signals(place.is_direct).map_err(|error| failure("listen", error))? {
+        for rule in signals().map_err(|error| failure("listen", error))? {
             let heard = MessageStream::for_match_rule(rule, &connection, None).await;
             news.push(heard.map_err(|error| failure("AddMatch", error))?);
         }
-        let asked = (&connection, place.is_direct);
         let subscribed =
-            method(&self.world, asked, (OBJECT, MANAGER, "Subscribe"), &(), ("Subscribe", QUESTION)).await;
+            method(&self.world, &connection, (OBJECT, MANAGER, "Subscribe"), &(), ("Subscribe", QUESTION))
+                .await;
         match subscribed {
             Ok(_) => {}
             // By whoever had this name on the bus before; nothing is lost.
@@ -210,19 +210,14 @@ impl<W: World> Bus<W> {
         }
         let call = "Get UserspaceTimestampMonotonic";
         let body = (MANAGER, "UserspaceTimestampMonotonic");
-        let answer = method(&self.world, asked, (OBJECT, PROPERTIES, "Get"), &body, (call, QUESTION)).await?;
+        let answer =
+            method(&self.world, &connection, (OBJECT, PROPERTIES, "Get"), &body, (call, QUESTION)).await?;
         let since = answer.body().deserialize::<OwnedVariant>();
         let since = since.and_then(|value| u64::try_from(&*value));
         let since = since.map_err(|error| unreadable(call, &error))?;
         let listener = self.world.spawn(listen(connection.clone(), news, Arc::clone(&self.jobs)));
         let listener = Arc::new(Guarded(listener));
-        Ok(Link {
-            connection,
-            is_direct: place.is_direct,
-            since,
-            world: self.world.clone(),
-            _listener: listener,
-        })
+        Ok(Link { connection, since, world: self.world.clone(), _listener: listener })
     }
 
     /// The connection, as it is or made anew.
@@ -240,15 +235,15 @@ impl<W: World> Bus<W> {
             return Err(SystemdError::Waiting { pause, last: line.last.clone() });
         }
         let mut tried = Vec::new();
-        for place in self.places.iter() {
-            match self.connect(place).await {
+        for address in self.addresses.iter() {
+            match self.connect(address).await {
                 Ok(link) => {
-                    tracing::info!(address = %place.address, "speaks to systemd");
+                    tracing::info!(%address, "speaks to systemd");
                     line.backoff.reset();
                     line.link = Some(link.clone());
                     return Ok(link);
                 }
-                Err(error) => tried.push(format!("{}: {}", place.address, error.problem())),
+                Err(error) => tried.push(format!("{address}: {}", error.problem())),
             }
         }
         let pause = line.backoff.next(self.world.rand());
@@ -273,7 +268,7 @@ impl<W: World> Link<W> {
         body: &B,
         call: (&str, Duration),
     ) -> Result<Message, SystemdError> {
-        method(&self.world, (&self.connection, self.is_direct), target, body, call).await
+        method(&self.world, &self.connection, target, body, call).await
     }
 
     /// Asks the manager. The path of the job, where the answer is one.

@@ -3,7 +3,7 @@
 //!
 //! A unit is a file in a folder of the fleet's (`/run/fleet/units`, as in the original), linked into systemd until the next
 //! boot. What systemd is asked for, in which order, and which of its refusals mean nothing is decided by functions over values
-//! ([`plan`]); around them is a connection that is made anew when it breaks ([`Place`] says where), and a folder that tells the
+//! ([`plan`]); around them is a connection that is made anew when it breaks, and a folder that tells the
 //! next fleetd which file every unit was started from. Units never hang on us: they are systemd's, and run on.
 //!
 //! Deliberately does not know: clusters, schedules and leases (the agent's), HTTP (the cli's), nor what a unit file means —
@@ -25,7 +25,7 @@ mod journal;
 mod manager;
 pub mod plan;
 
-pub use address::{Instance, Place, Surroundings, places};
+pub use address::{Instance, Surroundings, addresses};
 pub use details::UnitDetails;
 pub use error::SystemdError;
 pub use jobs::{JobResult, Jobs};

@@ -1,10 +1,10 @@
 //! What the agent asks of a machine, carried out by systemd.
 
+use crate::SystemdError;
 use crate::bus::{Bus, Link};
 use crate::details::UnitDetails;
 use crate::files::Files;
 use crate::plan::{self, Call, Finding, Rows, Step};
-use crate::{Place, SystemdError};
 use seatrial_fleet::run::{LoadedUnit, ManagerError, SystemdState, UnitManager};
 use seatrial_fleet::unit::{UnitFile, UnitName};
 use seatrial_world::World;
@@ -23,8 +23,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Where units are to run.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
-    /// Where systemd is heard; tried in order.
-    pub places: Vec<Place>,
+    /// The bus on which systemd is heard; tried in order.
+    pub addresses: Vec<String>,
     /// The folder of the unit files. It should not outlive a boot; if it does, nothing in it counts after one.
     pub units_directory: PathBuf,
     /// The machine's boot.
@@ -62,9 +62,9 @@ impl<W: World> SystemdManager<W> {
     /// # Errors
     /// Where systemd is not heard, and where the folder cannot be had.
     pub async fn open(world: W, options: Options) -> Result<Self, SystemdError> {
-        let Options { places, units_directory, boot_id } = options;
+        let Options { addresses, units_directory, boot_id } = options;
         let files = Files::open(&units_directory)?;
-        let bus = Bus::new(world.clone(), places);
+        let bus = Bus::new(world.clone(), addresses);
         let inner =
             Inner { world, bus, files, boot_id, settled: Default::default(), leaving: Mutex::default() };
         let manager = Self(Arc::new(inner));

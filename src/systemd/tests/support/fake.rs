@@ -1,5 +1,5 @@
-//! A systemd that is played: it speaks D-Bus on a socket, without a bus in between, reads unit files as far as these tests use
-//! them, and does what it is told to: be slow, be silent, break off, begin anew.
+//! A systemd that is played, with the bus on which it is heard: it reads unit files as far as these tests use them, and does what
+//! it is told to: be slow, be silent, break off, begin anew.
 
 use futures::StreamExt;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,7 +73,7 @@ struct State {
 }
 
 /// The played systemd. It ends with this value.
-pub struct FakeSystemd {
+pub(crate) struct FakeSystemd {
     dir: tempfile::TempDir,
     state: Arc<Mutex<State>>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -230,6 +230,9 @@ fn answer(state: &mut State, call: &Message, header: &Header<'_>) -> Result<Answ
     }
     type Changes = Vec<(&'static str, String, String)>;
     match member.as_str() {
+        // The bus.
+        "Hello" => Ok(plain(header, &":1.7")),
+        "AddMatch" | "RemoveMatch" => Ok(plain(header, &())),
         "Subscribe" => Ok(plain(header, &())),
         "Reload" => {
             state.reload();
@@ -378,9 +381,8 @@ async fn serve(connection: Connection, mut calls: MessageStream, state: Shared) 
 }
 
 impl FakeSystemd {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("systemd")).unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let state = State { since: 1, ..State::default() };
@@ -391,16 +393,16 @@ impl FakeSystemd {
     }
 
     fn socket(&self) -> PathBuf {
-        self.dir.path().join("systemd/private")
+        self.dir.path().join("bus")
     }
 
     /// Where it is heard, as D-Bus writes it.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         format!("unix:path={}", self.socket().display())
     }
 
     /// Begins to listen.
-    pub fn listen(&mut self) {
+    pub(crate) fn listen(&mut self) {
         let _ = std::fs::remove_file(self.socket());
         let runtime = self.runtime.as_ref().unwrap();
         let _inside = runtime.enter();
@@ -422,7 +424,7 @@ impl FakeSystemd {
     }
 
     /// All connections break. Who comes anew is heard, unless it does not [`FakeSystemd::listen`] any more.
-    pub fn hang_up(&self) {
+    pub(crate) fn hang_up(&self) {
         let connections = std::mem::take(&mut lock(&self.state).connections);
         let (done, wait) = std::sync::mpsc::channel();
         self.runtime.as_ref().unwrap().spawn(async move {
@@ -435,14 +437,14 @@ impl FakeSystemd {
     }
 
     /// Nobody is heard any more, until [`FakeSystemd::listen`].
-    pub fn go_away(&mut self) {
+    pub(crate) fn go_away(&mut self) {
         self.listening.take().unwrap().abort();
         let _ = std::fs::remove_file(self.socket());
         self.hang_up();
     }
 
     /// Another systemd takes its place: it knows no unit, and none runs.
-    pub fn begin_anew(&self) {
+    pub(crate) fn begin_anew(&self) {
         let mut state = lock(&self.state);
         state.since += 1;
         state.units.clear();
@@ -452,7 +454,7 @@ impl FakeSystemd {
     }
 
     /// From now on this method is not answered.
-    pub fn be_silent(&self, member: &str, is_silent: bool) {
+    pub(crate) fn be_silent(&self, member: &str, is_silent: bool) {
         let mut state = lock(&self.state);
         if is_silent {
             state.silent.insert(member.into())
@@ -462,26 +464,26 @@ impl FakeSystemd {
     }
 
     /// From now on this method is not known, as in older versions.
-    pub fn be_without(&self, member: &str) {
+    pub(crate) fn be_without(&self, member: &str) {
         lock(&self.state).unknown.insert(member.into());
     }
 
     /// From now on this method is refused.
-    pub fn refuse(&self, member: &str, message: &str) {
+    pub(crate) fn refuse(&self, member: &str, message: &str) {
         lock(&self.state).refused.insert(member.into(), message.into());
     }
 
-    pub fn refuse_nothing(&self) {
+    pub(crate) fn refuse_nothing(&self) {
         lock(&self.state).refused.clear();
     }
 
     /// How long every stop takes.
-    pub fn stops_take(&self, time: Duration) {
+    pub(crate) fn stops_take(&self, time: Duration) {
         lock(&self.state).stop_takes = time;
     }
 
     /// The machine has a unit by itself.
-    pub fn has(&self, name: &str, text: &str) -> PathBuf {
+    pub(crate) fn has(&self, name: &str, text: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, text).unwrap();
         lock(&self.state).machine.insert(name.into(), path.clone());
@@ -489,23 +491,23 @@ impl FakeSystemd {
     }
 
     /// What was asked so far.
-    pub fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         lock(&self.state).calls.clone()
     }
 
     /// How often a unit went up.
-    pub fn starts(&self, name: &str) -> u64 {
+    pub(crate) fn starts(&self, name: &str) -> u64 {
         lock(&self.state).starts.get(name).copied().unwrap_or(0)
     }
 
     /// Which units are linked, and whether also enabled.
-    pub fn links(&self) -> Vec<(String, bool)> {
+    pub(crate) fn links(&self) -> Vec<(String, bool)> {
         let state = lock(&self.state);
         state.links.keys().map(|name| (name.clone(), state.enabled.contains(name))).collect()
     }
 
     /// Where files of a test may lie.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 }

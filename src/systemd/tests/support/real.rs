@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// A user's systemd with a bus and a journal. It ends with this value.
-pub struct RealSystemd {
+pub(crate) struct RealSystemd {
     dir: tempfile::TempDir,
     child: Child,
 }
@@ -26,7 +26,7 @@ fn missing() -> Option<String> {
     if let Some(file) = files.iter().find(|file| !Path::new(file).exists()) {
         return Some(format!("there is no {file}"));
     }
-    let tried = Command::new("unshare").args(["--mount", "--pid", "--fork", "--mount-proc", "true"]).output();
+    let tried = Command::new("unshare").args(["--mount", "true"]).output();
     match tried {
         Ok(output) if output.status.success() => None,
         Ok(output) => Some(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
@@ -36,7 +36,7 @@ fn missing() -> Option<String> {
 
 impl RealSystemd {
     /// Begins one; nothing, with a word on it, where this machine cannot.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if let Some(why) = missing() {
             eprintln!(
                 "SKIPPED: no systemd to test with: {why} (packages: systemd dbus dbus-user-session util-linux, as root)"
@@ -64,7 +64,7 @@ impl RealSystemd {
     }
 
     /// One for all tests of a program that do it no harm.
-    pub fn shared() -> Option<&'static Self> {
+    pub(crate) fn shared() -> Option<&'static Self> {
         static SHARED: OnceLock<Option<RealSystemd>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref()
     }
@@ -83,17 +83,17 @@ impl RealSystemd {
     }
 
     /// The user's folder, `XDG_RUNTIME_DIR`.
-    pub fn runtime_dir(&self) -> PathBuf {
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
         self.dir.path().join("user")
     }
 
     /// Where files of a test may lie.
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// `systemctl --user`: what it says.
-    pub fn systemctl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn systemctl(&self, arguments: &[&str]) -> String {
         let output = Command::new("systemctl")
             .arg("--user")
             .args(arguments)
@@ -105,7 +105,7 @@ impl RealSystemd {
     }
 
     /// A program that is `journalctl` over this systemd's journal, which lies in no place where another would look.
-    pub fn journalctl(&self) -> PathBuf {
+    pub(crate) fn journalctl(&self) -> PathBuf {
         let path = self.dir.path().join("bin/journalctl");
         if !path.exists() {
             let journal = self.dir.path().join("run/log/journal");
@@ -120,7 +120,7 @@ impl RealSystemd {
     }
 
     /// The user's systemd ends, with its units, and another begins.
-    pub fn begin_anew(&mut self) {
+    pub(crate) fn begin_anew(&mut self) {
         self.child.stdin.as_mut().unwrap().write_all(b"again\n").unwrap();
         std::thread::sleep(Duration::from_millis(300));
         self.wait_until_it_is_up();
@@ -131,7 +131,10 @@ impl Drop for RealSystemd {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let said = fs::read_to_string(self.dir.path().join("said")).unwrap_or_default();
-            eprintln!("systemd said:\n{said}");
+            let journal =
+                Command::new(self.journalctl()).args(["--lines=60", "--no-pager", "--quiet"]).output();
+            let journal = journal.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+            eprintln!("systemd said:\n{said}{}", journal.unwrap_or_default());
         }
         drop(self.child.stdin.take());
         let _ = self.child.wait();
