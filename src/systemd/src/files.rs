@@ -30,6 +30,12 @@ fn remove(path: &Path) -> Result<(), SystemdError> {
     }
 }
 
+/// How many units were started and not stopped by whoever has, or had, this folder.
+#[must_use]
+pub fn started_in(root: &Path) -> usize {
+    std::fs::read_dir(root.join(OWN).join("started")).map_or(0, Iterator::count)
+}
+
 impl Files {
     /// Opens the folder, and makes it where it is missing.
     pub(crate) fn open(root: &Path) -> Result<Self, SystemdError> {
@@ -153,6 +159,7 @@ mod tests {
         assert_eq!(files.names().unwrap(), [name("a@x\\x2dy.service")]);
         assert_eq!(files.read(&unit).unwrap().description(), "A");
         assert!(files.is_started(&unit));
+        assert_eq!((started_in(dir.path()), started_in(Path::new("/no"))), (1, 0));
         assert_eq!(files.epoch().as_deref(), Some("1"));
         files.note_stopped(&unit).unwrap();
         files.remove(&unit).unwrap();

@@ -28,6 +28,7 @@ pub mod plan;
 pub use address::{Instance, Surroundings, addresses};
 pub use details::UnitDetails;
 pub use error::SystemdError;
+pub use files::started_in;
 pub use jobs::{JobResult, Jobs};
 pub use journal::{Follow, Journal};
 pub use manager::{Options, SystemdManager};

@@ -139,7 +139,7 @@ macro_rules! with_both {
     };
 }
 
-/// Every test has units of its own names: the real systemd is one for all.
+// Every test has units of its own names: the real systemd is one for all.
 with_both! {
     async fn a_unit_is_loaded_started_stopped_and_unloaded(bench) {
         let manager = bench.open().await;
@@ -453,7 +453,7 @@ async fn a_connection_that_breaks_is_made_anew_and_units_run_on() {
     }
     // Pauses between attempts: who asks often does not knock often.
     let knocked = attempts.iter().filter(|problem| !problem.contains("the next attempt is in")).count();
-    assert!(knocked >= 1 && knocked <= 7 && attempts.len() > 50, "{knocked} of {}", attempts.len());
+    assert!((1..=7).contains(&knocked) && attempts.len() > 50, "{knocked} of {}", attempts.len());
     fake.listen();
     heard(&manager).await;
     assert_eq!(state(&manager, "on.service").await, "loaded active running");
