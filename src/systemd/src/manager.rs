@@ -193,11 +193,18 @@ impl<W: World> SystemdManager<W> {
             self.0.world.sleep(LOOK).await;
         }
         self.check_ours(&link, name).await?;
+        for alias in plan::aliases(file) {
+            if let Some(path) = link.fragment(alias).await?
+                && self.0.files.is_foreign(name, path.as_ref())
+            {
+                return Err(SystemdError::Foreign { unit: alias.to_owned(), path });
+            }
+        }
         let path = self.0.files.path(name).display().to_string();
         let done = self.carry_out(&link, plan::load(name, file, path)).await;
         if matches!(done, Err(SystemdError::Refused { .. })) {
             // What systemd does not see must not lie there as if it did.
-            let _ = self.carry_out(&link, plan::forget(name)).await;
+            let _ = self.forget(&link, name).await;
         }
         done
     }
@@ -217,7 +224,15 @@ impl<W: World> SystemdManager<W> {
     }
 
     async fn forget(&self, link: &Link<W>, name: &UnitName) -> Result<(), SystemdError> {
-        self.carry_out(link, plan::forget(name)).await?;
+        for step in plan::forget(name) {
+            // What systemd will not do must not keep the file there, and everybody from knowing how the others do.
+            match self.step(link, &step).await {
+                Err(error @ SystemdError::Refused { .. }) => {
+                    tracing::warn!(unit = %name, error = %error.problem(), "systemd does not let go of a unit");
+                }
+                done => done?,
+            }
+        }
         self.0.bus.jobs().forget(name.as_str());
         self.leaving().remove(name);
         Ok(())

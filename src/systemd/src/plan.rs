@@ -119,6 +119,13 @@ fn asks_for_links(file: &UnitFile) -> bool {
     options.any(|option| option.section == "Install" && INSTALL_OPTIONS.contains(&option.name.as_str()))
 }
 
+/// The other names that a file asks for: they go before those of the machine's own units, as the unit's own does.
+pub fn aliases(file: &UnitFile) -> impl Iterator<Item = &str> {
+    let names = file.values("Install", "Alias").flat_map(str::split_ascii_whitespace);
+    // What systemd is to fill in is no name yet.
+    names.filter(|name| UnitName::parse(name).is_ok())
+}
+
 /// How systemd is made to see a file that lies there.
 fn link(file: &UnitFile, path: String) -> Vec<Step> {
     let mut steps = vec![Step::Ask(Call::LinkUnitFiles(vec![path.clone()]))];

@@ -45,6 +45,14 @@ fn only_a_file_that_asks_for_links_is_enabled() {
 }
 
 #[test]
+fn other_names_are_those_of_install_alone() {
+    let file =
+        UnitFile::parse("[Unit]\nAlias=x.service\n[Install]\nAlias=a.service b.service\nAlias=%i.service\n");
+    let file = file.unwrap();
+    assert_eq!(aliases(&file).collect::<Vec<_>>(), ["a.service", "b.service"]);
+}
+
+#[test]
 fn a_start_forgets_old_failures_and_is_noted_when_it_was_ordered() {
     assert_eq!(
         told(&start(&name("a.service"))),

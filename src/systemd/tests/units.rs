@@ -394,6 +394,10 @@ async fn a_unit_of_the_machine_is_not_touched() {
     let path = fake.has("sshd.service", STAYS);
     let error = manager.load(&name("sshd.service"), &file(STAYS)).await.unwrap_err();
     assert!(error.problem.contains(&path.display().to_string()), "{error}");
+    // Nor by another name.
+    let alias = file(&format!("{STAYS}[Install]\nAlias=sshd.service\n"));
+    let error = manager.load(&name("mine.service"), &alias).await.unwrap_err();
+    assert!(error.problem.contains("a unit sshd.service of its own"), "{error}");
     manager.unload(&name("sshd.service")).await.unwrap();
     manager.stop_all().await.unwrap();
     let touched: Vec<String> =
@@ -416,6 +420,24 @@ async fn what_systemd_does_not_want_does_not_lie_there_as_if_it_did() {
     let text = format!("{STAYS}[Install]\nWantedBy=a.target\n");
     assert!(manager.load(&name("a.service"), &file(&text)).await.is_err());
     assert!(manager.names().unwrap().is_empty() && fake.links().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unit_that_systemd_does_not_let_go_of_keeps_nobody_from_knowing_how_others_do() {
+    let fake = FakeSystemd::start();
+    let bench = Bench::fake(&fake);
+    let manager = bench.open().await;
+    put(&manager, "stuck.service", STAYS).await;
+    put(&manager, "other.service", STAYS).await;
+    manager.start(&name("stuck.service")).await.unwrap();
+    fake.stops_take(Duration::from_millis(200));
+    manager.unload(&name("stuck.service")).await.unwrap();
+    fake.refuse("DisableUnitFiles", "no");
+    eventually("its file is gone", async || {
+        assert_eq!(state(&manager, "other.service").await, "loaded inactive dead");
+        manager.names().unwrap() == [name("other.service")]
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -33,6 +33,7 @@ impl Unit {
         match () {
             () if self.path.is_none() => "not-found",
             () if !self.has("ExecStart=/") => "bad-setting",
+            () if self.has("Type=dbus") && !self.has("BusName=") => "bad-setting",
             () => "loaded",
         }
     }
