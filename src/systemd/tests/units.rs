@@ -183,8 +183,7 @@ with_both! {
     async fn a_unit_that_fails_says_so_and_may_be_started_again(bench) {
         let manager = bench.open().await;
         put(&manager, "fails.service", FAILS).await;
-        for _ in 0..7 {
-            // More often than systemd lets a unit crash.
+        for _ in 0..3 {
             manager.start(&name("fails.service")).await.unwrap();
             until(&manager, "fails.service", "loaded failed failed").await;
         }
@@ -592,6 +591,26 @@ async fn the_commands_by_which_a_unit_is_stopped_are_those_of_its_file_even_when
         manager.names().unwrap().is_empty()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_to_start_do_not_count_for_the_limit_of_starts() {
+    let Some(real) = RealSystemd::shared() else { return };
+    let bench = Bench::real(real);
+    let manager = bench.open().await;
+    let trace = bench.units.path().join("runs");
+    let text = format!("[Service]\nExecStart=/bin/sh -c 'echo run >>{}; exit 1'\n", trace.display());
+    put(&manager, "often.service", &text).await;
+    // systemd lets a unit crash five times in ten seconds.
+    for runs in 1..=7 {
+        manager.start(&name("often.service")).await.unwrap();
+        eventually("it has run", async || {
+            std::fs::read_to_string(&trace).is_ok_and(|text| text.lines().count() == runs)
+        })
+        .await;
+        until(&manager, "often.service", "loaded failed failed").await;
+    }
+    manager.unload(&name("often.service")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
