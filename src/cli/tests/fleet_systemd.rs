@@ -336,6 +336,11 @@ fn without_a_systemd_it_is_said_what_was_tried_and_auto_runs_processes() {
     let refused = fleet.fleetd(&["--unit-manager", "systemd", "--bus-address", &nowhere]);
     let text = said(&{ refused }.stderr(Stdio::piped()).output().unwrap());
     assert!(text.contains(&nowhere) && text.contains("hint: see that systemd runs here"), "{text}");
+    let mut nobody = fleet.fleetd(&["--unit-manager", "systemd", "--systemd-user"]);
+    let refused = nobody.env_remove("XDG_RUNTIME_DIR").stderr(Stdio::piped()).output().unwrap();
+    let text = said(&refused);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text.contains("XDG_RUNTIME_DIR is not set") && text.contains("hint: "), "{text}");
     // Signs of one, and nobody who answers.
     fs::create_dir(dir.path().join("systemd")).unwrap();
     fleet.flags = ["--unit-manager", "auto", "--systemd-user"].map(str::to_owned).into();

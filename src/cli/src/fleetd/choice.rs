@@ -108,6 +108,11 @@ pub(super) async fn open(
     me: &MachineId,
     boot: &str,
 ) -> Result<Units, Failure> {
+    if args.systemd_user && args.unit_manager == Runner::Process {
+        return Err(usage(
+            "--systemd-user is about systemd, and units run as processes\nhint: give --unit-manager systemd as well",
+        ));
+    }
     let records = args.data_dir.join("fleet.json");
     let note = args.data_dir.join(FOLDER_NOTE);
     let noted = std::fs::read_to_string(&note).unwrap_or_default();
