@@ -41,6 +41,7 @@ if [ "$3" != inside ]; then
   for root in $(groups); do
     if [ -d "$root/$group" ]; then find "$root/$group" -depth -type d -exec rmdir {} \; ; fi
   done
+  rm -rf "$folder"
   exit 0
 fi
 
