@@ -345,7 +345,7 @@ fn without_a_systemd_it_is_said_what_was_tried_and_auto_runs_processes() {
     fs::create_dir(dir.path().join("systemd")).unwrap();
     fleet.flags = ["--unit-manager", "auto", "--systemd-user"].map(str::to_owned).into();
     fleet.start();
-    assert!(fleet.log().contains("they run as processes"), "{}", fleet.log());
+    assert!(fleet.log().contains("units run as processes"), "{}", fleet.log());
     fleet.file("hello.service", STAYS);
     fleet.ctl(&["start", "hello.service"]);
     fleet.until("hello.service", "loaded active running");

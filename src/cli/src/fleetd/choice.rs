@@ -18,6 +18,12 @@ use std::time::Duration;
 /// Where it is written down into which folder the units go that systemd runs for us.
 const FOLDER_NOTE: &str = "units-directory";
 
+/// How long `auto` waits for a systemd of which there are signs: at a boot its bus may come after us.
+const AUTO_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Between two attempts of that.
+const AUTO_PAUSE: Duration = Duration::from_millis(250);
+
 /// What runs units here. Cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Units {
@@ -124,15 +130,24 @@ pub(super) async fn open(
     };
     let choice = choose(args.unit_manager, &signs).map_err(Failure::Failed)?;
     if choice != Choice::Processes {
-        match open_systemd(args, world, &around, boot).await {
-            Ok((units, folder)) => {
-                std::fs::write(&note, folder.display().to_string()).map_err(failed(note.display()))?;
-                return Ok(Units::Systemd(units));
+        let options = options(args, &around, boot)?;
+        let folder = options.units_directory.display().to_string();
+        let patience = world.now() + AUTO_PATIENCE;
+        loop {
+            match SystemdUnits::open(world.clone(), options.clone(), instance(args)).await {
+                Ok(units) => {
+                    std::fs::write(&note, folder).map_err(failed(note.display()))?;
+                    return Ok(Units::Systemd(units));
+                }
+                Err(SystemdError::Away { .. }) if choice == Choice::Either && world.now() < patience => {
+                    world.sleep(AUTO_PAUSE).await;
+                }
+                Err(error @ SystemdError::Away { .. }) if choice == Choice::Either => {
+                    tracing::warn!(error = %error.problem(), "systemd is there and not heard; units run as processes");
+                    break;
+                }
+                Err(error) => return Err(wrong(error)),
             }
-            Err(Failure::Failed(error)) if choice == Choice::Either => {
-                tracing::warn!(%error, "systemd is there and does not take our units; they run as processes");
-            }
-            Err(error) => return Err(error),
         }
     }
     let handle = seatrial_service_real::start(driver(args, me, boot)?)
@@ -140,22 +155,12 @@ pub(super) async fn open(
     ProcessManager::open(handle, records).map(Units::Processes).map_err(Failure::Failed)
 }
 
-async fn open_systemd(
-    args: &FleetdArgs,
-    world: &RealWorld,
-    around: &Surroundings,
-    boot: &str,
-) -> Result<(SystemdUnits, PathBuf), Failure> {
+fn options(args: &FleetdArgs, around: &Surroundings, boot: &str) -> Result<Options, Failure> {
     let folder = folder(args, around)?;
-    let folder = std::path::absolute(&folder).map_err(failed(folder.display()))?;
+    let units_directory = std::path::absolute(&folder).map_err(failed(folder.display()))?;
     let addresses = seatrial_systemd::addresses(instance(args), args.bus_address.as_deref(), around);
-    let options = Options {
-        addresses: addresses.map_err(wrong)?,
-        units_directory: folder.clone(),
-        boot_id: boot.trim().to_owned(),
-    };
-    let units = SystemdUnits::open(world.clone(), options, instance(args)).await.map_err(wrong)?;
-    Ok((units, folder))
+    let addresses = addresses.map_err(wrong)?;
+    Ok(Options { addresses, units_directory, boot_id: boot.trim().to_owned() })
 }
 
 impl Units {
