@@ -18,7 +18,7 @@ use crate::error::RebootError;
 use crate::group::{GROUPS, Group};
 use crate::guard::{Guards, Refusal};
 use crate::keys::{Entry, Found, KeysError};
-use crate::ledger::{Freed, Ledger, Pause, Phase, Policy};
+use crate::ledger::{Freed, Ledger, Pause, Phase, Policy, Waiter};
 use crate::plan::View;
 use crate::semaphore::Semaphore;
 use crate::stale::Evidence;
@@ -191,6 +191,8 @@ enum After {
     /// The slot is reserved: look through the other groups, or swap.
     Reserved,
     Recheck,
+    /// Nobody who is about to leave stands in the queue any more: swap the semaphore.
+    Swap(Semaphore, Box<Won>),
 }
 
 /// What follows a swapped semaphore.
@@ -340,6 +342,7 @@ impl Operation {
                     After::Done(done) => State::Done(Ok(done)),
                     After::Recheck => State::Recheck,
                     After::Reserved => self.reserved(),
+                    After::Swap(semaphore, won) => State::Swap(semaphore, won),
                 }
             }
             State::Swap(semaphore, won) => {
@@ -488,6 +491,7 @@ impl Operation {
                 After::Done(done) => State::Done(Ok(done)),
                 After::Recheck => State::Recheck,
                 After::Reserved => self.reserved(),
+                After::Swap(semaphore, won) => State::Swap(semaphore, won),
             };
         }
         State::Write(Box::new(ledger), after)
@@ -602,32 +606,57 @@ impl Operation {
             id = first;
         }
         let fenced_off = ledger.holders.get(id).is_some_and(|holder| other(holder.generation));
-        if fenced_off || semaphore.unlock(id).is_err() {
-            // Gone already; a place in the queue is given up as well, unless this is about an older grant.
-            if !fenced_off {
-                ledger.leave(id);
-            }
-            let done = Done::Freed { held: self.unsure };
-            return match self.book {
-                Book::Good(..) => self.write(ledger, After::Done(done)),
-                Book::Absent | Book::Bad(_) => State::Done(Ok(done)),
-            };
+        let done = Done::Freed { held: self.unsure };
+        if fenced_off {
+            return State::Done(Ok(done));
         }
-        ledger.freed(id, by, self.now);
-        State::Swap(semaphore, self.then_note(ledger, Done::Freed { held: true }))
+        if semaphore.unlock(id).is_ok() {
+            return self.free(ledger, semaphore, &[(id.to_owned(), by)], Done::Freed { held: true });
+        }
+        if matches!(self.book, Book::Bad(_)) || by != Freed::Holder && self.book == Book::Absent {
+            return State::Done(Ok(done));
+        }
+        if by != Freed::Holder {
+            // What it has announced it may still do: no other way would all who guard the quorum see it.
+            ledger.queue.retain(|waiter| waiter.id != id);
+            return self.write(ledger, After::Done(done));
+        }
+        // It holds nothing, and nothing that it sent earlier, before its agent died, may give it a slot any more: neither the
+        // swap that it announced nor the announcement itself. Each fails once what it compares with was written anew.
+        if ledger.holders.contains_key(id) {
+            return State::Swap(semaphore, Box::new(Won::Fenced));
+        }
+        ledger.leave(id);
+        State::Write(Box::new(ledger), After::Done(done))
     }
 
-    fn sweep(&self, mut ledger: Ledger, evidence: &BTreeMap<String, Evidence>) -> State {
+    /// Takes slots away. `semaphore` has them no more.
+    fn free(&self, mut ledger: Ledger, semaphore: Semaphore, freed: &[(String, Freed)], done: Done) -> State {
+        let queued = |waiter: &Waiter| freed.iter().any(|(id, _)| *id == waiter.id);
+        let is_queued = matches!(&self.book, Book::Good(there, _) if there.queue.iter().any(queued));
+        let before = is_queued.then(|| Box::new(ledger.clone()));
+        for (id, by) in freed {
+            ledger.freed(id, *by, self.now);
+        }
+        let won = self.then_note(ledger, done);
+        match before {
+            // Who held has had its turn. If that is written down only afterwards, a waiter who sees the free slot first
+            // overtakes the writing, and the one who has left stands before all others until its patience is over.
+            Some(before) => State::Write(before, After::Swap(semaphore, won)),
+            None => State::Swap(semaphore, won),
+        }
+    }
+
+    fn sweep(&self, ledger: Ledger, evidence: &BTreeMap<String, Evidence>) -> State {
         let freeable = ledger.freeable(evidence, self.now);
         if freeable.is_empty() {
             return State::Done(Ok(Done::Swept(freeable)));
         }
         let mut semaphore = self.semaphore.clone();
-        for (id, by) in &freeable {
+        for (id, _) in &freeable {
             semaphore.unlock(id).expect("a reconciled ledger's holders hold");
-            ledger.freed(id, *by, self.now);
         }
-        State::Swap(semaphore, self.then_note(ledger, Done::Swept(freeable)))
+        self.free(ledger, semaphore, &freeable.clone(), Done::Swept(freeable))
     }
 
     fn locksmith(&self, mut ledger: Ledger, verb: Locksmith) -> State {
