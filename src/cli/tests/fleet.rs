@@ -373,9 +373,7 @@ fn what_is_not_there_is_refused_in_a_sentence() {
             Command::new(SEATRIAL).arg("fleetd").args(args).arg("--data-dir").arg(data).output().unwrap();
         (output.status.code().unwrap(), said(&output))
     };
-    for args in
-        [&["--unit-manager", "systemd"][..], &["--metadata", "region"], &["--etcd-servers", "ftp://x"]]
-    {
+    for args in [&["--systemd-user"][..], &["--metadata", "region"], &["--etcd-servers", "ftp://x"]] {
         let (code, text) = fleetd(args);
         assert_eq!(code, 2, "{args:?}: {text}");
         assert!(text.starts_with("seatrial: --") && text.contains("hint: "), "{args:?}: {text}");

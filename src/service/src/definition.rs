@@ -59,7 +59,18 @@ impl Place<'_> {
             value: self.value.to_owned(),
             reason: reason.into(),
             hint: hint.into(),
+            is_fine_for_systemd: false,
         }))
+    }
+
+    /// As [`Place::wrong`], of what systemd itself takes.
+    pub(crate) fn not_here(&self, reason: impl Into<String>, hint: impl Into<String>) -> UnitError {
+        match self.wrong(reason, hint) {
+            UnitError::Value(value) => {
+                UnitError::Value(Box::new(BadValue { is_fine_for_systemd: true, ..*value }))
+            }
+            other => other,
+        }
     }
 
     /// The value with its specifiers replaced.

@@ -68,6 +68,18 @@ pub enum UnitError {
     },
 }
 
+impl UnitError {
+    /// Whether a machine that runs its units by systemd would take the unit all the same.
+    #[must_use]
+    pub fn is_fine_for_systemd(&self) -> bool {
+        match self {
+            Self::NeedsSystemd { .. } => true,
+            Self::Value(value) => value.is_fine_for_systemd,
+            _ => false,
+        }
+    }
+}
+
 /// A value that cannot be taken, and where it stands.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq, Hash)]
 #[error("unit {unit}: [{section}] {option}={value}: {reason}\nhint: {hint}")]
@@ -84,6 +96,8 @@ pub struct BadValue {
     pub reason: String,
     /// What to try.
     pub hint: String,
+    /// systemd takes the value; only what runs units in its place does not.
+    pub is_fine_for_systemd: bool,
 }
 
 /// Something in a unit file that has no effect here; the unit is loaded all the same.
@@ -133,7 +147,10 @@ impl std::fmt::Display for Warning {
                 write!(f, "Unknown key name '{option}' in section '{section}', ignoring.")
             }
             Self::NotHonoured { section, option } => {
-                write!(f, "[{section}] {option}= is known to systemd but has no effect here.")
+                write!(
+                    f,
+                    "[{section}] {option}= is known to systemd but has no effect where units run without it."
+                )
             }
             Self::UnknownSection { section } => write!(f, "Unknown section '{section}'. Ignoring."),
             Self::UnknownEscape { option, escape } => {

@@ -102,11 +102,11 @@ impl Reader {
                 self.kind = Some(match place.value {
                     "dbus" => {
                         let hint = "use Type=notify, or Type=exec where the program cannot tell";
-                        return Err(place.wrong("there is no D-Bus here to wait for", hint));
+                        return Err(place.not_here("there is no D-Bus here to wait for", hint));
                     }
                     "notify-reload" => {
                         let hint = "use Type=notify with ExecReload=";
-                        return Err(place.wrong("this type is not handled here", hint));
+                        return Err(place.not_here("this type is not handled here", hint));
                     }
                     _ => place.word(ServiceType::parse, ServiceType::ALL, ServiceType::as_str)?,
                 });
@@ -233,9 +233,8 @@ impl Reader {
                     return Err(place.wrong("the path is not absolute", "write the whole path from `/`"));
                 }
                 if path.contains(['*', '?', '[']) {
-                    return Err(
-                        place.wrong("patterns are not handled here", "name each file on a line of its own")
-                    );
+                    return Err(place
+                        .not_here("patterns are not handled here", "name each file on a line of its own"));
                 }
                 exec.environment_files.push(EnvironmentFile { path, optional });
             }

@@ -28,7 +28,7 @@ impl Reader {
             }
             "OnCalendar" => {
                 let hint = "use OnActiveSec=, OnBootSec=, OnUnitActiveSec= or OnUnitInactiveSec=";
-                return Err(place.wrong("calendar times need systemd and are not run here", hint));
+                return Err(place.not_here("calendar times need systemd and are not run here", hint));
             }
             // The manager starts right after the boot, as far as anybody can tell.
             "OnStartupSec" => Base::Boot,

@@ -97,9 +97,9 @@ fn what_has_no_effect_is_named_and_the_unit_is_loaded() {
         texts,
         [
             "ExecStart=: unknown escape sequence '\\q' was kept as it is.",
-            "[Service] ProtectSystem= is known to systemd but has no effect here.",
+            "[Service] ProtectSystem= is known to systemd but has no effect where units run without it.",
             "Unknown key name 'Bogus' in section 'Service', ignoring.",
-            "[Unit] ConditionPathExists= is known to systemd but has no effect here.",
+            "[Unit] ConditionPathExists= is known to systemd but has no effect where units run without it.",
             "Unknown section 'Timer'. Ignoring.",
             "Unknown section 'Mine'. Ignoring.",
             "Environment=: 'noassignment' was left out: it is no assignment NAME=value.",

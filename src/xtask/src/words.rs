@@ -31,7 +31,7 @@ struct Rule {
 const ROOTS: [&str; 5] = ["src/cli/", "src/xtask/", "src/fuzzing/", "sims/", "benches/"];
 
 /// The worlds: they answer for the machine.
-const WORLDS: [&str; 3] = ["src/world-real/", "src/world-sim/", "src/service-real/"];
+const WORLDS: [&str; 4] = ["src/world-real/", "src/world-sim/", "src/service-real/", "src/systemd/"];
 
 const fn rule(word: &'static str, scope: Scope, instead: &'static str) -> Rule {
     Rule { word, scope, instead }

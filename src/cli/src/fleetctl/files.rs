@@ -1,7 +1,7 @@
 //! From what was said on the command line to units and their files.
 
 use seatrial_fleet::unit::{Requirements, UnitFile, UnitName, UnitOption};
-use seatrial_service::{Machine, UnitError};
+use seatrial_service::Machine;
 use std::path::{Path, PathBuf};
 
 /// What the original takes for a unit's type; to anything else it adds `.service`.
@@ -39,7 +39,7 @@ fn check(name: &UnitName, file: &UnitFile) -> Result<Vec<String>, String> {
     match seatrial_service::load(&instance, options, &Machine::default()) {
         Ok(loaded) => warnings.extend(loaded.warnings.iter().map(ToString::to_string)),
         // Some machine may have one.
-        Err(error @ UnitError::NeedsSystemd { .. }) => warnings.push(error.to_string()),
+        Err(error) if error.is_fine_for_systemd() => warnings.push(error.to_string()),
         Err(error) => return Err(error.to_string()),
     }
     Ok(warnings)
@@ -101,6 +101,8 @@ mod tests {
         assert!(error.contains("Global") && error.contains("maybe"), "{error}");
         let warnings = check("[Service]\nExecStart=/bin/echo %i\n[X-Fleet]\nBogus=1\n").unwrap();
         assert_eq!(warnings, ["unrecognized requirement in [X-Fleet] section: \"Bogus\""]);
+        let warnings = check("[Service]\nType=dbus\nBusName=a.b\nExecStart=/bin/true\n").unwrap();
+        assert!(warnings[0].contains("there is no D-Bus here"), "{warnings:?}");
         let lines = "[Service]\nExecStart=/bin/sh -c \\\n  'exec sleep 1'\n";
         assert_eq!(check(lines).unwrap(), Vec::<String>::new());
     }

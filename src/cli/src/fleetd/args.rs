@@ -91,9 +91,21 @@ pub(crate) struct FleetdArgs {
     /// Where other machines reach --listen [default: what it is, with --public-ip where it listens on all addresses].
     #[arg(long, env = "FLEET_ADVERTISE_API")]
     pub(super) advertise_api: Option<String>,
-    /// What runs units: `process`, this program itself.
-    #[arg(long, env = "FLEET_UNIT_MANAGER", value_enum, default_value_t = Runner::Process)]
+    /// What runs units: `process`, this program itself; `systemd`, the machine's, over D-Bus; `auto`, systemd where it runs
+    /// and is heard.
+    #[arg(long, alias = "unit_manager", env = "FLEET_UNIT_MANAGER", value_enum, default_value_t = Runner::Process)]
     pub(super) unit_manager: Runner,
+    /// With systemd: the one of our own user, not the machine's.
+    #[arg(long, alias = "systemd_user", env = "FLEET_SYSTEMD_USER", num_args = 0..=1, require_equals = true,
+        default_value_t = false, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub(super) systemd_user: bool,
+    /// With systemd: the folder of the units' files [default: /run/fleet/units, or fleet/units in XDG_RUNTIME_DIR].
+    #[arg(long, alias = "units_directory", env = "FLEET_UNITS_DIRECTORY")]
+    pub(super) units_directory: Option<PathBuf>,
+    /// With systemd: the bus on which it is heard [default: DBUS_SYSTEM_BUS_ADDRESS or DBUS_SESSION_BUS_ADDRESS, else the
+    /// usual one].
+    #[arg(long, env = "FLEET_BUS_ADDRESS")]
+    pub(super) bus_address: Option<String>,
     /// A folder of control groups that we may write, one for each unit [default: units are found by session and
     /// environment].
     #[arg(long, env = "FLEET_CONTROL_GROUPS")]
@@ -110,6 +122,7 @@ pub(crate) struct FleetdArgs {
 pub(super) enum Runner {
     Process,
     Systemd,
+    Auto,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -183,6 +196,9 @@ mod tests {
         assert_eq!(args.engine().lease_ttl, Duration::from_secs(2));
         assert!(args.disable_engine);
         assert!(!parse(&["--disable-engine=false"]).disable_engine);
+        let args = parse(&["--units_directory", "/u", "--systemd_user=true", "--unit-manager=auto"]);
+        assert_eq!((args.units_directory, args.systemd_user), (Some("/u".into()), true));
+        assert_eq!((args.unit_manager, parse(&[]).unit_manager), (Runner::Auto, Runner::Process));
     }
 
     #[test]

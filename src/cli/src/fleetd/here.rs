@@ -1,6 +1,7 @@
 //! What only the machine that runs a unit can say: its processes and its log. Asked for another machine's unit, we ask
 //! that machine and hand its answer on.
 
+use super::choice::Units;
 use super::http::{Body, answer, full};
 use super::registry::Registry;
 use crate::fleetctl::dial::{self, Place};
@@ -54,7 +55,7 @@ pub(crate) struct StatusView {
 pub(crate) struct Machine<W> {
     pub(crate) world: W,
     pub(crate) me: MachineId,
-    pub(crate) handle: Handle,
+    pub(crate) units: Units,
 }
 
 fn value<'a>(request: &'a ApiRequest, name: &str) -> Option<&'a str> {
@@ -121,17 +122,30 @@ impl<W: World> Machine<W> {
             Ok(lines) => lines.unwrap_or(LINES),
             Err(_) => return answer(ApiResponse::error(400, "lines is a number")),
         };
-        let done = match (what, value(request, "follow")) {
-            ("status", _) => self.status(unit, lines).await,
-            (_, Some("1" | "true")) => self.follow(unit, lines).await,
-            _ => self.log(unit, lines).await,
+        let follows = matches!(value(request, "follow"), Some("1" | "true"));
+        let handle = match &self.units {
+            Units::Processes(manager) => &manager.handle,
+            Units::Systemd(units) => {
+                let found = units.respond(what, follows, unit, self.me.as_str(), lines).await;
+                return found.unwrap_or_else(|| self.not_here(unit));
+            }
+        };
+        let done = match what {
+            "status" => self.status(handle, unit, lines).await,
+            _ if follows => self.follow(handle, unit, lines).await,
+            _ => self.log(handle, unit, lines).await,
         };
         done.unwrap_or_else(|error| answer(ApiResponse::error(500, error.to_string())))
     }
 
-    async fn status(&self, unit: &UnitName, lines: usize) -> Result<Response<Body>, DriveError> {
+    async fn status(
+        &self,
+        handle: &Handle,
+        unit: &UnitName,
+        lines: usize,
+    ) -> Result<Response<Body>, DriveError> {
         let (name, me) = (unit.to_string(), self.me.to_string());
-        let view = self.handle.with(move |driver| {
+        let view = handle.with(move |driver| {
             let status = driver.status(&name)?;
             let service = status.service.as_ref();
             Some(StatusView {
@@ -161,17 +175,27 @@ impl<W: World> Machine<W> {
     }
 
     // Of a unit that is not here no log is opened: anybody could have one opened for every name there is.
-    async fn log(&self, unit: &UnitName, lines: usize) -> Result<Response<Body>, DriveError> {
+    async fn log(
+        &self,
+        handle: &Handle,
+        unit: &UnitName,
+        lines: usize,
+    ) -> Result<Response<Body>, DriveError> {
         let name = unit.to_string();
-        let asked = self.handle.with(move |driver| driver.status(&name).map(|_| driver.logs(&name, lines)));
+        let asked = handle.with(move |driver| driver.status(&name).map(|_| driver.logs(&name, lines)));
         let Some(lines) = asked.await? else { return Ok(self.not_here(unit)) };
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         Ok(Response::new(full(text)))
     }
 
-    async fn follow(&self, unit: &UnitName, lines: usize) -> Result<Response<Body>, DriveError> {
+    async fn follow(
+        &self,
+        handle: &Handle,
+        unit: &UnitName,
+        lines: usize,
+    ) -> Result<Response<Body>, DriveError> {
         let name = unit.to_string();
-        let asked = self.handle.with(move |driver| driver.status(&name).map(|_| driver.follow(&name, lines)));
+        let asked = handle.with(move |driver| driver.status(&name).map(|_| driver.follow(&name, lines)));
         let Some(follow) = asked.await? else { return Ok(self.not_here(unit)) };
         let lines = futures::stream::unfold(follow, |mut follow| async {
             let mut text = follow.recv().await?;

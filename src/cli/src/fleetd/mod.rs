@@ -2,18 +2,20 @@
 //! machine's units, a driver that runs them as processes, and fleet's HTTP interface.
 
 mod args;
+mod choice;
 pub(crate) mod here;
 mod http;
 mod old_registry;
 mod old_restart;
 mod registry;
+mod systemd;
 mod units;
 
 pub(crate) use args::FleetdArgs;
 
 use crate::exit;
 use crate::server::{Failure, usage};
-use args::Runner;
+use choice::Units;
 use here::Machine;
 use http::Face;
 use old_registry::V2Registry;
@@ -32,7 +34,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use units::ProcessManager;
 
 /// The hidden subcommand that becomes a unit's process.
 pub(crate) const LAUNCH: &str = "unit-launch";
@@ -42,7 +43,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(90);
 
 pub(crate) fn run(args: FleetdArgs) -> ExitCode {
     let level = &args.log_level;
-    let rooms = ["cli", "fleet", "service", "service_real", "client"];
+    let rooms = ["cli", "fleet", "service", "service_real", "systemd", "client"];
     let rooms: Vec<String> = rooms.iter().map(|room| format!("seatrial_{room}={level}")).collect();
     let filter = std::env::var("SEATRIAL_LOG")
         .unwrap_or_else(|_| format!("warn,seatrial={level},{}", rooms.join(",")));
@@ -162,11 +163,6 @@ fn driver(args: &FleetdArgs, me: &MachineId, boot: &str) -> Result<Options, Fail
 }
 
 async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
-    if args.unit_manager == Runner::Systemd {
-        return Err(usage(
-            "--unit-manager systemd is not there yet\nhint: --unit-manager process runs services itself, by systemd's rules (docs/units.md)",
-        ));
-    }
     let metadata = args.metadata().map_err(usage)?;
     std::fs::create_dir_all(&args.data_dir).map_err(failed(args.data_dir.display()))?;
     let me = identity(&args, &world)?;
@@ -174,12 +170,9 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
     let view = if args.v2_registry { Some(old_registry(&args, &world)?) } else { None };
     let boot = first_line("/proc/sys/kernel/random/boot_id");
 
-    let handle = seatrial_service_real::start(driver(&args, &me, &boot)?)
-        .map_err(|error| Failure::Failed(error.to_string()))?;
-    let manager =
-        ProcessManager::open(handle.clone(), args.data_dir.join("fleet.json")).map_err(Failure::Failed)?;
+    let units = choice::open(&args, &world, &me, &boot).await?;
     if args.stop_units {
-        return stop_units(&world, &manager).await;
+        return stop_units(&world, &units).await;
     }
 
     let listener = world.listen(&args.listen).await.map_err(failed(format!("--listen {}", args.listen)))?;
@@ -200,14 +193,14 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
         ..MachineInfo::default()
     };
     let registry = Registry::start(world.clone(), store.clone(), me.clone());
-    let machine = Machine { world: world.clone(), me: me.clone(), handle };
+    let machine = Machine { world: world.clone(), me: me.clone(), units: units.clone() };
     let face = Face { world: world.clone(), registry, machine };
     world.spawn(face.clone().serve(listener));
     world.spawn(face.serve_file(file));
 
     let mut tasks = Vec::new();
     let agent =
-        run_agent(world.clone(), store.clone(), manager.clone(), me.clone(), info, args.agent(), agent_news);
+        run_agent(world.clone(), store.clone(), units.clone(), me.clone(), info, args.agent(), agent_news);
     tasks.push(world.spawn(agent));
     if !args.disable_engine {
         let engine = run_engine(world.clone(), store.clone(), me.clone(), args.engine(), engine_news);
@@ -224,16 +217,15 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
         task.abort();
     }
     if leaves {
-        stop_units(&world, &manager).await?;
+        stop_units(&world, &units).await?;
     }
     let _ = std::fs::remove_file(&socket);
     Ok(())
 }
 
-async fn stop_units(world: &RealWorld, manager: &ProcessManager) -> Result<(), Failure> {
-    let pause = async || world.sleep(Duration::from_millis(20)).await;
-    match seatrial_world::timeout(world, STOP_PATIENCE, manager.stop_all(pause)).await {
-        Ok(Ok(units)) => tracing::info!(units, "stopped the units of this machine"),
+async fn stop_units(world: &RealWorld, units: &Units) -> Result<(), Failure> {
+    match seatrial_world::timeout(world, STOP_PATIENCE, units.stop_all(world)).await {
+        Ok(Ok(stopped)) => tracing::info!(units = stopped, "stopped the units of this machine"),
         Ok(Err(error)) => return Err(Failure::Failed(error.to_string())),
         Err(elapsed) => return Err(Failure::Failed(format!("units do not stop: {elapsed}"))),
     }

@@ -40,6 +40,11 @@ fn read(file: &Path) -> Result<Records, String> {
     })
 }
 
+/// How many units were started and not stopped, as it is written down in `file`.
+pub(super) fn started_in(file: &Path) -> Result<usize, String> {
+    Ok(read(file)?.values().filter(|record| record.is_started).count())
+}
+
 /// As a whole or not at all. It is to outlive this process, not the machine: nothing is synced.
 fn write(file: &Path, records: &Records) -> std::io::Result<()> {
     let new = file.with_extension("new");
