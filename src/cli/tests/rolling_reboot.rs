@@ -38,11 +38,12 @@ fn free_row(count: u16) -> u16 {
 fn get(place: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect_timeout(&place.parse().unwrap(), Duration::from_secs(1)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n").ok()?;
+    // Of the version that knows no pieces.
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: {place}\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    (head.split(' ').nth(1) == Some("200")).then(|| body.to_owned())
 }
 
 /// Three members and three machines in a folder.
@@ -251,17 +252,17 @@ fn all_machines_reboot_one_after_the_other_and_the_service_answers_all_the_while
     let (boots, pids, since) = (demo.boots(), demo.pids(), demo.index());
     let places: Vec<String> = (1..=2).map(|at| format!("127.0.0.1:{}", demo.web_port + at)).collect();
     // A client that knows both addresses asks the second where the first does not answer, and the other way round.
-    let answers = Watch::start(move || places.iter().map(|place| get(place, "/").is_some()).collect::<Vec<_>>());
+    let answers =
+        Watch::start(move || places.iter().map(|place| get(place, "/").is_some()).collect::<Vec<_>>());
     let down = Watch::start(members_down(&demo));
 
     let said = demo.succeeds(&["rolling-reboot"]);
 
     let (answers, down) = (answers.end(), down.end());
     for at in 1..=3 {
-        for what in ["holds the slot: its units go elsewhere", "is back and has given the slot back"] {
-            assert!(said.contains(&format!("f{at}  {what}")), "{said}");
-        }
+        assert!(said.contains(&format!("f{at}  is back and has given the slot back")), "{said}");
     }
+    assert!(said.contains("  holds the slot: its units go elsewhere\n"), "{said}");
     assert!(said.contains("\n3 machines rebooted, after "), "{said}");
     let silent: Vec<_> = answers.iter().filter(|(_, web)| !web.contains(&true)).collect();
     let count = |at: usize| answers.iter().filter(|(_, web)| web[at]).count();
@@ -279,7 +280,11 @@ fn all_machines_reboot_one_after_the_other_and_the_service_answers_all_the_while
     assert_in_turn(&demo, since, &down);
 
     let now = demo.boots();
-    assert_eq!(now.keys().collect::<Vec<_>>(), boots.keys().collect::<Vec<_>>(), "machines stay who they are");
+    assert_eq!(
+        now.keys().collect::<Vec<_>>(),
+        boots.keys().collect::<Vec<_>>(),
+        "machines stay who they are"
+    );
     assert!(boots.iter().all(|(id, boot)| now[id] != *boot), "{boots:?} and then {now:?}");
     let again = demo.pids();
     assert_eq!(again.keys().collect::<Vec<_>>(), pids.keys().collect::<Vec<_>>());
@@ -334,7 +339,10 @@ fn a_reboot_that_is_not_granted_says_so_and_one_that_is_under_way_is_ended_by_do
     let refused = demo.run(&["rolling-reboot", "f1", "--patience-seconds", "4"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{text}");
-    assert!(text.starts_with("seatrial: not rebooted after 4 s: f1; the reboot lock is free\nhint: "), "{text}");
+    assert!(
+        text.starts_with("seatrial: not rebooted after 4 s: f1; the reboot lock is free\nhint: "),
+        "{text}"
+    );
     assert!(demo.locksmithctl(&["plan"]).contains("quorum"), "{}", demo.locksmithctl(&["plan"]));
     let status = demo.run(&["status"]);
     assert_eq!(status.status.code(), Some(1));

@@ -55,7 +55,10 @@ pub enum RebootError {
         value: String,
     },
     /// Something answered that speaks no FleetLock.
-    #[error("the answer is none of FleetLock: status {status}{}\nhint: is it the server's base, without /v1/pre-reboot? A member serves FleetLock with --reboot-lock", colon(said))]
+    #[error(
+        "the answer is none of FleetLock: status {status}{}\nhint: is it the server's base, without /v1/pre-reboot? A member serves FleetLock with --reboot-lock",
+        colon(said)
+    )]
     NoFleetLock {
         /// HTTP's status.
         status: u16,

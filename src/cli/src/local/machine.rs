@@ -106,14 +106,19 @@ fn drain(dir: &Path, name: &str) -> Result<(), String> {
     let is_up = |name: &str| active.iter().any(|(unit, _)| unit == name);
     let is_here = |name: &str| active.contains(&(name.to_owned(), id.clone()));
     let scheduled = units.iter().filter(|unit| !unit.is_global).map(|unit| unit.name.clone());
-    let (scheduled, mut moving): (Vec<_>, Vec<_>) =
-        (scheduled.clone().filter(|unit| is_up(unit)).collect(), scheduled.filter(|unit| is_here(unit)).collect());
+    let (scheduled, mut moving): (Vec<_>, Vec<_>) = (
+        scheduled.clone().filter(|unit| is_up(unit)).collect(),
+        scheduled.filter(|unit| is_here(unit)).collect(),
+    );
     let global = units.iter().filter(|unit| unit.is_global && is_here(&unit.name));
     let before = Before {
         scheduled: scheduled.into_iter().collect(),
         global: global.map(|unit| unit.name.clone()).collect(),
     };
-    write(&before_file(&machine.fleetd.data_dir), &serde_json::to_string(&before).map_err(|error| error.to_string())?)?;
+    write(
+        &before_file(&machine.fleetd.data_dir),
+        &serde_json::to_string(&before).map_err(|error| error.to_string())?,
+    )?;
 
     for name in stop_machines(&[machine.fleetd]) {
         eprintln!("seatrial: {name} did not end when asked and was killed");
@@ -135,7 +140,8 @@ fn is_elsewhere(state: &State, id: &str, unit: &str) -> bool {
         return true;
     };
     let fleet = Fleet::of(other.fleetd);
-    let (Some(there), Some(active), Some(waiting)) = (fleet.machines(), fleet.active(), fleet.waiting()) else {
+    let (Some(there), Some(active), Some(waiting)) = (fleet.machines(), fleet.active(), fleet.waiting())
+    else {
         return false;
     };
     // As long as the machine counts, its units are taken to be there.
@@ -176,7 +182,8 @@ fn healthy(dir: &Path, name: &str) -> Result<(), String> {
     }
     let file = before_file(&machine.fleetd.data_dir);
     let Ok(text) = fs::read_to_string(&file) else { return Ok(()) };
-    let before: Before = serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let before: Before =
+        serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let fleet = Fleet::of(machine.fleetd);
     let (units, active) = fleet.units().zip(fleet.active()).ok_or("its fleetd does not say what runs")?;
     let id = machine.id();

@@ -167,7 +167,7 @@ fn agent(dir: &Path, machine: &Process, id: &str, servers: &str) -> Result<Proce
 fn start(args: &UpArgs) -> Result<ExitCode, String> {
     fs::create_dir_all(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
     let dir = fs::canonicalize(&args.dir).map_err(|error| format!("{}: {error}", args.dir.display()))?;
-    let _held = hold(&dir)?;
+    let held = hold(&dir)?;
     let ports: Vec<(u16, u16)> =
         (0..args.members).map(|i| (args.port + i * 100, args.port + i * 100 + 1)).collect();
     let machine_ports: Vec<u16> = (0..args.machines).map(|i| args.fleet_port.saturating_add(i)).collect();
@@ -200,6 +200,8 @@ fn start(args: &UpArgs) -> Result<ExitCode, String> {
         }
     }
     state.write(&dir)?;
+    // From now on they are found; and agents that are waited for may have to do something themselves.
+    drop(held);
 
     let begun = Instant::now();
     for (process, child) in state.all().zip(&mut children) {
@@ -282,7 +284,9 @@ pub(crate) fn status(args: &DownArgs) -> ExitCode {
     if !state.machines.is_empty() {
         match look(&state.endpoints()) {
             Ok(view) => println!("{}", rolling::shown(&view, &state)),
-            Err(why) => println!("the reboot lock cannot be seen: {}", why.lines().next().unwrap_or_default()),
+            Err(why) => {
+                println!("the reboot lock cannot be seen: {}", why.lines().next().unwrap_or_default())
+            }
         }
     }
     ExitCode::from(if all { exit::PASS } else { exit::VIOLATION })

@@ -126,7 +126,11 @@ impl State {
     pub(super) fn read(dir: &Path) -> Result<Self, String> {
         let file = dir.join("cluster.json");
         let text = fs::read_to_string(&file).map_err(|error| {
-            format!("{}: {error}\nhint: `seatrial up --dir {}` starts a cluster", file.display(), dir.display())
+            format!(
+                "{}: {error}\nhint: `seatrial up --dir {}` starts a cluster",
+                file.display(),
+                dir.display()
+            )
         })?;
         serde_json::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))
     }
@@ -166,7 +170,10 @@ impl State {
         if self.members.iter().any(|member| member.name == process.name) {
             return health::member(process);
         }
-        process.runs()
+        self.machines().find(|machine| machine.agent.name == process.name).is_some_and(|machine| {
+            // One that has not seen its machine healthy hears of no reboot.
+            process.runs() && machine.agent_state() != "starting"
+        })
     }
 
     /// Where clients reach the members.
@@ -212,7 +219,13 @@ fn path_with(exe: &Path) -> String {
 
 impl Process {
     /// One that is not started yet.
-    pub(super) fn new(dir: &Path, name: &str, client_url: String, data_dir: PathBuf, args: Vec<String>) -> Self {
+    pub(super) fn new(
+        dir: &Path,
+        name: &str,
+        client_url: String,
+        data_dir: PathBuf,
+        args: Vec<String>,
+    ) -> Self {
         let log = dir.join(format!("{name}.log"));
         Self { name: name.to_owned(), pid: 0, started: 0, client_url, data_dir, log, args }
     }

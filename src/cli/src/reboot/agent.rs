@@ -211,7 +211,8 @@ impl AgentArgs {
         let strategy = or(&self.strategy, &["LOCKSMITHD_REBOOT_STRATEGY", "REBOOT_STRATEGY"]);
         let strategy =
             Strategy::named(strategy.as_deref().unwrap_or("etcd-lock")).map_err(|error| error.to_string())?;
-        if strategy == Strategy::FleetLock && self.fleet_lock_base_url.iter().all(|url| url.trim().is_empty()) {
+        if strategy == Strategy::FleetLock && self.fleet_lock_base_url.iter().all(|url| url.trim().is_empty())
+        {
             return Err("the strategy fleet_lock has no server\nhint: --fleet-lock-base-url http://host:port/base; a member serves FleetLock with --reboot-lock".to_owned());
         }
         let mut windows = self.window.iter().map(|text| periodic(text)).collect::<Result<Vec<_>, _>>()?;

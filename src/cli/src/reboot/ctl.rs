@@ -420,9 +420,7 @@ fn send_need_reboot(folder: &str) -> Said {
         Ok(()) => out(""),
         Err(why) => err(
             1,
-            say::signal_failed(&format!(
-                "{why}\nhint: no agent runs here, or -state-dir is not its folder"
-            )),
+            say::signal_failed(&format!("{why}\nhint: no agent runs here, or -state-dir is not its folder")),
         ),
     }
 }

@@ -99,8 +99,12 @@ mod tests {
             let error = judge(status, body.as_bytes()).unwrap_err();
             assert!(matches!(error, RebootError::NoFleetLock { .. }), "{status}: {error}");
         }
-        let long = judge(502, "<html>\n  Bad\tGateway </html>".repeat(50).as_bytes()).unwrap_err().to_string();
-        assert!(long.starts_with("the answer is none of FleetLock: status 502: <html> Bad Gateway"), "{long}");
+        let long =
+            judge(502, "<html>\n  Bad\tGateway </html>".repeat(50).as_bytes()).unwrap_err().to_string();
+        assert!(
+            long.starts_with("the answer is none of FleetLock: status 502: <html> Bad Gateway"),
+            "{long}"
+        );
         assert!(long.contains("\nhint: ") && long.len() < 500, "{long}");
     }
 

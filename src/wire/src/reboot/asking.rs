@@ -70,7 +70,8 @@ impl<W: World> FleetLock<W> {
         options: &FleetLockOptions,
     ) -> Result<Self, String> {
         let server = |url: &str| {
-            let (endpoint, base) = parse(url).map_err(|why| format!("{url:?} is no base of FleetLock: {why}"))?;
+            let (endpoint, base) =
+                parse(url).map_err(|why| format!("{url:?} is no base of FleetLock: {why}"))?;
             let line = Line {
                 world: world.clone(),
                 endpoint,
