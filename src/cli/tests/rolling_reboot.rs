@@ -9,30 +9,19 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use support::{SEATRIAL, eventually, expect_success, free_port};
+use support::{SEATRIAL, demo_units, eventually, expect_success, free_port, free_row};
 
 const SEMAPHORE: &str = "/v2/keys/coreos.com/updateengine/rebootlock/semaphore";
 
 /// Answers of the service are looked for this often.
 const TICK: Duration = Duration::from_millis(100);
-
-/// A number of free ports that follow each other, the first of which ends with 0.
-fn free_row(count: u16) -> u16 {
-    loop {
-        let first = free_port(1) / 10 * 10;
-        let held: Vec<_> = (0..count).map(|at| TcpListener::bind(("127.0.0.1", first + at))).collect();
-        if held.iter().all(Result::is_ok) {
-            return first;
-        }
-    }
-}
 
 /// The body of what is answered with 200; nothing where nobody answers so.
 fn get(place: &str, path: &str) -> Option<String> {
@@ -91,18 +80,17 @@ impl Demo {
         expect_success(&args.join(" "), &command.output().unwrap())
     }
 
-    /// The units of the demo, at ports that are free here.
-    fn start_units(&self) {
-        let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/units");
-        for entry in fs::read_dir(units).unwrap() {
-            let path = entry.unwrap().path();
-            let text = fs::read_to_string(&path).unwrap();
-            let text = text.replace("127.0.0.1:808%i", &format!("127.0.0.1:{}%i", self.web_port / 10));
-            fs::write(self.dir.path().join(path.file_name().unwrap()), text).unwrap();
-        }
-        let names = ["web@1.service", "web@2.service", "web-announce@1.service", "watch.service"];
-        self.ctl(&[&["start"], names.as_slice()].concat());
-        eventually("all of it is up", || self.active().values().map(BTreeSet::len).sum::<usize>() == 6);
+    /// Starts these units, which are then up at so many places.
+    fn start_units(&self, names: &[&str], count: usize) {
+        self.ctl(&[&["start"], names].concat());
+        eventually("all of it is up", || self.active().values().map(BTreeSet::len).sum::<usize>() == count);
+    }
+
+    /// Asks two web servers for their pages. A client that knows both addresses asks the second where the first does not
+    /// answer, and the other way round.
+    fn asks(&self) -> Watch<[bool; 2]> {
+        let places = [1, 2].map(|at| format!("127.0.0.1:{}", self.web_port + at));
+        Watch::start(move || [0, 1].map(|at: usize| get(&places[at], "/").is_some()))
     }
 
     /// On which machines units are up.
@@ -245,15 +233,23 @@ fn assert_in_turn(demo: &Demo, since: u64, down: &[(Duration, BTreeSet<usize>)])
     assert_eq!(ever.len(), 3, "each member was seen to be down: {ever:?}");
 }
 
+fn assert_answered(answers: &[(Duration, [bool; 2])]) {
+    let silent: Vec<_> = answers.iter().filter(|(_, web)| !web.contains(&true)).collect();
+    let [first, second] = [0, 1].map(|at: usize| answers.iter().filter(|(_, web)| web[at]).count());
+    let (looks, took) = (answers.len(), answers.last().unwrap().0);
+    println!("{looks} looks in {took:?}: web@1 answered {first}, web@2 {second}, none {}", silent.len());
+    assert!(silent.is_empty(), "nobody answered: {silent:?}");
+    assert!(looks > 50, "{looks} looks in {took:?}");
+}
+
 #[test]
 fn all_machines_reboot_one_after_the_other_and_the_service_answers_all_the_while() {
     let demo = Demo::up();
-    demo.start_units();
+    let units = ["web@1.service", "web@2.service", "web-announce@1.service", "watch.service"];
+    demo_units(demo.dir.path(), demo.web_port);
+    demo.start_units(&units, 6);
     let (boots, pids, since) = (demo.boots(), demo.pids(), demo.index());
-    let places: Vec<String> = (1..=2).map(|at| format!("127.0.0.1:{}", demo.web_port + at)).collect();
-    // A client that knows both addresses asks the second where the first does not answer, and the other way round.
-    let answers =
-        Watch::start(move || places.iter().map(|place| get(place, "/").is_some()).collect::<Vec<_>>());
+    let answers = demo.asks();
     let down = Watch::start(members_down(&demo));
 
     let said = demo.succeeds(&["rolling-reboot"]);
@@ -264,18 +260,8 @@ fn all_machines_reboot_one_after_the_other_and_the_service_answers_all_the_while
     }
     assert!(said.contains("  holds the slot: its units go elsewhere\n"), "{said}");
     assert!(said.contains("\n3 machines rebooted, after "), "{said}");
-    let silent: Vec<_> = answers.iter().filter(|(_, web)| !web.contains(&true)).collect();
     let count = |at: usize| answers.iter().filter(|(_, web)| web[at]).count();
-    let took = answers.last().unwrap().0;
-    println!(
-        "{} looks in {took:?}: web@1 answered {}, web@2 {}, none {}",
-        answers.len(),
-        count(0),
-        count(1),
-        silent.len()
-    );
-    assert!(silent.is_empty(), "nobody answered: {silent:?}");
-    assert!(answers.len() > 50 && took > Duration::from_secs(10), "{} looks in {took:?}", answers.len());
+    assert_answered(&answers);
     assert!((0..2).any(|at| count(at) < answers.len()), "their machines went down, and they never moved");
     assert_in_turn(&demo, since, &down);
 
@@ -306,13 +292,22 @@ fn all_machines_reboot_one_after_the_other_and_the_service_answers_all_the_while
 }
 
 #[test]
-fn with_more_slots_the_guard_still_lets_one_member_go_at_a_time() {
+fn with_more_slots_and_no_room_one_machine_goes_at_a_time_and_only_when_the_last_ones_units_are_up() {
     let demo = Demo::up();
+    // One on each machine, so that none can go elsewhere, and slow to come back.
+    demo_units(demo.dir.path(), demo.web_port);
+    let file = demo.file("web@.service");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("Type=notify\n", "Type=notify\nExecStartPre=/bin/sleep 4\n")).unwrap();
+    demo.start_units(&["web@1.service", "web@2.service", "web@3.service"], 3);
     assert_eq!(demo.locksmithctl(&["set-max", "3"]), "Old-Max: 1\nMax: 3\n");
     let since = demo.index();
-    let down = Watch::start(members_down(&demo));
+    let (answers, down) = (demo.asks(), Watch::start(members_down(&demo)));
     demo.succeeds(&["rolling-reboot"]);
-    assert_in_turn(&demo, since, &down.end());
+    let (answers, down) = (answers.end(), down.end());
+    assert_answered(&answers);
+    assert_in_turn(&demo, since, &down);
+    assert_eq!(demo.active().len(), 3);
     assert_eq!(demo.locksmithctl(&["status"]), "Available: 3\nMax: 3\n");
 }
 
