@@ -149,6 +149,39 @@ fn heard(stream: &mut TcpStream) -> (Vec<String>, String) {
     (head, String::from_utf8(body).unwrap())
 }
 
+/// The next one who comes.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let mut came = None;
+    eventually("somebody asks", || {
+        came = listener.accept().ok();
+        came.is_some()
+    });
+    let (stream, _) = came.unwrap();
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+#[test]
+fn a_server_that_always_refuses_does_not_keep_a_machine_from_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let servers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let bases = servers.each_ref().map(|server| format!("http://{}", server.local_addr().unwrap()));
+    let machine = Machine::start(dir.path(), "m1", &bases.join(","));
+    // As one that is cut off from its store.
+    let mut stream = accept(&servers[0]);
+    heard(&mut stream);
+    let away = r#"{"kind":"failed_lock","value":"the store is away"}"#;
+    write!(stream, "HTTP/1.1 500 x\r\nContent-Length: {}\r\n\r\n{away}", away.len()).unwrap();
+    let mut stream = accept(&servers[1]);
+    heard(&mut stream);
+    write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
+    eventually("it rests", || machine.says("running"));
+    // Who has said yes is asked again, on the same connection.
+    machine.needs_reboot();
+    assert_eq!(heard(&mut stream).0[0], "post /v1/pre-reboot http/1.1");
+}
+
 #[test]
 fn whatever_another_server_says_only_200_is_leave_to_reboot() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,7 +210,7 @@ fn whatever_another_server_says_only_200_is_leave_to_reboot() {
             eventually("it rests", || machine.says("running"));
             machine.needs_reboot();
         }
-        let (mut stream, _) = listener.accept().unwrap();
+        let mut stream = accept(&listener);
         let (head, sent) = heard(&mut stream);
         assert_eq!(head[0], format!("post {path} http/1.1"), "request {at}");
         for line in ["fleet-lock-protocol: true", "content-type: application/json"] {
