@@ -176,8 +176,7 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
 
     let handle = seatrial_service_real::start(driver(&args, &me, &boot)?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    let manager =
-        ProcessManager::open(handle.clone(), args.data_dir.join("fleet.json")).map_err(Failure::Failed)?;
+    let manager = units::open(handle.clone(), args.data_dir.join("fleet.json")).map_err(Failure::Failed)?;
     if args.stop_units {
         return stop_units(&world, &manager).await;
     }
