@@ -408,6 +408,9 @@ fn the_units_of_the_demo_run_where_they_should() {
     eventually("the global one is everywhere", || {
         of("watch.service") == [Fleet::id(0), Fleet::id(1), Fleet::id(2)]
     });
+    eventually("web servers and sidekick are up", || {
+        ["web@1.service", "web@2.service", "web-announce@1.service"].iter().all(|unit| !of(unit).is_empty())
+    });
     assert_ne!(of("web@1.service"), of("web@2.service"));
     assert_eq!(of("web-announce@1.service"), of("web@1.service"));
     let read = move || -> std::io::Result<String> {

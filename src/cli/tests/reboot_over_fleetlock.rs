@@ -117,7 +117,7 @@ fn machines_that_ask_our_members_over_fleetlock_take_turns() {
     }
     eventually("one goes", || story(dir).len() == 1);
     let first = story(dir)[0].clone();
-    assert_eq!(holders(), [first.clone()]);
+    assert_eq!(holders(), std::slice::from_ref(&first));
     let other = machines.iter().position(|machine| machine.id != first).unwrap();
     let full = "refused (failed_lock): all 1 semaphore slots currently locked";
     eventually("the other hears why it waits", || machines[other].log().contains(full));
