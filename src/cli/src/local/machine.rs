@@ -126,6 +126,8 @@ fn drain(dir: &Path, name: &str) -> Result<(), String> {
     let begun = Instant::now();
     while !moving.is_empty() && begun.elapsed() < MOVE_PATIENCE {
         std::thread::sleep(PAUSE);
+        // Others may reboot meanwhile, where there are more slots than one.
+        let state = State::read(dir)?;
         moving.retain(|unit| !is_elsewhere(&state, &id, unit));
     }
     if !moving.is_empty() {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) struct PageArgs {
 }
 
 pub(crate) fn run(args: &PageArgs) -> ExitCode {
-    let listener = match TcpListener::bind(&args.listen) {
+    let listener = match listen(&args.listen) {
         Ok(listener) => listener,
         Err(error) => {
             eprintln!("seatrial: --listen {}: {error}", args.listen);
@@ -42,6 +42,22 @@ pub(crate) fn run(args: &PageArgs) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Beside another copy, if need be: that of a machine whose fleetd was killed runs on, and all machines of the demo are one.
+fn listen(place: &str) -> std::io::Result<TcpListener> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+    const WAITING_MAX: i32 = 128;
+    let address: SocketAddr = place
+        .parse()
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no ADDRESS:PORT"))?;
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    bind(&socket, &address)?;
+    listen(&socket, WAITING_MAX)?;
+    Ok(socket.into())
 }
 
 fn answer(mut stream: TcpStream, page: &str) -> std::io::Result<()> {

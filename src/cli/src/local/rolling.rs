@@ -102,7 +102,8 @@ fn follow(args: &RollingArgs, mut ways: BTreeMap<String, Way>) -> ExitCode {
             }
             if ways.is_empty() {
                 let lock = shown(view, state);
-                println!("{count} machines rebooted, after {:.0?}; {lock}", begun.elapsed());
+                let machines = if count == 1 { "machine" } else { "machines" };
+                println!("{count} {machines} rebooted, after {:.0?}; {lock}", begun.elapsed());
                 return ExitCode::SUCCESS;
             }
             if changed.elapsed() > QUIET {
