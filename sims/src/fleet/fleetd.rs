@@ -6,7 +6,7 @@ use seatrial_client::ClientOptions;
 use seatrial_fleet::engine::Policy;
 use seatrial_fleet::model::MachineInfo;
 use seatrial_fleet::run::{
-    AgentNews, AgentOptions, EngineNews, EngineOptions, UnitManager, run_agent, run_engine,
+    AgentNews, AgentOptions, EngineNews, EngineOptions, KeptUnits, UnitManager, run_agent, run_engine,
 };
 use seatrial_fleet::unit::MachineId;
 use seatrial_scenario::record::{AgentWord, EngineWord, Notebook};
@@ -35,7 +35,7 @@ pub(crate) struct HostSettings {
 pub(crate) async fn run(world: SimWorld, host: Host, settings: HostSettings) {
     host.open();
     let (machine, book) = (host.machine(), host.notebook().clone());
-    let units = Units(host.clone());
+    let units: Units = KeptUnits(host.clone());
     let found = units.loaded().await.map_or(0, |units| units.values().filter(|unit| unit.is_started).count());
     book.agent_said(machine, host.now(), AgentWord::Began { found });
     let driver = host.clone();

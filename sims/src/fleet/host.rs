@@ -3,7 +3,7 @@
 //! It stands in for `service-real`'s driver: carries out what the manager wants on simulated processes, tells it what
 //! becomes of them, and hands everything over to the next driver, whatever became of the last one.
 
-use seatrial_fleet::unit::{UnitFile, UnitName};
+use seatrial_fleet::run::Records;
 use seatrial_scenario::record::{Notebook, ProcessEnd, ProcessRecord};
 use seatrial_service::{
     Command, Effect, Exit, Input, Left, Machine, Manager, Output, Signal, Spawn, SubState, Target, Timer,
@@ -28,20 +28,14 @@ struct Process {
     ends: Option<(Duration, Exit, ProcessEnd)>,
 }
 
-/// What fleet has put on the machine, as it lies on the disk.
-#[derive(Clone, Debug)]
-pub(super) struct Record {
-    pub(super) file: UnitFile,
-    pub(super) is_started: bool,
-}
-
 #[derive(Debug)]
 struct State {
     manager: Manager,
     processes: BTreeMap<u32, Process>,
     /// Of the driver that lives now.
     timers: BTreeMap<(String, Timer), Duration>,
-    records: BTreeMap<UnitName, Record>,
+    /// What fleet has put on the machine, as it lies on the disk.
+    records: Records,
     next_pid: u32,
     boots: u32,
     booted: Duration,
@@ -80,7 +74,7 @@ impl Host {
             manager: Manager::new(Machine::default()),
             processes: BTreeMap::new(),
             timers: BTreeMap::new(),
-            records: BTreeMap::new(),
+            records: Records::new(),
             next_pid: 100,
             boots: 1,
             booted: Duration::ZERO,
@@ -228,7 +222,7 @@ impl Host {
         look(&mut self.state().manager)
     }
 
-    pub(super) fn with_records<T>(&self, look: impl FnOnce(&mut BTreeMap<UnitName, Record>) -> T) -> T {
+    pub(super) fn with_records<T>(&self, look: impl FnOnce(&mut Records) -> T) -> T {
         look(&mut self.state().records)
     }
 

@@ -1,116 +1,74 @@
-//! What an agent asks of its machine, as `seatrial fleetd` answers it, on a simulated one.
+//! A simulated machine as a bench of units: what decides about them is the fleet's own code, as in `seatrial fleetd`.
 
-use super::host::{Host, Record};
-use seatrial_fleet::run::{LoadedUnit, ManagerError, SystemdState, UnitManager};
-use seatrial_fleet::unit::{UnitFile, UnitName};
-use seatrial_service::{ActiveState, LoadState, UnitStatus};
+use super::host::Host;
+use seatrial_fleet::run::{Bench, KeptUnits, Records, SystemdState, UnitRunner};
 use std::collections::BTreeMap;
 
 /// The units of a simulated machine.
-#[derive(Clone, Debug)]
-pub(super) struct Units(pub(super) Host);
+pub(super) type Units = KeptUnits<Host>;
 
-fn problem<E: std::fmt::Display>(doing: impl Into<String>) -> impl FnOnce(E) -> ManagerError {
-    let doing = doing.into();
-    move |error| ManagerError { doing, problem: error.to_string() }
+impl Bench for Host {
+    async fn turn<T: Send + 'static>(
+        &self,
+        turn: impl FnOnce(&mut dyn UnitRunner) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        Ok(turn(&mut Turn(self)))
+    }
+
+    fn records(&self) -> Records {
+        self.with_records(|records| records.clone())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Records)) -> Result<(), String> {
+        self.with_records(change);
+        Ok(())
+    }
 }
 
-fn is_up(status: &UnitStatus) -> bool {
-    !matches!(status.active, ActiveState::Inactive | ActiveState::Failed)
-}
+/// Nothing else happens in a simulation meanwhile.
+struct Turn<'a>(&'a Host);
 
-impl UnitManager for Units {
-    async fn load(&self, name: &UnitName, file: &UnitFile) -> Result<(), ManagerError> {
-        self.0.with_records(|records| {
-            let is_started = records.get(name).is_some_and(|known| known.is_started);
-            records.insert(name.clone(), Record { file: file.clone(), is_started });
-        });
-        let options = file.options().iter();
-        let triples =
-            options.map(|option| (option.section.as_str(), option.name.as_str(), option.value.as_str()));
-        // As systemd: a wrong file lies there all the same, and its start fails.
-        let _ = self.0.with_manager(|manager| {
-            let loaded = manager.load(name.as_str(), triples);
+impl UnitRunner for Turn<'_> {
+    fn load(&mut self, unit: &str, options: Vec<(String, String, String)>) -> Result<(), String> {
+        let options = options.iter();
+        let triples = options.map(|(section, name, value)| (section.as_str(), name.as_str(), value.as_str()));
+        self.0.with_manager(|manager| {
+            // What is wrong with a file, its unit says when it is started.
+            let _ = manager.load(unit, triples);
             manager.daemon_reload();
-            loaded
         });
         Ok(())
     }
 
-    async fn unload(&self, name: &UnitName) -> Result<(), ManagerError> {
-        let doing = format!("unload {name}");
-        if self.0.with_manager(|manager| manager.status(name.as_str()).is_some()) {
-            self.0.ask(|manager| manager.stop(name.as_str())).map_err(problem(&doing))?;
-            self.0.ask(|manager| manager.reset_failed(name.as_str())).map_err(problem(&doing))?;
-            self.0.with_manager(|manager| manager.unload(name.as_str()));
-        }
-        self.0.with_records(|records| records.remove(name));
+    fn unload(&mut self, unit: &str) -> Result<(), String> {
+        self.0.with_manager(|manager| manager.unload(unit));
         Ok(())
     }
 
-    async fn reload(&self) -> Result<(), ManagerError> {
+    fn daemon_reload(&mut self) -> Result<(), String> {
         self.0.with_manager(|manager| manager.daemon_reload());
         Ok(())
     }
 
-    async fn start(&self, name: &UnitName) -> Result<(), ManagerError> {
-        let doing = format!("start {name}");
-        self.0.ask(|manager| manager.reset_failed(name.as_str())).map_err(problem(&doing))?;
-        self.0.ask(|manager| manager.start(name.as_str())).map_err(problem(doing))?;
-        self.0.with_records(|records| {
-            if let Some(known) = records.get_mut(name) {
-                known.is_started = true;
-            }
-        });
-        Ok(())
+    fn start(&mut self, unit: &str) -> Result<(), String> {
+        self.0.ask(|manager| manager.start(unit)).map_err(|error| error.to_string())
     }
 
-    async fn stop(&self, name: &UnitName) -> Result<(), ManagerError> {
-        let doing = format!("stop {name}");
-        self.0.with_records(|records| {
-            if let Some(known) = records.get_mut(name) {
-                known.is_started = false;
-            }
-        });
-        if self.0.with_manager(|manager| manager.status(name.as_str()).is_none()) {
-            return Ok(());
-        }
-        self.0.ask(|manager| manager.stop(name.as_str())).map_err(problem(doing))
+    fn stop(&mut self, unit: &str) -> Result<(), String> {
+        self.0.ask(|manager| manager.stop(unit)).map_err(|error| error.to_string())
     }
 
-    async fn loaded(&self) -> Result<BTreeMap<UnitName, LoadedUnit>, ManagerError> {
-        let there: BTreeMap<String, UnitStatus> = self.0.with_manager(|manager| {
-            let known = manager.list().filter(|status| status.load != LoadState::NotFound);
-            known.map(|status| (status.name.clone(), status)).collect()
-        });
-        Ok(self.0.with_records(|records| {
-            // After a boot nothing is known any more, and what was written down is of yesterday.
-            records.retain(|name, _| there.contains_key(name.as_str()));
-            let unit = |name: &UnitName, record: &Record| LoadedUnit {
-                file: record.file.clone(),
-                is_started: record.is_started || is_up(&there[name.as_str()]),
-            };
-            records.iter().map(|(name, record)| (name.clone(), unit(name, record))).collect()
-        }))
+    fn reset_failed(&mut self, unit: &str) -> Result<(), String> {
+        self.0.ask(|manager| manager.reset_failed(unit)).map_err(|error| error.to_string())
     }
 
-    async fn states(&self) -> Result<BTreeMap<UnitName, SystemdState>, ManagerError> {
-        let all: BTreeMap<String, UnitStatus> = self.0.with_manager(|manager| {
-            let all: Vec<UnitStatus> = manager.list().collect();
-            for left in
-                all.iter().filter(|u| u.load == LoadState::NotFound && u.active == ActiveState::Failed)
-            {
-                let _ = manager.reset_failed(&left.name);
-                manager.unload(&left.name);
-            }
-            all.into_iter().map(|status| (status.name.clone(), status)).collect()
-        });
-        let ours: Vec<UnitName> = self.0.with_records(|records| records.keys().cloned().collect());
-        let states = ours.into_iter().filter_map(|name| {
-            let status = all.get(name.as_str())?;
-            let (load, active) = (status.load.to_string(), status.active.to_string());
-            Some((name, SystemdState { load, active, sub: status.sub.clone() }))
-        });
-        Ok(states.collect())
+    fn list(&self) -> BTreeMap<String, SystemdState> {
+        self.0.with_manager(|manager| {
+            let all = manager.list().map(|status| {
+                let (load, active) = (status.load.to_string(), status.active.to_string());
+                (status.name, SystemdState { load, active, sub: status.sub })
+            });
+            all.collect()
+        })
     }
 }

@@ -1,7 +1,6 @@
-//! The agent of a machine, put together as `seatrial reboot-agent` is: the same loop, lock, keys and guard. Between them and
+//! The agent of a machine, put together as `seatrial reboot-agent` is: the same loop, lock, keys, guard and client of FleetLock. Between them and
 //! the world stands only what takes down what they do, and what can stop them at the worst moment.
 
-use super::fleetlock::FleetLock;
 use seatrial_client::{ClientOptions, Store};
 use seatrial_reboot::{
     Coordinator, Done, Entry, Found, Group, Guards, Host, Keys, KeysError, Lock, Locksmith, LocksmithWindow,
@@ -10,11 +9,12 @@ use seatrial_reboot::{
 use seatrial_scenario::machines::{AgentHost, AgentNote, AgentWish, Order};
 use seatrial_scenario::theatre::CallError;
 use seatrial_types::{Code, Error, MemberId, Request, Response};
-use seatrial_wire::{ChannelOptions, Survey, V2Client, V2ClientOptions, V2Keys, connect};
+use seatrial_wire::{
+    ChannelOptions, FleetLock, FleetLockOptions, Survey, V2Client, V2ClientOptions, V2Keys, connect,
+};
 use seatrial_world::{World, timeout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 /// Minutes of a run, of each of which a machine with a window has a part.
@@ -68,9 +68,10 @@ pub(crate) async fn run_agent<W: World, H: AgentHost>(
     let (host, endpoints) = (Arc::new(host), endpoints(addresses, wish.member));
     let seen = Seen { world: world.clone(), host: Arc::clone(&host) };
     let ended = if wish.fleetlock {
-        let (id, group) = (wish.id, wish.group);
-        let lock = FleetLock { world: world.clone(), endpoints, first: AtomicUsize::new(0), id, group };
-        let lock = Told { lock, host };
+        let second = Duration::from_secs(1);
+        let options = FleetLockOptions { connect_timeout: second, ..FleetLockOptions::default() };
+        let lock = FleetLock::new(world.clone(), &endpoints, Group::new(wish.group), wish.id, &options);
+        let lock = Told { lock: lock.map_err(|why| refused(&why))?, host };
         seatrial_reboot::run_agent(world.clone(), lock, seen, settings, "seatrial", "agent").await
     } else {
         let keys = Watched { keys: keys(world, &endpoints)?, host: Arc::clone(&host) };

@@ -1,7 +1,6 @@
 //! The reboot lock in a simulation: agents as on real machines, an operator, and what members tell of the lock's keys.
 
 mod agent;
-mod fleetlock;
 mod record;
 
 pub(crate) use agent::{order, run_agent};

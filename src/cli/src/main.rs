@@ -67,6 +67,14 @@ enum Command {
     Down(local::DownArgs),
     /// Show the cluster that `up` started.
     Status(local::DownArgs),
+    /// Reboot the machines that `up` started, one after the other through the reboot lock.
+    RollingReboot(local::RollingArgs),
+    /// What the agent of such a machine does to it.
+    #[command(hide = true)]
+    Machine(local::MachineArgs),
+    /// The page of the demo's web units.
+    #[command(hide = true)]
+    DemoWeb(local::PageArgs),
     /// Talk to a cluster as etcd's own client does (`seatrial etcdctl put a 1`).
     #[command(disable_help_flag = true)]
     Etcdctl {
@@ -137,6 +145,9 @@ fn main() -> ExitCode {
         Command::Up(args) => local::up(&args),
         Command::Down(args) => local::down(&args),
         Command::Status(args) => local::status(&args),
+        Command::RollingReboot(args) => local::rolling_reboot(&args),
+        Command::Machine(args) => local::machine(&args),
+        Command::DemoWeb(args) => local::demo_web(&args),
         Command::Etcdctl { args } => run_etcdctl(args),
         Command::Discovery(args) => discovery::run(*args),
         Command::Locksmithctl { args } => reboot::run_ctl(args),

@@ -7,10 +7,12 @@ mod support;
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
-use support::{Cluster, SEATRIAL, eventually, expect_success, free_port};
+use support::{Cluster, SEATRIAL, demo_units, eventually, expect_success, free_port, free_row};
 
 const TTL: Duration = Duration::from_secs(3);
 
@@ -68,6 +70,9 @@ impl Fleet {
             .args(["--listen", "127.0.0.1:0", "--engine-reconcile-interval", "0.4"])
             .args(["--agent-ttl", &format!("{}s", TTL.as_secs())])
             .args(["--metadata", &format!("at={at}")])
+            // Units of the demo find the program and the store there.
+            .env("PATH", format!("{}:/usr/bin:/bin", Path::new(SEATRIAL).parent().unwrap().display()))
+            .env("ETCDCTL_ENDPOINTS", self.cluster.endpoint(1))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -383,10 +388,9 @@ fn what_is_not_there_is_refused_in_a_sentence() {
 #[test]
 fn the_units_of_the_demo_run_where_they_should() {
     let fleet = Fleet::start(3);
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/units");
-    let unit = |name: &str| demo.join(name).display().to_string();
-    let names = ["web@1.service", "web@2.service", "web-announce@1.service", "watch.service"].map(unit);
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let port = free_row(4);
+    demo_units(fleet.dir.path(), port);
+    let names = ["web@1.service", "web@2.service", "web-announce@1.service", "watch.service"];
     let started = fleet.ctl(&[&["start"], names.as_slice()].concat());
     assert!(started.contains("Triggered global unit watch.service start\n"), "{started}");
     let of = |unit: &str| -> Vec<String> {
@@ -402,9 +406,28 @@ fn the_units_of_the_demo_run_where_they_should() {
     eventually("the global one is everywhere", || {
         of("watch.service") == [Fleet::id(0), Fleet::id(1), Fleet::id(2)]
     });
+    eventually("web servers and sidekick are up", || {
+        ["web@1.service", "web@2.service", "web-announce@1.service"].iter().all(|unit| !of(unit).is_empty())
+    });
     assert_ne!(of("web@1.service"), of("web@2.service"));
     assert_eq!(of("web-announce@1.service"), of("web@1.service"));
+    let read = move || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port + 2))?;
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map(|_| answer)
+    };
+    eventually("it serves", || read().is_ok_and(|answer| answer.ends_with("\r\n\r\nweb 2 served page 1\n")));
     eventually("it says what it does", || fleet.ctl(&["journal", "web@2"]).contains("web 2 served page 1\n"));
+    eventually("it is announced", || {
+        let ls = fleet
+            .cluster
+            .etcdctl(support::OURS, &["get", "/services/web/1"])
+            .env("ETCDCTL_API", "2")
+            .output();
+        let said = ls.unwrap().stdout;
+        said == format!("127.0.0.1:{}\n", port + 1).as_bytes()
+    });
     // Of a global unit the machine can be chosen.
     let third = fleet.ctl(&["status", "--machine", &Fleet::id(2), "watch"]);
     assert!(third.contains("  Machine: 33333333.../10.0.0.3\n"), "{third}");
@@ -417,9 +440,16 @@ fn the_units_of_the_demo_run_where_they_should() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let readers = std::thread::spawn(move || {
+        for _ in 0..20 {
+            read().unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    });
     let lines = std::io::BufRead::lines(std::io::BufReader::new(follow.stdout.take().unwrap()));
     let pages = lines.map_while(Result::ok).filter(|line| line.contains("served page"));
     let last = pages.take(4).last().unwrap();
+    readers.join().unwrap();
     follow.kill().unwrap();
     follow.wait().unwrap();
     assert!(last.starts_with("web 2 served page "), "{last}");
@@ -463,7 +493,7 @@ fn machines_beside_a_local_cluster_come_and_go_with_it_and_so_do_their_units() {
         ["up", "--members", "1", "--port", &port, "--machines", "2", "--fleet-port", &fleet_port.to_string()];
     let said = run(&up);
     assert!(said.contains(&format!("export FLEETCTL_ENDPOINT={endpoint}")), "{said}");
-    assert_eq!(run(&["status"]).matches("healthy").count(), 3);
+    assert_eq!(run(&["status"]).matches("  healthy\n").count(), 3);
     fs::write(dir.path().join("a.service"), STAYS).unwrap();
     let ctl = |args: &[&str]| {
         let mut command = Command::new(SEATRIAL);

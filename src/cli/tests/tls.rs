@@ -98,6 +98,7 @@ impl Cluster {
             .arg(self.file("server.key"))
             .arg("--trusted-ca-file")
             .arg(self.file("ca.pem"))
+            .args(["--reboot-lock", "--reboot-lock-quorum-guard=false"])
             .args(["--peer-client-cert-auth", "--peer-cert-file"])
             .arg(self.file("peer.pem"))
             .arg("--peer-key-file")
@@ -179,6 +180,51 @@ fn members_and_clients_speak_tls_and_new_files_count_at_the_next_handshake() {
         assert_eq!(cluster.expect(program, "ca2.pem", "client2", &["put", "k", "new"]), "OK\n");
         assert!(!cluster.ctl(program, "old-ca.pem", "client2", &["get", "k"]).status.success());
         assert!(!cluster.ctl(program, "ca2.pem", "client", &["get", "k"]).status.success());
+    }
+}
+
+/// The state of an agent that asks for its reboot over https, once it is another than `starting`.
+fn asks(cluster: &Cluster, ca: &str, who: &str) -> Option<String> {
+    let folder = cluster.file(&format!("agent-{ca}-{who}"));
+    let bases: Vec<String> =
+        cluster.ports.iter().map(|(client, _)| format!("https://127.0.0.1:{client}/lock")).collect();
+    let mut command = Command::new(SEATRIAL);
+    command
+        .args(["reboot-agent", "--strategy", "fleet_lock", "--fleet-lock-base-url", &bases.join(",")])
+        .args(["--machine-id", "m", "--release-pause", "100ms", "--pause-max", "200ms", "--state-dir"])
+        .arg(&folder)
+        .arg("--etcd-cafile")
+        .arg(cluster.file(ca))
+        .stderr(Stdio::null());
+    if !who.is_empty() {
+        command.arg("--etcd-certfile").arg(cluster.file(&format!("{who}.pem")));
+        command.arg("--etcd-keyfile").arg(cluster.file(&format!("{who}.key")));
+    }
+    let mut agent = command.spawn().unwrap();
+    let begun = Instant::now();
+    let mut state = None;
+    while state.is_none() && begun.elapsed() < Duration::from_secs(3) {
+        let text = fs::read_to_string(folder.join("coordinator.conf")).unwrap_or_default();
+        state = text.lines().find_map(|line| line.strip_prefix("STATE=")).map(str::to_owned);
+        state = state.filter(|state| state != "starting");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    state
+}
+
+#[test]
+fn a_machine_asks_for_its_reboot_over_https_where_both_sides_know_each_other() {
+    let authority = Authority::new("only");
+    let cluster = Cluster::start(&authority);
+    let stranger = Authority::new("stranger");
+    stranger.sign(cluster.dir.path(), "mallory");
+    fs::write(cluster.file("stranger.pem"), &stranger.pem).unwrap();
+    cluster.expect(OURS, "ca.pem", "client", &["put", "a", "b"]);
+    assert_eq!(asks(&cluster, "ca.pem", "client"), Some("running".to_owned()));
+    for (ca, who) in [("ca.pem", ""), ("ca.pem", "mallory"), ("stranger.pem", "client")] {
+        assert_eq!(asks(&cluster, ca, who), None, "{ca} and {who:?}");
     }
 }
 

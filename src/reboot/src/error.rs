@@ -46,6 +46,25 @@ pub enum RebootError {
         /// The name.
         name: String,
     },
+    /// A FleetLock server says why not.
+    #[error("refused ({kind}): {value}")]
+    Denied {
+        /// Its word for the reason.
+        kind: String,
+        /// What it says.
+        value: String,
+    },
+    /// Something answered that speaks no FleetLock.
+    #[error(
+        "the answer is none of FleetLock: status {status}{}\nhint: is it the server's base, without /v1/pre-reboot? A member serves FleetLock with --reboot-lock",
+        colon(said)
+    )]
+    NoFleetLock {
+        /// HTTP's status.
+        status: u16,
+        /// The beginning of what it says.
+        said: String,
+    },
     /// A window cannot be read.
     #[error("reboot window {given:?}: {why}\nhint: {hint}")]
     Window {
@@ -72,4 +91,8 @@ pub enum RebootError {
         /// What the system says.
         why: String,
     },
+}
+
+fn colon(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }

@@ -1,7 +1,12 @@
-//! The FleetLock protocol, from request to action to response. Statuses, words and texts are airlock's, which its clients
-//! know; where airlock has no word, because it refuses nothing of that kind, ours are those of [`Refusal::kind`].
+//! The FleetLock protocol: at a server from request to action to response, and what a machine sends and makes of the answer.
+//! Statuses, words and texts are airlock's, which its clients know; where airlock has no word, because it refuses nothing of
+//! that kind, ours are those of [`Refusal::kind`].
 //!
 //! A holder that asks again is told yes, except outside of its group's window: it keeps the slot, and may not reboot now.
+
+mod client;
+
+pub use client::judge;
 
 use crate::error::RebootError;
 use crate::group::Group;
@@ -95,13 +100,7 @@ impl Response {
 /// The wish whose path this is, whatever lies before it.
 #[must_use]
 pub fn wish(path: &str) -> Option<Wish> {
-    if path.ends_with("/v1/pre-reboot") {
-        Some(Wish::PreReboot)
-    } else if path.ends_with("/v1/steady-state") {
-        Some(Wish::SteadyState)
-    } else {
-        None
-    }
+    [Wish::PreReboot, Wish::SteadyState].into_iter().find(|wish| path.ends_with(wish.path()))
 }
 
 /// Reads a request. `groups` are those the server serves; `None`: any.

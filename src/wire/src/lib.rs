@@ -24,7 +24,7 @@ pub use client::{
     V2Get, V2Member, V2Paths, V2Permissions, V2Put, V2Role, V2Stream, V2Tell, V2Told, V2User, V2UserOrder,
     V2Version, V2Watcher, discover, registry, v2_key,
 };
-pub use reboot::{MEMBERS, Survey, V2Keys, place};
+pub use reboot::{FleetLock, FleetLockOptions, MEMBERS, Survey, V2Keys, place};
 pub use server::RebootLock;
 pub use server::discovery::{DiscoveryOptions, serve_discovery};
 pub use server::{Access, ClientCommonName, Metrics, ServeOptions, Serving, fuzz_json, serve_clients};

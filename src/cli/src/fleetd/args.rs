@@ -113,6 +113,9 @@ pub(crate) struct FleetdArgs {
     /// Stop the units that an earlier fleetd left running from --data-dir, and end.
     #[arg(long)]
     pub(super) stop_units: bool,
+    /// The file that tells one boot of this machine from another.
+    #[arg(long, env = "FLEET_BOOT_ID_FILE", default_value = "/proc/sys/kernel/random/boot_id")]
+    pub(super) boot_id_file: String,
     /// debug, info, warn or error.
     #[arg(long, env = "FLEET_LOG_LEVEL", default_value = "info", value_parser = ["trace", "debug", "info", "warn", "error"])]
     pub(super) log_level: String,

@@ -152,7 +152,7 @@ pub(super) async fn open(
     }
     let handle = seatrial_service_real::start(driver(args, me, boot)?)
         .map_err(|error| Failure::Failed(error.to_string()))?;
-    ProcessManager::open(handle, records).map(Units::Processes).map_err(Failure::Failed)
+    super::units::open(handle, records).map(Units::Processes).map_err(Failure::Failed)
 }
 
 fn options(args: &FleetdArgs, around: &Surroundings, boot: &str) -> Result<Options, Failure> {

@@ -124,7 +124,7 @@ impl<W: World> Machine<W> {
         };
         let follows = matches!(value(request, "follow"), Some("1" | "true"));
         let handle = match &self.units {
-            Units::Processes(manager) => &manager.handle,
+            Units::Processes(manager) => &manager.0.handle,
             Units::Systemd(units) => {
                 let found = units.respond(what, follows, unit, self.me.as_str(), lines).await;
                 return found.unwrap_or_else(|| self.not_here(unit));

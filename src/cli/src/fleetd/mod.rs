@@ -168,7 +168,7 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
     let me = identity(&args, &world)?;
     let store = store(&args, &world)?;
     let view = if args.v2_registry { Some(old_registry(&args, &world)?) } else { None };
-    let boot = first_line("/proc/sys/kernel/random/boot_id");
+    let boot = first_line(&args.boot_id_file);
 
     let units = choice::open(&args, &world, &me, &boot).await?;
     if args.stop_units {

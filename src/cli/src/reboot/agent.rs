@@ -8,7 +8,8 @@ use seatrial_reboot::{
     Coordinator, Group, Guards, Lock, LocksmithWindow, MachineLock, PeriodicWindow, Settings, Strategy,
     Window, Windows, Zone, run_agent,
 };
-use seatrial_wire::{TlsFiles, V2Keys};
+use seatrial_wire::{FleetLock, FleetLockOptions, Tls, TlsFiles, V2Keys, is_https};
+use seatrial_world::Secure;
 use seatrial_world_real::RealWorld;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -20,13 +21,16 @@ use std::time::Duration;
 /// The variables are locksmithd's; its settings may also stand in --conf, as in update.conf.
 #[derive(Debug, Args)]
 pub(crate) struct AgentArgs {
-    /// How it comes to a reboot: etcd-lock, reboot, periodic or off [default: etcd-lock].
+    /// How it comes to a reboot: etcd-lock, fleet_lock, reboot, periodic or off [default: etcd-lock].
     #[arg(long, env = "LOCKSMITHD_REBOOT_STRATEGY")]
     strategy: Option<String>,
+    /// With fleet_lock, the base of the server, before /v1/pre-reboot; of several the first that can be reached is asked.
+    #[arg(long, alias = "fleet-lock-url", env = "SEATRIAL_FLEET_LOCK_BASE_URL", value_delimiter = ',')]
+    fleet_lock_base_url: Vec<String>,
     /// Where the store is, with its v2 API.
     #[arg(long, env = "LOCKSMITHD_ENDPOINT", value_delimiter = ',', default_values = ENDPOINTS)]
     endpoint: Vec<String>,
-    /// Authorities of the store's certificates.
+    /// Authorities of the certificates of the store, or of the server of FleetLock.
     #[arg(long, env = "LOCKSMITHD_ETCD_CAFILE", default_value = "", hide_default_value = true)]
     etcd_cafile: String,
     /// Our certificate.
@@ -119,9 +123,10 @@ pub(crate) struct AgentArgs {
     pause_max: Duration,
 }
 
-/// The lock of the store, or none for strategies that take none.
+/// The lock of the store, or of a server, or none for strategies that take none.
 enum Locking {
     Store(Box<StoreLock>),
+    Server(Box<FleetLock<RealWorld>>),
     None,
 }
 
@@ -137,7 +142,11 @@ const NO_LOCK: &str = "this strategy takes no slot";
 
 impl Lock for Locking {
     async fn lock(&self, own: Guards) -> Result<u64, String> {
-        let Self::Store(store) = self else { return Err(NO_LOCK.to_owned()) };
+        let store = match self {
+            Self::Store(store) => store,
+            Self::Server(server) => return server.lock(own).await,
+            Self::None => return Err(NO_LOCK.to_owned()),
+        };
         if !store.guards_quorum {
             return store.plain.lock(own).await;
         }
@@ -149,6 +158,7 @@ impl Lock for Locking {
     async fn release(&self, grant: Option<u64>) -> Result<(), String> {
         match self {
             Self::Store(store) => store.plain.release(grant).await,
+            Self::Server(server) => server.release(grant).await,
             Self::None => Ok(()),
         }
     }
@@ -156,6 +166,7 @@ impl Lock for Locking {
     async fn confirm(&self, grant: u64) -> Result<bool, String> {
         match self {
             Self::Store(store) => store.plain.confirm(grant).await,
+            Self::Server(server) => server.confirm(grant).await,
             Self::None => Err(NO_LOCK.to_owned()),
         }
     }
@@ -163,6 +174,7 @@ impl Lock for Locking {
     async fn changed(&self) {
         match self {
             Self::Store(store) => store.plain.changed().await,
+            Self::Server(server) => server.changed().await,
             Self::None => std::future::pending().await,
         }
     }
@@ -199,8 +211,9 @@ impl AgentArgs {
         let strategy = or(&self.strategy, &["LOCKSMITHD_REBOOT_STRATEGY", "REBOOT_STRATEGY"]);
         let strategy =
             Strategy::named(strategy.as_deref().unwrap_or("etcd-lock")).map_err(|error| error.to_string())?;
-        if strategy == Strategy::FleetLock {
-            return Err("this agent asks the store itself, not a FleetLock server\nhint: --strategy etcd-lock; machines with Zincati need no agent".to_owned());
+        if strategy == Strategy::FleetLock && self.fleet_lock_base_url.iter().all(|url| url.trim().is_empty())
+        {
+            return Err("the strategy fleet_lock has no server\nhint: --fleet-lock-base-url http://host:port/base; a member serves FleetLock with --reboot-lock".to_owned());
         }
         let mut windows = self.window.iter().map(|text| periodic(text)).collect::<Result<Vec<_>, _>>()?;
         let start = or(&self.window_start, &["LOCKSMITHD_REBOOT_WINDOW_START", "REBOOT_WINDOW_START"]);
@@ -314,6 +327,21 @@ fn locking(
         trusted_ca: args.etcd_cafile.clone(),
         ..TlsFiles::default()
     };
+    if settings.strategy == Strategy::FleetLock {
+        let group = if args.group.is_empty() { "default" } else { &args.group };
+        let group = Group::fleetlock(group).map_err(|error| format!("--group: {error}"))?;
+        let bases = args.fleet_lock_base_url.iter().map(|url| url.trim()).filter(|url| !url.is_empty());
+        let bases: Vec<&str> = bases.collect();
+        let is_secure = tls != TlsFiles::default() || bases.iter().any(|url| is_https(url));
+        let layer = match is_secure {
+            true => Some(Arc::new(Tls::client_http1(tls, crate::tls::reader())?) as Arc<dyn Secure>),
+            false => None,
+        };
+        let options = FleetLockOptions { layer, ..FleetLockOptions::default() };
+        let server = FleetLock::new(world.clone(), &bases, group, id.to_owned(), &options)
+            .map_err(|why| format!("--fleet-lock-base-url: {why}\nhint: such as http://host:port/base"))?;
+        return Ok(Locking::Server(Box::new(server)));
+    }
     let user = args.etcd_username.clone().map(|user| (user, args.etcd_password.clone()));
     let endpoints = args.endpoint.iter().map(|url| url.trim().to_owned()).collect();
     let place = Place { endpoints, tls, user, debug: false };
@@ -358,7 +386,7 @@ mod tests {
     fn what_makes_no_sense_is_refused_with_a_hint() {
         for (args, want) in [
             (&["--strategy", "best-effort"][..], "hint: best-effort"),
-            (&["--strategy", "fleet_lock"], "Zincati"),
+            (&["--strategy", "fleet_lock"], "--fleet-lock-base-url"),
             (&["--strategy", "periodic"], "has no window"),
             (&["--window-start", "04:00"], "only one of them"),
             (&["--window", "Sat 22:30"], "such as \"Sat,Sun 22:30 60\""),
@@ -368,6 +396,8 @@ mod tests {
             let why = settings(args, "").unwrap_err();
             assert!(why.contains(want), "{args:?}: {why}");
         }
+        let asks = ["--strategy", "fleet_lock", "--fleet-lock-url", "http://lock:3333/"];
+        assert_eq!(settings(&asks, "").unwrap().strategy, Strategy::FleetLock);
         assert!(settings(&["--window", "* 22:30 60", "--window", "Sat,Sun 10:00 600"], "").is_ok());
     }
 }

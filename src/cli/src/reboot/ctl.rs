@@ -2,7 +2,8 @@
 //! scripts depend on them; ours stand beside them.
 
 use super::ctl_flags::{Flag, Given, Wrong, parse, switch, text};
-use super::machine::{NEED_REBOOT, STATE_DIR, shell};
+use super::machine::{STATE_DIR, shell};
+use super::seen::tell;
 use super::store::{ENDPOINTS, Place, duration, first_line};
 use seatrial_reboot::text as say;
 use seatrial_reboot::{
@@ -14,6 +15,7 @@ use seatrial_world_real::RealWorld;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -413,16 +415,12 @@ fn policy_text(policy: &Policy) -> String {
     )
 }
 
-/// A file in the agent's folder: there is no bus that every machine has.
-#[allow(clippy::disallowed_methods, reason = "the machine is asked, not a member's data")]
 fn send_need_reboot(folder: &str) -> Said {
-    match std::fs::write(format!("{folder}/{NEED_REBOOT}"), "") {
+    match tell(Path::new(folder)) {
         Ok(()) => out(""),
-        Err(error) => err(
+        Err(why) => err(
             1,
-            say::signal_failed(&format!(
-                "{folder}: {error}\nhint: no agent runs here, or -state-dir is not its folder"
-            )),
+            say::signal_failed(&format!("{why}\nhint: no agent runs here, or -state-dir is not its folder")),
         ),
     }
 }

@@ -4,9 +4,11 @@ mod agent;
 mod ctl;
 mod ctl_flags;
 mod machine;
+mod seen;
 mod serving;
 mod store;
 
 pub(crate) use agent::{AgentArgs, run as run_agent};
 pub(crate) use ctl::run as run_ctl;
+pub(crate) use seen::{look, tell};
 pub(crate) use serving::ServingArgs;

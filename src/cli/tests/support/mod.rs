@@ -82,6 +82,28 @@ pub(crate) fn free_port(members: u16) -> u16 {
     }
 }
 
+/// A number of free ports that follow each other, the first of which ends with 0.
+pub(crate) fn free_row(count: u16) -> u16 {
+    loop {
+        let first = free_port(1) / 10 * 10;
+        let held: Vec<_> = (0..count).map(|at| TcpListener::bind(("127.0.0.1", first + at))).collect();
+        if held.iter().all(Result::is_ok) {
+            return first;
+        }
+    }
+}
+
+/// The units of the demo, as files of this folder: their web servers are at this port, which ends with 0, and the next ones.
+pub(crate) fn demo_units(dir: &Path, web_port: u16) {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../demo/units");
+    for entry in fs::read_dir(units).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text.replace("127.0.0.1:808%i", &format!("127.0.0.1:{}%i", web_port / 10));
+        fs::write(dir.join(path.file_name().unwrap()), text).unwrap();
+    }
+}
+
 /// Whether a thread of the process may still hold its files. The first thread may have ended before the others.
 fn lives(pid: i32) -> bool {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);

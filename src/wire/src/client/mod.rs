@@ -11,6 +11,7 @@ pub use channel::{Channel, ChannelError, ChannelOptions};
 pub use elections::{GrpcObserver, Leadership};
 pub use endpoint::{GrpcEndpoint, GrpcWatch};
 pub use v2::*;
+pub(crate) use v2::{Begun, Endpoint, Line, Outgoing};
 
 use seatrial_client::{Client, ClientOptions};
 use seatrial_world::World;

@@ -1,10 +1,12 @@
-//! The reboot lock over this room's wires: its keys in process and over the v2 API, and the store's members as the guard
-//! of their quorum wants to see them.
+//! The reboot lock over this room's wires: its keys in process and over the v2 API, a machine that asks over FleetLock, and the
+//! store's members as the guard of their quorum wants to see them.
 
+mod asking;
 mod hosts;
 mod in_process;
 mod over_http;
 
+pub use asking::{FleetLock, FleetLockOptions};
 pub use hosts::{MEMBERS, Survey, place};
 pub(crate) use in_process::StoreKeys;
 pub use over_http::V2Keys;

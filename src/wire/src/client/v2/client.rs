@@ -250,6 +250,7 @@ impl<W: World> V2Client<W> {
             target: question.target.clone(),
             body: question.body.as_ref().map(|(kind, body)| (*kind, Bytes::from(body.clone()))),
             authorization: authorization.clone(),
+            headers: &[],
         };
         let deadline = world.now() + options.header_timeout;
         let begun = timeout_at(world, deadline, line.send(&outgoing)).await;

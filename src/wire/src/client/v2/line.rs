@@ -2,7 +2,7 @@
 
 use super::error::V2Failure;
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderName, HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -17,18 +17,18 @@ const IDLE_MAX: usize = 8;
 
 /// An endpoint as people write it, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
+pub(crate) struct Endpoint {
     /// As it was given, without a slash at its end.
-    pub(super) url: String,
+    pub(crate) url: String,
     /// `host:port`.
-    pub(super) address: String,
-    pub(super) is_https: bool,
+    pub(crate) address: String,
+    pub(crate) is_https: bool,
 }
 
 impl Endpoint {
     /// # Errors
     /// What etcd's client says where it sends a request to such an endpoint.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let url = url.trim().trim_end_matches('/');
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let (is_https, port) = match scheme {
@@ -55,13 +55,15 @@ impl Endpoint {
 
 /// A request that can be sent more than once.
 #[derive(Clone, Debug)]
-pub(super) struct Outgoing {
-    pub(super) method: http::Method,
+pub(crate) struct Outgoing {
+    pub(crate) method: http::Method,
     /// Path and query, escaped.
-    pub(super) target: String,
+    pub(crate) target: String,
     /// Body and its kind.
-    pub(super) body: Option<(&'static str, Bytes)>,
-    pub(super) authorization: Option<HeaderValue>,
+    pub(crate) body: Option<(&'static str, Bytes)>,
+    pub(crate) authorization: Option<HeaderValue>,
+    /// More headers, by name.
+    pub(crate) headers: &'static [(&'static str, &'static str)],
 }
 
 impl Outgoing {
@@ -76,6 +78,10 @@ impl Outgoing {
         if let Some((kind, _)) = &self.body {
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
+        for (name, value) in self.headers {
+            let name = HeaderName::from_static(name);
+            request.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
         if let Some(authorization) = &self.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
@@ -84,18 +90,18 @@ impl Outgoing {
 }
 
 /// The connections to one endpoint.
-pub(super) struct Line<W> {
-    pub(super) world: W,
-    pub(super) endpoint: Endpoint,
-    pub(super) layer: Option<Arc<dyn Secure>>,
-    pub(super) connect_timeout: Duration,
-    pub(super) idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
+pub(crate) struct Line<W> {
+    pub(crate) world: W,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) layer: Option<Arc<dyn Secure>>,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) idle: Mutex<Vec<http1::SendRequest<Full<Bytes>>>>,
 }
 
 /// An answer whose body is still to be read, and the connection to give back then.
-pub(super) struct Begun {
-    pub(super) response: Response<Incoming>,
-    pub(super) sender: http1::SendRequest<Full<Bytes>>,
+pub(crate) struct Begun {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) sender: http1::SendRequest<Full<Bytes>>,
 }
 
 impl<W: World> Line<W> {
@@ -103,7 +109,7 @@ impl<W: World> Line<W> {
     ///
     /// # Errors
     /// [`V2Failure::NotConnected`] where it was certainly not sent, [`V2Failure::Lost`] where that is not known.
-    pub(super) async fn send(&self, outgoing: &Outgoing) -> Result<Begun, V2Failure> {
+    pub(crate) async fn send(&self, outgoing: &Outgoing) -> Result<Begun, V2Failure> {
         let mut request = outgoing.request(&self.endpoint.address).map_err(V2Failure::NoEndpoint)?;
         // A connection that was kept may turn out to be closed only when it is used. The request then comes back
         // unsent, and the next one is tried; in the end a fresh one.
@@ -132,7 +138,7 @@ impl<W: World> Line<W> {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub(super) fn keep(&self, sender: http1::SendRequest<Full<Bytes>>) {
+    pub(crate) fn keep(&self, sender: http1::SendRequest<Full<Bytes>>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE_MAX && !sender.is_closed() {
             idle.push(sender);

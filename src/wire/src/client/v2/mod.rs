@@ -18,5 +18,6 @@ pub use discovery::{DiscoveryError, Roster, discover, registry};
 pub use error::{V2ClientError, V2Failure};
 pub use forward::V2Forwarded;
 pub use keys::{V2Delete, V2Get, V2Put};
+pub(crate) use line::{Begun, Endpoint, Line, Outgoing};
 pub use members::{V2Member, V2Version};
 pub use watch::{V2Stream, V2Watcher};
