@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// So much waits for one reader; of what would be more, the oldest is left out. One line is kept, however long.
+/// So much memory is taken by what waits for one reader; of what would be more, the oldest is left out. One line is kept,
+/// however long.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a line takes besides its bytes. Without it a megabyte of empty lines would be dozens.
+const LINE_OVERHEAD_BYTES: usize = 64;
 
 /// What a reader of a log that goes on is given.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,25 +42,25 @@ struct Waiting {
     /// Was there before `pieces`.
     missing: LeftOut,
     pieces: VecDeque<Followed>,
-    /// Of the lines in `pieces`.
-    bytes: usize,
+    /// What the lines in `pieces` take.
+    weight: usize,
     /// Nothing more will come.
     is_over: bool,
 }
 
-fn length(line: &str) -> usize {
-    line.len() + 1
+fn weight(line: &str) -> usize {
+    line.len() + LINE_OVERHEAD_BYTES
 }
 
 impl Waiting {
     fn push(&mut self, line: &str) {
-        self.bytes += length(line);
+        self.weight += weight(line);
         self.pieces.push_back(Followed::Line(line.to_owned()));
-        while self.bytes > WAITING_BYTES_MAX && self.pieces.len() > 1 {
+        while self.weight > WAITING_BYTES_MAX && self.pieces.len() > 1 {
             match self.pieces.pop_front() {
                 Some(Followed::Line(line)) => {
-                    self.bytes -= length(&line);
-                    self.missing.add(LeftOut { lines: 1, bytes: length(&line) as u64 });
+                    self.weight -= weight(&line);
+                    self.missing.add(LeftOut { lines: 1, bytes: line.len() as u64 + 1 });
                 }
                 Some(Followed::LeftOut(missing)) => self.missing.add(missing),
                 None => {}
@@ -78,7 +82,7 @@ impl Waiting {
         }
         let piece = self.pieces.pop_front();
         if let Some(Followed::Line(line)) = &piece {
-            self.bytes -= length(line);
+            self.weight -= weight(line);
         }
         piece
     }
@@ -157,10 +161,10 @@ impl Follow {
         self.0.waiting().take()
     }
 
-    /// Bytes that wait now.
+    /// What waits now takes so many bytes.
     #[must_use]
     pub fn waiting_bytes(&self) -> usize {
-        self.0.waiting().bytes
+        self.0.waiting().weight
     }
 }
 
@@ -177,19 +181,31 @@ mod tests {
     #[test]
     fn of_more_than_may_wait_the_oldest_is_left_out_and_counted() {
         let (feed, mut follow) = follow();
-        let long = "x".repeat(WAITING_BYTES_MAX / 4 - 1);
+        let long = "x".repeat(WAITING_BYTES_MAX / 4 - LINE_OVERHEAD_BYTES);
         for _ in 0..4 {
             feed.line(&long);
         }
         assert_eq!(follow.waiting_bytes(), WAITING_BYTES_MAX, "it may be full");
         feed.line("new");
-        let missing = LeftOut { lines: 1, bytes: WAITING_BYTES_MAX as u64 / 4 };
+        let missing = LeftOut { lines: 1, bytes: long.len() as u64 + 1 };
         assert_eq!(follow.try_next(), Some(Followed::LeftOut(missing)));
         for _ in 0..3 {
             assert_eq!(follow.try_next(), Some(line(&long)));
         }
         assert_eq!((follow.try_next(), follow.try_next()), (Some(line("new")), None));
         assert_eq!(follow.waiting_bytes(), 0);
+    }
+
+    #[test]
+    fn lines_without_a_byte_take_memory_too() {
+        let (feed, mut follow) = follow();
+        for _ in 0..100_000 {
+            feed.line("");
+        }
+        let kept = WAITING_BYTES_MAX / LINE_OVERHEAD_BYTES;
+        let missing = 100_000 - kept as u64;
+        assert_eq!(follow.try_next(), Some(Followed::LeftOut(LeftOut { lines: missing, bytes: missing })));
+        assert_eq!(std::iter::from_fn(|| follow.try_next()).count(), kept);
     }
 
     #[test]
