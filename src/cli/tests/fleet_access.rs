@@ -8,11 +8,13 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use support::certificates::Authority;
+use support::members::Process;
 use support::server::port;
 use support::{Cluster, SEATRIAL, eventually, expect_success};
 
@@ -313,6 +315,34 @@ fn fleetd_tells_what_it_does_and_how_it_is() {
     fleet.cluster.up();
     eventually("it is well again", || ask(fleet.network(0), "GET /health", "").0 == 200);
     assert_eq!(fleet.metric(0, "fleet_agent_is_cut_off"), 0.0);
+}
+
+#[test]
+fn a_fleetd_that_others_reach_and_that_asks_nobody_warns_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("tokens"), "secret\n").unwrap();
+    fs::set_permissions(dir.path().join("tokens"), fs::Permissions::from_mode(0o644)).unwrap();
+    let tokens = format!("--api-token-file={}", dir.path().join("tokens").display());
+    // It is the machine itself, in a way that cannot be seen.
+    for (at, (listen, flag, warns)) in [
+        ("127.1", "--disable-engine", "MAY RUN WHAT HE LIKES"),
+        ("127.1", tokens.as_str(), "tokens go over the network as they are"),
+        ("127.0.0.1", tokens.as_str(), "everybody on this machine can read the tokens"),
+        ("127.0.0.1", "--disable-engine", ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut command = Command::new(SEATRIAL);
+        command
+            .args(["fleetd", "--etcd-servers=http://127.0.0.1:1", "--machine-id=a1", flag, "--data-dir"])
+            .arg(dir.path().join(at.to_string()))
+            .args(["--listen", &format!("{listen}:{}", port())]);
+        let fleetd = Process::start(command, &dir.path().join(format!("{at}.log")));
+        eventually("it runs", || fleetd.log().contains("fleetd runs"));
+        let log = fleetd.log();
+        assert!(log.contains(warns) && log.contains("WARN") != warns.is_empty(), "{log}");
+    }
 }
 
 #[test]

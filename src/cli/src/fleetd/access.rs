@@ -285,7 +285,8 @@ impl AccessArgs {
                 "certificates of clients are asked for, and there is no https\nhint: --cert-file and --key-file",
             ));
         }
-        if !asks_certificates && !(allowed.is_empty() && looks.is_empty()) {
+        let names_some = !allowed.is_empty() || !looks.is_empty();
+        if names_some && !asks_certificates {
             return Err(usage(
                 "--allowed-cn and --read-only-cn name certificates, and none are asked for\nhint: --client-cert-auth, with --trusted-ca-file",
             ));

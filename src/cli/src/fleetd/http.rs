@@ -221,7 +221,7 @@ impl<W: World, S: Store> Face<W, S> {
                 Ok((stream, _)) => {
                     let face = self.clone();
                     self.world.spawn(async move {
-                        face.from_the_network(stream).await;
+                        face.network_connection(stream).await;
                         drop(place);
                     });
                 }
@@ -230,7 +230,7 @@ impl<W: World, S: Store> Face<W, S> {
         }
     }
 
-    async fn from_the_network(self, stream: W::Stream) {
+    async fn network_connection(self, stream: W::Stream) {
         let Some(layer) = self.layer.clone() else {
             return self.connection(stream, Caller::Network(None)).await;
         };
