@@ -93,6 +93,8 @@ fn agent_news(
         let word = match news {
             AgentNews::Registered(revision) => AgentWord::Registered(revision.0),
             AgentNews::CutOff => AgentWord::CutOff,
+            // The end of the lease is what matters, and is told above.
+            AgentNews::Renewed | AgentNews::NotRenewed(_) => return,
             AgentNews::Done(task) => AgentWord::Did(task.to_string()),
             AgentNews::Failed(task, error) => AgentWord::Failed(format!("{task}: {}", error.problem)),
         };
@@ -128,7 +130,7 @@ fn engine_news(
                 decisions: decisions.iter().map(ToString::to_string).collect(),
             },
             // The next pass looks again.
-            EngineNews::Refused(_) => return,
+            EngineNews::Refused(_) | EngineNews::Took(_) => return,
             EngineNews::Rests => EngineWord::Rests,
         };
         book.engine_said(machine, now(), word);

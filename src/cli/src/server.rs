@@ -358,7 +358,7 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
     let data_dir = args.data_dir.clone().unwrap_or_else(|| format!("{}.etcd", args.name));
     // As in etcd: how the cluster began says nothing to a member that has data.
     let has_data = std::path::Path::new(&data_dir).join("identity").exists();
-    let found = match args.join.given() {
+    let found = match args.join.given()? {
         None => None,
         Some(flag) if !args.initial_cluster.is_empty() => {
             return Err(usage(format!(
@@ -366,6 +366,12 @@ async fn serve(args: ServerArgs) -> Result<(), Failure> {
             )));
         }
         Some(_) if has_data => None,
+        // As in etcd, which lets records alone name the members of a cluster that runs.
+        Some(flag) if args.initial_cluster_state == "existing" && flag != crate::discovery::BY_SRV => {
+            return Err(usage(format!(
+                "{flag} finds the members of a new cluster, and --initial-cluster-state is existing\nhint: a member that joins a running cluster needs --initial-cluster"
+            )));
+        }
         Some(_) => {
             let world = RealWorld::new();
             let token = &args.initial_cluster_token;

@@ -456,6 +456,55 @@ fn the_units_of_the_demo_run_where_they_should() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_a_log_costs_fleetd_little_and_is_told_what_he_missed() {
+    use std::io::{Read, Write};
+    let fleet = Fleet::start(1);
+    let fleetd = fleet.machines[0].as_ref().unwrap().id();
+    let resident = || {
+        let text = fs::read_to_string(format!("/proc/{fleetd}/statm")).unwrap();
+        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let write = "for i in $(seq 10); do yes 0123456789012345678901234567890123456789012345678 | head -c 10000000; done";
+    fleet.file(
+        "loud.service",
+        &format!("[Service]\nExecStart=/bin/sh -c 'echo begins; sleep 2; {write}; sleep 1; echo ends; exec sleep 1000'\n"),
+    );
+    fleet.ctl(&["start", "loud.service"]);
+    let mut reader = std::os::unix::net::UnixStream::connect(fleet.data(0).join("fleet.sock")).unwrap();
+    reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    reader.write_all(b"GET /fleet/v1/logs/loud.service?follow=1 HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    // It reads that the unit begins, and then nothing.
+    let mut bytes = vec![0; 4096];
+    let mut text = String::new();
+    while !text.contains("begins") {
+        let count = reader.read(&mut bytes).unwrap();
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    let (before, mut most) = (resident(), 0);
+    eventually("the unit has written all", || {
+        most = most.max(resident().saturating_sub(before));
+        fleet.ctl(&["journal", "-n", "1", "loud"]).ends_with("ends\n")
+    });
+    println!("{most} bytes more of memory for 100 MB");
+    // What waits, the buffers of two connections, and what the allocator keeps.
+    assert!(most < 64_000_000, "{most} bytes of memory");
+    let mut seen = 0;
+    while !text.contains("\nends\n") {
+        let count = reader.read(&mut bytes).unwrap();
+        assert!(count > 0, "it broke off");
+        seen += count;
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    assert!(seen < 20_000_000, "{seen} bytes");
+    // What he has and what he is told of come to what was written.
+    let told = text.lines().filter_map(|line| line.strip_prefix("-- left out: ")?.split(' ').nth(2));
+    let left_out: u64 = told.map(|bytes| bytes.parse::<u64>().unwrap()).sum();
+    let read = text.lines().filter(|line| line.starts_with("0123")).count() as u64 * 50;
+    assert!(left_out > 80_000_000, "{left_out}");
+    assert!((99_000_000..100_100_000).contains(&(left_out + read)), "{left_out} left out, {read} read");
+}
+
+#[test]
 fn a_hundred_units_are_launched_on_three_machines() {
     let fleet = Fleet::start(3);
     fleet.file("many@.service", STAYS);

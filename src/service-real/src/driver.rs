@@ -1,8 +1,9 @@
 //! The driver: the one loop that carries out what the manager wants and tells it what happens.
 
 use crate::DriveError;
+use crate::follow::Follow;
 use crate::group::{Run, Snapshot};
-use crate::logs::{Follow, Log};
+use crate::logs::Log;
 use crate::notify::Socket;
 use crate::proc;
 use crate::reap::{self, Seen};

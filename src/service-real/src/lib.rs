@@ -20,6 +20,7 @@
 
 mod accounts;
 mod driver;
+mod follow;
 mod group;
 mod handle;
 mod launch;
@@ -31,9 +32,9 @@ mod saved;
 mod spawn;
 
 pub use driver::{Driver, Event, Options};
+pub use follow::{Follow, Followed, LeftOut, WAITING_BYTES_MAX};
 pub use handle::{Handle, start};
 pub use launch::{Plan, Stdio, launch};
-pub use logs::Follow;
 
 /// What can go wrong around units, besides the units themselves.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests on real processes, files and clocks")]
 
 use seatrial_service::{ActiveState, Outcome, Signal, UnitStatus, Who};
-use seatrial_service_real::{DriveError, Driver, Handle, Options, start};
+use seatrial_service_real::{DriveError, Driver, Followed, Handle, Options, WAITING_BYTES_MAX, start};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -457,8 +457,57 @@ fn lines_are_followed_as_they_come() {
     );
     let mut follow = bench.with(|driver| driver.follow("a.service", 10));
     bench.start("a.service");
-    let lines: Vec<String> = (0..3).filter_map(|_| follow.blocking_recv()).collect();
-    assert_eq!(lines, ["1", "2", "3"]);
+    let mut lines = Vec::new();
+    assert!(eventually(|| {
+        lines.extend(std::iter::from_fn(|| follow.try_next()));
+        lines.len() == 3
+    }));
+    assert_eq!(lines, ["1", "2", "3"].map(|line| Followed::Line(line.to_owned())));
+}
+
+fn resident_bytes() -> usize {
+    let text = std::fs::read_to_string("/proc/self/statm").expect("it tells of us");
+    text.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).expect("pages") * 4096
+}
+
+#[test]
+fn a_reader_that_stops_reading_costs_little_and_holds_up_no_unit() {
+    const BYTES: u64 = 100_000_000;
+    let bench = Bench::new();
+    let write = format!(
+        "yes 0123456789012345678901234567890123456789012345678 | head -c {BYTES}; sleep 1; echo last"
+    );
+    bench.load("a.service", &format!("Type=oneshot\nTimeoutStartSec=60\nExecStart=/bin/sh -c '{write}'"));
+    let mut follow = bench.with(|driver| driver.follow("a.service", 10));
+    let (before, mut most, mut most_waiting) = (resident_bytes(), 0, 0);
+    bench.start("a.service");
+    let mut at_end = 0;
+    assert!(eventually(|| {
+        most = most.max(resident_bytes().saturating_sub(before));
+        most_waiting = most_waiting.max(follow.waiting_bytes());
+        at_end += usize::from(bench.status("a.service").sub == "dead");
+        at_end > 0 && bench.log("a.service").last().is_some_and(|line| line.ends_with("last"))
+    }));
+    assert_eq!(bench.outcome("a.service"), Outcome::Success);
+    assert!(most_waiting <= WAITING_BYTES_MAX, "{most_waiting} bytes waited");
+    println!("{most} bytes more of memory, {most_waiting} bytes waiting, for a unit that wrote {BYTES}");
+    assert!(most < 40_000_000, "{most} bytes of memory");
+    // The reader is told what it missed, to the byte, and then has the newest.
+    let (mut missing, mut seen, mut last) = (0, 0, String::new());
+    while let Some(piece) = follow.try_next() {
+        match piece {
+            Followed::Line(line) => {
+                seen += line.len() as u64 + 1;
+                last = line;
+            }
+            Followed::LeftOut(left_out) => missing += left_out.bytes,
+        }
+    }
+    assert!(last.ends_with("last"), "{last}");
+    // What was written in the moments in which the log was emptied nobody knows.
+    let lost = (BYTES + 5).saturating_sub(seen + missing);
+    println!("{seen} bytes seen, {missing} known to be missing, {lost} lost");
+    assert!(seen + missing <= BYTES + 5 && lost < BYTES / 100, "{seen} bytes seen, {missing} missing");
 }
 
 /// Only where the machine lets us make control groups.

@@ -20,8 +20,8 @@ pub use client::{
     host_port, is_https,
 };
 pub use client::{
-    DiscoveryError, Roster, V2Client, V2ClientError, V2ClientOptions, V2Delete, V2Failure, V2Forwarded,
-    V2Get, V2Member, V2Paths, V2Permissions, V2Put, V2Role, V2Stream, V2Tell, V2Told, V2User, V2UserOrder,
+    DiscoveryError, V2Client, V2ClientError, V2ClientOptions, V2Delete, V2Failure, V2Forwarded, V2Get,
+    V2Member, V2Paths, V2Permissions, V2Put, V2Role, V2Stream, V2Tell, V2Told, V2User, V2UserOrder,
     V2Version, V2Watcher, discover, registry, v2_key,
 };
 pub use reboot::{FleetLock, FleetLockOptions, MEMBERS, Survey, V2Keys, place};

@@ -1,10 +1,11 @@
 //! The members of a new cluster, found by `seatrial server`.
 
+use super::v3::V3Args;
 use super::{dialled, srv};
 use crate::server::{Failure, usage};
 use clap::Args;
 use seatrial_node::Cluster;
-use seatrial_wire::{TlsFiles, V2Client, V2ClientOptions, discover, registry};
+use seatrial_wire::{V2Client, V2ClientOptions, discover, registry};
 use seatrial_world::World;
 use seatrial_world_real::RealWorld;
 
@@ -26,15 +27,30 @@ pub(crate) struct JoinArgs {
     /// The DNS server to ask, as HOST:PORT [default: those of resolv.conf].
     #[arg(long, env = "SEATRIAL_DISCOVERY_DNS")]
     discovery_dns: Option<String>,
+    #[command(flatten)]
+    v3: V3Args,
 }
+
+/// How the members are found, by the flag that says it.
+const BY_URL: &str = "--discovery";
+const BY_TOKEN: &str = "--discovery-token";
+pub(crate) const BY_SRV: &str = "--discovery-srv";
 
 impl JoinArgs {
     /// The flag that was given.
-    pub(crate) fn given(&self) -> Option<&'static str> {
-        if !self.discovery.is_empty() {
-            return Some("--discovery");
+    pub(crate) fn given(&self) -> Result<Option<&'static str>, Failure> {
+        let all = [
+            (BY_URL, !self.discovery.is_empty()),
+            (BY_TOKEN, self.v3.is_given()),
+            (BY_SRV, !self.discovery_srv.is_empty()),
+        ];
+        let mut given = all.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag);
+        match (given.next(), given.next()) {
+            (Some(one), Some(other)) => Err(usage(format!(
+                "{one} and {other} both say how the members are found\nhint: give one of them"
+            ))),
+            (one, _) => Ok(one),
         }
-        (!self.discovery_srv.is_empty()).then_some("--discovery-srv")
     }
 }
 
@@ -56,20 +72,33 @@ pub(crate) async fn found(
     peer_urls: &[String],
     token: &str,
 ) -> Result<Found, Failure> {
-    if args.discovery.is_empty() {
+    if !args.discovery_srv.is_empty() {
         return by_srv(world, args, peer_urls, token);
     }
     if args.discovery_fallback == "proxy" {
         return Err(usage("--discovery-fallback proxy is not supported\nhint: exit, the default"));
     }
-    by_token(world, &args.discovery, name, peer_urls).await
+    if args.v3.is_given() {
+        return args.v3.found(world, name, peer_urls).await;
+    }
+    by_url(world, args, name, peer_urls).await
 }
 
-async fn by_token(world: &RealWorld, url: &str, name: &str, peer_urls: &[String]) -> Result<Found, Failure> {
+async fn by_url(
+    world: &RealWorld,
+    args: &JoinArgs,
+    name: &str,
+    peer_urls: &[String],
+) -> Result<Found, Failure> {
+    let url = &args.discovery;
     let wrong =
         |why: String| usage(format!("--discovery: {why}\nhint: the URL that the service's /new gives"));
     let (service, directory) = registry(url).map_err(wrong)?;
-    let layer = dialled(TlsFiles::default(), std::slice::from_ref(&service)).map_err(wrong)?;
+    let layer = dialled(args.v3.files(), std::slice::from_ref(&service)).map_err(|error| {
+        usage(format!(
+            "--discovery {url}: {error}\nhint: --discovery-cacert names a file of authorities in PEM form"
+        ))
+    })?;
     let options = V2ClientOptions { layer, prefix: String::new(), ..V2ClientOptions::default() };
     let client = V2Client::new(world.clone(), &[&service], options).map_err(wrong)?;
     let alone = Cluster::bootstrap([(name, peer_urls.to_vec())], &directory)

@@ -3,8 +3,9 @@
 mod dns;
 mod join;
 pub(crate) mod srv;
+mod v3;
 
-pub(crate) use join::{JoinArgs, found};
+pub(crate) use join::{BY_SRV, JoinArgs, found};
 
 use crate::exit;
 use clap::Args;
@@ -110,7 +111,7 @@ async fn serve(args: &DiscoveryArgs) -> Result<(), String> {
         let layer: Option<Arc<dyn Secure>> = if is_https(url) {
             let files =
                 TlsFiles { cert: args.cert_file.clone(), key: args.key_file.clone(), ..TlsFiles::default() };
-            Some(Arc::new(Tls::server(files, crate::tls::reader())?))
+            Some(Arc::new(Tls::server_http1(files, crate::tls::reader())?))
         } else {
             None
         };

@@ -11,7 +11,7 @@ use std::time::Duration;
     disable_version_flag = true,
     infer_subcommands = true,
     after_help = "Where fleetd is heard: --endpoint, or FLEETCTL_ENDPOINT; else /var/run/fleet.sock where that is there, \
-                  else http://127.0.0.1:49153."
+                  else http://127.0.0.1:49153. https:// speaks TLS."
 )]
 pub(super) struct Line {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub(super) struct Line {
 
 #[derive(Debug, Args)]
 pub(super) struct Globals {
-    /// Where fleetd is heard: http://host:port, or unix:///path.
+    /// Where fleetd is heard: http://host:port, https://host:port, or unix:///path.
     #[arg(long, env = "FLEETCTL_ENDPOINT", global = true)]
     pub(super) endpoint: Option<String>,
     /// Seconds for one request.
@@ -40,6 +40,45 @@ pub(super) struct Globals {
     /// `API`; the original's `etcd` is not here: see the message.
     #[arg(long, env = "FLEETCTL_DRIVER", default_value = "API", hide = true, global = true)]
     pub(super) driver: String,
+    /// Authorities of fleetd's certificate [default: those of the machine].
+    #[arg(
+        long,
+        alias = "ca_file",
+        env = "FLEETCTL_CA_FILE",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) ca_file: String,
+    /// Our certificate, where fleetd asks for one.
+    #[arg(
+        long,
+        alias = "cert_file",
+        env = "FLEETCTL_CERT_FILE",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) cert_file: String,
+    /// The key of --cert-file.
+    #[arg(
+        long,
+        alias = "key_file",
+        env = "FLEETCTL_KEY_FILE",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) key_file: String,
+    /// A file whose first line is the token to show, where fleetd asks for one.
+    #[arg(
+        long,
+        env = "FLEETCTL_API_TOKEN_FILE",
+        default_value = "",
+        hide_default_value = true,
+        global = true
+    )]
+    pub(super) api_token_file: String,
     #[command(flatten)]
     _idle: Idle,
 }

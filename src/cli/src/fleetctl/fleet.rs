@@ -1,6 +1,6 @@
 //! A fleet as its HTTP interface shows it.
 
-use super::dial::{self, Connection, Place};
+use super::dial::{self, Connection, Credentials, Place};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::Response;
@@ -159,6 +159,7 @@ fn encode(text: &str) -> String {
 pub(super) struct Fleet {
     pub(super) world: RealWorld,
     pub(super) place: Place,
+    pub(super) credentials: Credentials,
     /// As it was given, for messages.
     pub(super) endpoint: String,
     pub(super) timeout: Duration,
@@ -179,13 +180,13 @@ impl Fleet {
         if let Some(mut kept) = self.connection.take()
             && kept.ready().await.is_ok()
         {
-            let request = dial::request(&self.place, method, &path, body.clone())?;
+            let request = dial::request(&self.place, &self.credentials, method, &path, body.clone())?;
             let answer = kept.send_request(request).await.map_err(|error| error.to_string())?;
             self.connection = Some(kept);
             return Ok(answer);
         }
-        let mut new = dial::connect(&self.world, &self.place).await?;
-        let request = dial::request(&self.place, method, &path, body.clone())?;
+        let request = dial::request(&self.place, &self.credentials, method, &path, body.clone())?;
+        let mut new = dial::connect(&self.world, &self.place, &self.credentials).await?;
         let answer = new.send_request(request).await.map_err(|error| error.to_string())?;
         self.connection = Some(new);
         Ok(answer)

@@ -12,12 +12,15 @@ mod verbs;
 use crate::exit;
 use args::{Command, Globals, Line};
 use clap::Parser;
-use dial::Place;
+use dial::{Credentials, Place};
 use fleet::Fleet;
+use seatrial_wire::{Tls, TlsFiles};
+use seatrial_world::Secure;
 use seatrial_world_real::RealWorld;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Where the original is heard on its machine.
 const SOCKET: &str = "/var/run/fleet.sock";
@@ -41,6 +44,27 @@ fn endpoint(globals: &Globals) -> String {
         None if Path::new(SOCKET).exists() => format!("unix://{SOCKET}"),
         None => PLAIN.to_owned(),
     }
+}
+
+/// Files are looked at where they are needed: scripts give the original's flags to every command.
+fn credentials(globals: &Globals, place: &Place) -> Result<Credentials, String> {
+    let read = crate::tls::reader();
+    let layer = if matches!(place, Place::Tls(_)) {
+        let files = TlsFiles {
+            cert: globals.cert_file.clone(),
+            key: globals.key_file.clone(),
+            trusted_ca: globals.ca_file.clone(),
+            ..TlsFiles::default()
+        };
+        let tls = Tls::client_http1(files, read.clone());
+        let tls = tls.map_err(|error| {
+            format!("Error: {error}\nhint: --ca-file, --cert-file and --key-file name files in PEM form")
+        })?;
+        Some(Arc::new(tls) as Arc<dyn Secure>)
+    } else {
+        None
+    };
+    Ok(Credentials { layer, token_file: globals.api_token_file.clone(), read })
 }
 
 async fn command(fleet: &mut Fleet, command: &Command) -> Result<u8, String> {
@@ -87,7 +111,9 @@ fn try_run(line: &Line) -> Result<u8, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("Error: the runtime cannot start: {error}"))?;
     let world = RealWorld::on(runtime.handle().clone());
-    let mut fleet = Fleet { world, place, endpoint, timeout: line.globals.timeout(), connection: None };
+    let credentials = credentials(&line.globals, &place)?;
+    let timeout = line.globals.timeout();
+    let mut fleet = Fleet { world, place, credentials, endpoint, timeout, connection: None };
     runtime.block_on(command(&mut fleet, &line.command))
 }
 

@@ -1,5 +1,6 @@
 //! The flags of `seatrial fleetd`: those of the original where they mean something here.
 
+use super::access::AccessArgs;
 use clap::{Args, ValueEnum};
 use seatrial_fleet::engine::Policy;
 use seatrial_fleet::run::{AgentOptions, EngineOptions};
@@ -82,7 +83,7 @@ pub(crate) struct FleetdArgs {
     /// This machine's id [default: what --data-dir keeps, then /etc/machine-id, then one that is drawn and kept].
     #[arg(long, env = "FLEET_MACHINE_ID", value_parser = machine_id)]
     pub(super) machine_id: Option<MachineId>,
-    /// Where the HTTP interface is heard. It asks nobody who he is: keep it to those who may run anything here.
+    /// Where the HTTP interface is heard: HOST:PORT, also behind https://. Who may change things runs what he likes.
     #[arg(long, env = "FLEET_LISTEN", default_value = "127.0.0.1:49153")]
     pub(super) listen: String,
     /// A socket file for the same [default: fleet.sock in --data-dir].
@@ -91,6 +92,8 @@ pub(crate) struct FleetdArgs {
     /// Where other machines reach --listen [default: what it is, with --public-ip where it listens on all addresses].
     #[arg(long, env = "FLEET_ADVERTISE_API")]
     pub(super) advertise_api: Option<String>,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
     /// What runs units: `process`, this program itself; `systemd`, the machine's, over D-Bus; `auto`, systemd where it runs
     /// and is heard.
     #[arg(long, alias = "unit_manager", env = "FLEET_UNIT_MANAGER", value_enum, default_value_t = Runner::Process)]

@@ -4,7 +4,7 @@
 use super::choice::Units;
 use super::http::{Body, answer, full};
 use super::registry::Registry;
-use crate::fleetctl::dial::{self, Place};
+use crate::fleetctl::dial::{self, Credentials, Place};
 use bytes::Bytes;
 use futures::StreamExt;
 use http_body_util::{BodyExt, StreamBody};
@@ -14,13 +14,16 @@ use seatrial_client::Store;
 use seatrial_fleet::api::{ApiRequest, ApiResponse};
 use seatrial_fleet::model::Cluster;
 use seatrial_fleet::unit::{MachineId, UnitName};
-use seatrial_service_real::{DriveError, Handle};
+use seatrial_service_real::{DriveError, Followed, Handle, LeftOut};
 use seatrial_world::{World, timeout};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// How long another machine may take to begin its answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// So much of a log that is followed is sent at once.
+const FRAME_BYTES: usize = 64 * 1024;
 
 /// Lines of a log where nobody says how many.
 const LINES: usize = 10;
@@ -56,6 +59,18 @@ pub(crate) struct Machine<W> {
     pub(crate) world: W,
     pub(crate) me: MachineId,
     pub(crate) units: Units,
+    /// With these other machines are asked.
+    pub(crate) credentials: Credentials,
+}
+
+/// A part of a log as text.
+fn shown(piece: Followed) -> String {
+    match piece {
+        Followed::Line(line) => line + "\n",
+        Followed::LeftOut(LeftOut { lines, bytes }) => {
+            format!("-- left out: {lines} lines, {bytes} bytes; they came faster than they were read --\n")
+        }
+    }
 }
 
 fn value<'a>(request: &'a ApiRequest, name: &str) -> Option<&'a str> {
@@ -198,12 +213,11 @@ impl<W: World> Machine<W> {
         let asked = handle.with(move |driver| driver.status(&name).map(|_| driver.follow(&name, lines)));
         let Some(follow) = asked.await? else { return Ok(self.not_here(unit)) };
         let lines = futures::stream::unfold(follow, |mut follow| async {
-            let mut text = follow.recv().await?;
-            text.push('\n');
-            // Whatever else is there already goes with it.
-            while let Ok(line) = follow.try_recv() {
-                text.push_str(&line);
-                text.push('\n');
+            let mut text = shown(follow.next().await?);
+            // What else is there already goes with it.
+            while text.len() < FRAME_BYTES {
+                let Some(piece) = follow.try_next() else { break };
+                text.push_str(&shown(piece));
             }
             Some((text, follow))
         });
@@ -232,9 +246,17 @@ impl<W: World> Machine<W> {
                 path.push_str(&format!("&{key}={value}"));
             }
         }
-        let place = Place::Tcp(api.to_owned());
-        let asked = dial::open(&self.world, &place, "GET", &path, Bytes::new());
+        let place = match Place::parse(api) {
+            Ok(place @ (Place::Tcp(_) | Place::Tls(_))) => place,
+            _ => return bad(format!("{machine} says that its API is at {api:?}, which is no place")),
+        };
+        let asked = dial::open(&self.world, &place, &self.credentials, "GET", &path, Bytes::new());
         match timeout(&self.world, PATIENCE, asked).await {
+            // The client was let in by us: it is not he who lacks something.
+            Ok(Ok(response)) if [401, 403].contains(&response.status().as_u16()) => bad(format!(
+                "{machine} at {api} does not let this machine in: {}\nhint: the fleetd of all machines need the same tokens, and certificates that each other's flags allow",
+                response.status()
+            )),
             Ok(Ok(response)) => response.map(|body| body.map_err(std::io::Error::other).boxed_unsync()),
             Ok(Err(text)) => bad(format!("{machine} at {api}: {text}")),
             Err(elapsed) => bad(format!("{machine} at {api}: {elapsed}")),

@@ -1,6 +1,8 @@
-//! The listeners: HTTP/1.1 over a world's streams and over a socket file.
+//! The listeners: HTTP/1.1 over a world's streams, with TLS or without, and over a socket file.
 
+use super::access::{Access, Caller, Refusal};
 use super::here::Machine;
+use super::metrics::Metrics;
 use super::old_restart;
 use super::registry::Registry;
 use bytes::Bytes;
@@ -13,12 +15,20 @@ use hyper_util::rt::TokioIo;
 use seatrial_client::Store;
 use seatrial_fleet::api::{ApiRequest, ApiResponse, BASES};
 use seatrial_world::hyper_glue::Timer;
-use seatrial_world::{Listener, World};
+use seatrial_world::{Listener, Secure, World, timeout};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Semaphore;
 
 /// A unit file of a megabyte, in JSON with every character escaped.
 const BODY_BYTES_MAX: usize = 8 << 20;
+
+/// Connections open at once over the network; further ones wait.
+const CONNECTIONS_MAX: usize = 1024;
+
+/// For a handshake of TLS.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// An answer's body: at hand, or a log that goes on.
 pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
@@ -29,6 +39,16 @@ pub(crate) struct Face<W, S> {
     pub(crate) world: W,
     pub(crate) registry: Registry<W, S>,
     pub(crate) machine: Machine<W>,
+    pub(crate) access: Access,
+    /// What lies around connections that come over the network.
+    pub(crate) layer: Option<Arc<dyn Secure>>,
+    pub(crate) metrics: Arc<Mutex<Metrics>>,
+}
+
+/// What was counted so far.
+pub(crate) fn counted(metrics: &Mutex<Metrics>) -> MutexGuard<'_, Metrics> {
+    // A panic in between leaves counters.
+    metrics.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
@@ -94,8 +114,72 @@ async fn read(request: Request<Incoming>) -> Result<ApiRequest, ApiResponse> {
     })
 }
 
+fn refused(refusal: &Refusal) -> Response<Body> {
+    let mut answer = answer(ApiResponse::error(refusal.status(), refusal.to_string()));
+    if refusal.status() == 401 {
+        let how = header::HeaderValue::from_static("Bearer realm=\"fleet\"");
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, how);
+    }
+    answer
+}
+
+fn with_type(text: String, kind: &'static str) -> Response<Body> {
+    let mut answer = Response::new(full(text));
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+}
+
 impl<W: World, S: Store> Face<W, S> {
-    async fn respond(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn respond(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let method = request.method().to_string();
+        let response = self.admit(request, caller).await;
+        counted(&self.metrics).request(&method, response.status().as_u16());
+        response
+    }
+
+    /// Nothing is read of whom is not let in but the head of his request.
+    async fn admit(&self, request: Request<Incoming>, caller: &Caller) -> Response<Body> {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let is_look = ["GET", "HEAD"].contains(&method);
+        // A load balancer has no token, and is told nothing else.
+        if path == "/health" && is_look {
+            return self.health().await;
+        }
+        let authorization = request.headers().get(header::AUTHORIZATION);
+        let authorization = authorization.and_then(|value| value.to_str().ok());
+        if let Err(refusal) = self.access.check(caller, authorization, method) {
+            tracing::debug!(?caller, kind = refusal.kind(), "refused a request");
+            counted(&self.metrics).refused(refusal.kind());
+            return refused(&refusal);
+        }
+        if path == "/metrics" && is_look {
+            let page = self.registry.with_cluster(|cluster| counted(&self.metrics).render(Some(cluster)));
+            let page = page.unwrap_or_else(|| counted(&self.metrics).render(None));
+            return with_type(page, "text/plain; version=0.0.4");
+        }
+        self.serve_request(request).await
+    }
+
+    /// In the form of etcd's: whether this machine does its part.
+    async fn health(&self) -> Response<Body> {
+        let reason = if !self.registry.is_reachable().await {
+            "the store cannot be asked"
+        } else if self.registry.with_cluster(|_| ()).is_none() {
+            "the registry was not read yet"
+        } else if counted(&self.metrics).is_cut_off() {
+            "the machine's lease could not be renewed"
+        } else {
+            ""
+        };
+        let text = format!("{{\"health\":\"{}\",\"reason\":\"{reason}\"}}", reason.is_empty());
+        let mut answer = with_type(text, "application/json");
+        if !reason.is_empty() {
+            *answer.status_mut() = hyper::StatusCode::SERVICE_UNAVAILABLE;
+        }
+        answer
+    }
+
+    async fn serve_request(&self, request: Request<Incoming>) -> Response<Body> {
         let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         let is_generated = agent.is_some_and(old_restart::is_generated);
         let request = match read(request).await {
@@ -115,10 +199,10 @@ impl<W: World, S: Store> Face<W, S> {
         }
     }
 
-    async fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
+    async fn connection(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller) {
         let respond = service_fn(|request| {
-            let face = self.clone();
-            async move { Ok::<_, std::convert::Infallible>(face.respond(request).await) }
+            let (face, caller) = (self.clone(), caller.clone());
+            async move { Ok::<_, std::convert::Infallible>(face.respond(request, &caller).await) }
         });
         let http = hyper::server::conn::http1::Builder::new()
             .timer(Timer::new(self.world.clone()))
@@ -130,11 +214,30 @@ impl<W: World, S: Store> Face<W, S> {
 
     /// Serves an address of the world until the process ends.
     pub(crate) async fn serve(self, mut listener: W::Listener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
             match listener.accept().await {
-                Ok((stream, _)) => drop(self.world.spawn(self.clone().connection(stream))),
+                Ok((stream, _)) => {
+                    let face = self.clone();
+                    self.world.spawn(async move {
+                        face.network_connection(stream).await;
+                        drop(place);
+                    });
+                }
                 Err(error) => self.passing(&error).await,
             }
+        }
+    }
+
+    async fn network_connection(self, stream: W::Stream) {
+        let Some(layer) = self.layer.clone() else {
+            return self.connection(stream, Caller::Network(None)).await;
+        };
+        match timeout(&self.world, HANDSHAKE_PATIENCE, layer.accept(Box::new(stream))).await {
+            Ok(Ok(secured)) => self.connection(secured.stream, Caller::Network(secured.common_name)).await,
+            Ok(Err(error)) => tracing::info!(%error, "a handshake failed"),
+            Err(elapsed) => tracing::info!(%elapsed, "a handshake failed"),
         }
     }
 
@@ -142,7 +245,9 @@ impl<W: World, S: Store> Face<W, S> {
     pub(crate) async fn serve_file(self, listener: tokio::net::UnixListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(self.world.spawn(self.clone().connection(stream))),
+                Ok((stream, _)) => {
+                    drop(self.world.spawn(self.clone().connection(stream, Caller::File)));
+                }
                 Err(error) => self.passing(&error).await,
             }
         }

@@ -1,23 +1,27 @@
 //! `seatrial fleetd`: one machine of a fleet. An engine that takes its turn in deciding, an agent that sees to this
 //! machine's units, a driver that runs them as processes, and fleet's HTTP interface.
 
+mod access;
 mod args;
 mod choice;
 pub(crate) mod here;
 mod http;
+mod metrics;
 mod old_registry;
 mod old_restart;
 mod registry;
 mod systemd;
 mod units;
 
+pub(crate) use access::first_token;
 pub(crate) use args::FleetdArgs;
 
 use crate::exit;
 use crate::server::{Failure, usage};
 use choice::Units;
 use here::Machine;
-use http::Face;
+use http::{Face, counted};
+use metrics::Metrics;
 use old_registry::V2Registry;
 use registry::Registry;
 use seatrial_client::{Client, ClientOptions};
@@ -31,7 +35,7 @@ use seatrial_world_real::RealWorld;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -135,18 +139,22 @@ fn first_line(file: &str) -> String {
     std::fs::read_to_string(file).unwrap_or_default().trim().to_owned()
 }
 
-/// Where others reach what listens at `local`.
-fn advertised(args: &FleetdArgs, local: &str) -> String {
-    if let Some(given) = &args.advertise_api {
-        return given.trim_start_matches("http://").trim_end_matches('/').to_owned();
-    }
-    match local.rsplit_once(':') {
-        Some(("0.0.0.0" | "[::]", port)) if !args.public_ip.is_empty() => {
+/// Where others reach what listens at `local`: `host:port`, behind `https://` where it is heard so.
+fn advertised(args: &FleetdArgs, local: &str, has_tls: bool) -> String {
+    let address = match (&args.advertise_api, local.rsplit_once(':')) {
+        (Some(given), _) => given.trim_end_matches('/').to_owned(),
+        (None, Some(("0.0.0.0" | "[::]", port))) if !args.public_ip.is_empty() => {
             format!("{}:{port}", args.public_ip)
         }
         // Nobody else can come to all addresses.
-        Some(("0.0.0.0" | "[::]", _)) => String::new(),
+        (None, Some(("0.0.0.0" | "[::]", _))) => return String::new(),
         _ => local.to_owned(),
+    };
+    match address.strip_prefix("http://") {
+        // Something before us may have taken TLS off.
+        Some(plain) => plain.to_owned(),
+        None if has_tls && !is_https(&address) => format!("https://{address}"),
+        None => address,
     }
 }
 
@@ -175,7 +183,8 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
         return stop_units(&world, &units).await;
     }
 
-    let listener = world.listen(&args.listen).await.map_err(failed(format!("--listen {}", args.listen)))?;
+    let made = args.access.make(&args.listen)?;
+    let listener = world.listen(&made.listen).await.map_err(failed(format!("--listen {}", args.listen)))?;
     let local = listener.local_address();
     let socket = args.socket.clone().unwrap_or_else(|| args.data_dir.join("fleet.sock"));
     // The driver's lock says that nobody else lives in this folder: what lies there is left over.
@@ -185,7 +194,7 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
 
     let info = MachineInfo {
         ip: args.public_ip.clone(),
-        api: advertised(&args, &local),
+        api: advertised(&args, &local, made.layer.is_some()),
         metadata,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         boot_id: boot,
@@ -193,21 +202,44 @@ async fn serve(world: RealWorld, args: FleetdArgs) -> Result<(), Failure> {
         ..MachineInfo::default()
     };
     let registry = Registry::start(world.clone(), store.clone(), me.clone());
-    let machine = Machine { world: world.clone(), me: me.clone(), units: units.clone() };
-    let face = Face { world: world.clone(), registry, machine };
+    let machine =
+        Machine { world: world.clone(), me: me.clone(), units: units.clone(), credentials: made.credentials };
+    let metrics = Arc::new(Mutex::new(Metrics::default()));
+    let face = Face {
+        world: world.clone(),
+        registry,
+        machine,
+        access: made.access,
+        layer: made.layer,
+        metrics: metrics.clone(),
+    };
     world.spawn(face.clone().serve(listener));
     world.spawn(face.serve_file(file));
 
     let mut tasks = Vec::new();
+    let heard = metrics.clone();
+    let agent_news = move |news: AgentNews| {
+        counted(&heard).agent(&news);
+        agent_news(news);
+    };
     let agent =
         run_agent(world.clone(), store.clone(), units.clone(), me.clone(), info, args.agent(), agent_news);
     tasks.push(world.spawn(agent));
     if !args.disable_engine {
+        let (heard, clock) = (metrics.clone(), world.clone());
+        let engine_news = move |news: EngineNews| {
+            counted(&heard).engine(&news, clock.wall());
+            engine_news(news);
+        };
         let engine = run_engine(world.clone(), store.clone(), me.clone(), args.engine(), engine_news);
         tasks.push(world.spawn(engine));
     }
     if let Some(view) = view {
         let options = ViewOptions::default();
+        let view_news = move |news: ViewNews| {
+            counted(&metrics).view(&news);
+            view_news(news);
+        };
         tasks.push(world.spawn(run_view(world.clone(), store, view, me.clone(), options, view_news)));
     }
     tracing::info!(machine = %me, listen = %local, socket = %socket.display(), "fleetd runs");
@@ -252,6 +284,8 @@ fn agent_news(news: AgentNews) {
         AgentNews::Done(task) => tracing::info!(%task, "carried out a task"),
         // The agent has said these itself.
         AgentNews::CutOff | AgentNews::Failed(..) => {}
+        // These are counted.
+        AgentNews::Renewed | AgentNews::NotRenewed(_) => {}
     }
 }
 
@@ -263,7 +297,7 @@ fn engine_news(news: EngineNews) {
                 tracing::info!(%decision, %revision, "decided");
             }
         }
-        EngineNews::Passed(_) | EngineNews::Refused(_) | EngineNews::Rests => {}
+        EngineNews::Passed(_) | EngineNews::Refused(_) | EngineNews::Took(_) | EngineNews::Rests => {}
     }
 }
 
@@ -277,7 +311,7 @@ fn view_news(news: ViewNews) {
                 tracing::info!(unit = %taken.name, %desired, "took an order over from the v2 keys");
             }
         }
-        ViewNews::Rests => {}
+        ViewNews::Rests | ViewNews::Passed(_) | ViewNews::Failed(_) => {}
     }
 }
 
@@ -294,12 +328,19 @@ mod tests {
 
     #[test]
     fn other_machines_are_told_an_address_at_which_they_can_come() {
-        let of = |words: &[&str], local: &str| {
-            advertised(&Line::try_parse_from([&["fleetd"], words].concat()).unwrap().args, local)
+        let with = |words: &[&str], local: &str, has_tls| {
+            advertised(&Line::try_parse_from([&["fleetd"], words].concat()).unwrap().args, local, has_tls)
         };
+        let of = |words: &[&str], local: &str| with(words, local, false);
         assert_eq!(of(&[], "127.0.0.1:49153"), "127.0.0.1:49153");
         assert_eq!(of(&["--public-ip", "10.0.0.1"], "0.0.0.0:7"), "10.0.0.1:7");
         assert_eq!(of(&[], "0.0.0.0:7"), "");
         assert_eq!(of(&["--advertise-api", "http://a:8/"], "0.0.0.0:7"), "a:8");
+        assert_eq!(of(&["--advertise-api", "https://a:8/"], "0.0.0.0:7"), "https://a:8");
+        assert_eq!(with(&[], "127.0.0.1:7", true), "https://127.0.0.1:7");
+        assert_eq!(with(&["--advertise-api", "a:8"], "0.0.0.0:7", true), "https://a:8");
+        assert_eq!(with(&["--advertise-api", "http://a:8"], "0.0.0.0:7", true), "a:8");
+        assert_eq!(with(&["--public-ip", "10.0.0.1"], "[::]:7", true), "https://10.0.0.1:7");
+        assert_eq!(with(&[], "0.0.0.0:7", true), "");
     }
 }

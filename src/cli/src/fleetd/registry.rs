@@ -57,7 +57,7 @@ impl<W: World, S: Store> Registry<W, S> {
     }
 
     /// A mirror shows what was, also while the store is away. Clients of the original are told then, and so are ours.
-    async fn is_reachable(&self) -> bool {
+    pub(crate) async fn is_reachable(&self) -> bool {
         let range = KeyRange::single(Key::Machine(self.me.clone()).bytes());
         let asked = self.store.range(RangeRequest { range, count_only: true, ..RangeRequest::default() });
         matches!(timeout(&self.world, PATIENCE, asked).await, Ok(Ok(_)))

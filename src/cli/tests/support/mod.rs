@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "every test file is a program of its own and uses its own part of this")]
 #![allow(clippy::disallowed_types, reason = "tests of processes draw by chance where they run")]
 
+pub(crate) mod certificates;
+pub(crate) mod members;
 pub(crate) mod server;
 
 use std::collections::hash_map::RandomState;

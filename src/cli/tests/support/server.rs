@@ -56,6 +56,11 @@ impl Servers {
         &self.clients[0]
     }
 
+    /// The number of a member's process.
+    pub(crate) fn id(&self, at: usize) -> u32 {
+        self.processes[at].id()
+    }
+
     pub(crate) fn start(program: &[&str], members: usize, flags: &[String]) -> Self {
         Self::start_with(program, members, flags, |_, _, _, _| {})
     }

@@ -8,8 +8,9 @@ use seatrial_types::planted::{Planted, is_planted};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A move can make another one necessary: whoever follows a unit that was replaced. After so many rounds the rest is left
-/// to the next pass.
+/// A move can make another one necessary: whoever follows a unit that was replaced. After so many rounds nobody is replaced
+/// any more in this pass: where units replace each other in a circle it would go on for ever, and the last move would leave
+/// behind who must be beside the one that was moved.
 const ROUNDS_MAX: usize = 4;
 
 /// What one pass may do.
@@ -98,7 +99,7 @@ pub fn decide(cluster: &Cluster, limits: &Limits) -> Outcome {
         evicted: BTreeSet::new(),
     };
     pass.seat(cluster, limits);
-    for _ in 0..ROUNDS_MAX {
+    for round in 0..=ROUNDS_MAX {
         let before = pass.board.at.clone();
         pass.board.put_globals();
         pass.leave();
@@ -106,7 +107,9 @@ pub fn decide(cluster: &Cluster, limits: &Limits) -> Outcome {
         pass.board.take_globals();
         pass.board.put_globals();
         pass.place();
-        pass.replace();
+        if round < ROUNDS_MAX {
+            pass.replace();
+        }
         pass.board.take_globals();
         if pass.board.at == before {
             break;

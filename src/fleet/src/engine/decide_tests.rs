@@ -453,6 +453,25 @@ fn complaints(cluster: &Cluster) -> Vec<String> {
     found
 }
 
+#[test]
+fn where_units_replace_each_other_in_a_circle_nobody_is_left_behind_by_the_last_move() {
+    let mut cluster = Cluster::default();
+    for machine in ["m1", "m2"] {
+        cluster.machines.insert(id(machine), machine_with("region=x"));
+    }
+    for (unit, section) in [
+        ("a0", "Replaces=b*"),
+        ("b0", "Replaces=d*"),
+        ("b3", ""),
+        ("c0", "MachineOf=b3.service"),
+        ("d0", "Replaces=a*"),
+    ] {
+        cluster = cluster.with(&format!("{unit}.service"), "", section);
+    }
+    let outcome = decide(&cluster, &Limits::default());
+    assert_eq!(complaints(&apply(&cluster, &outcome)), Vec::<String>::new());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 

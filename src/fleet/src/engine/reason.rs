@@ -56,6 +56,21 @@ pub enum Why {
     Replaced(UnitName),
 }
 
+impl Why {
+    /// One word for what is counted together.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotScheduled(_) => "not_scheduled",
+            Self::DesiredInactive => "desired_inactive",
+            Self::IsGlobal => "global",
+            Self::MachineGone(_) => "machine_gone",
+            Self::NotAble(_) => "not_able",
+            Self::Replaced(_) => "replaced",
+        }
+    }
+}
+
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -170,6 +185,37 @@ impl fmt::Display for Obstacle {
 }
 
 impl Obstacle {
+    /// One word for what is counted together.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoMachines => "no_machines",
+            Self::NoSuchMachine(_) => "no_such_machine",
+            Self::OtherMachine(_) => "other_machine",
+            Self::Metadata(_) => "metadata",
+            Self::NoSuchPeer(_) => "no_such_peer",
+            Self::PeerNotScheduled(_) => "peer_not_scheduled",
+            Self::PeerElsewhere(_) => "peer_elsewhere",
+            Self::PeersApart(..) => "peers_apart",
+            Self::Conflict { .. } => "conflict",
+            Self::Replacer { .. } => "replacer",
+            Self::Memory { .. } => "memory",
+            Self::Cpu { .. } => "cpu",
+            Self::Refused(_) => "refused",
+            Self::Template => "template",
+            Self::NowhereElse(_) => "nowhere_else",
+            Self::MassLoss { .. } => "mass_loss",
+            Self::InTurn => "in_turn",
+            Self::JustGone => "just_gone",
+        }
+    }
+
+    /// Whether it is that the unit's machine is gone, and the unit is not moved yet.
+    #[must_use]
+    pub fn is_loss(&self) -> bool {
+        matches!(self, Self::MassLoss { .. } | Self::InTurn | Self::JustGone)
+    }
+
     /// The kind and what distinguishes it for a reader: many machines with the same obstacle are one line.
     fn group(&self) -> (u8, String) {
         let of = |number, text: &str| (number, text.to_owned());

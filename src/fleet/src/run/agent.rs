@@ -15,7 +15,7 @@ use seatrial_types::{LeaseId, Revision};
 use seatrial_world::{World, timeout};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -52,6 +52,10 @@ impl Default for AgentOptions {
 pub enum AgentNews {
     /// The machine is registered, since this revision.
     Registered(Revision),
+    /// Its lease is good for its whole time again.
+    Renewed,
+    /// So often its lease could not be had or renewed, and was tried again.
+    NotRenewed(u64),
     /// The lease is ending and could not be renewed. Units run on, but for those that must not run twice.
     CutOff,
     /// A task is done.
@@ -84,6 +88,7 @@ pub async fn run_agent<W: World, S: Store, U: UnitManager>(
 ) {
     assert!(options.stop_margin < options.ttl, "a margin of {:?} in {:?}", options.stop_margin, options.ttl);
     let again = Arc::new(AtomicBool::new(false));
+    let missed = Arc::new(AtomicU64::new(0));
     let keeper = Keeper {
         world: world.clone(),
         store: store.clone(),
@@ -91,6 +96,7 @@ pub async fn run_agent<W: World, S: Store, U: UnitManager>(
         info,
         ttl: options.ttl,
         again: again.clone(),
+        missed: missed.clone(),
     };
     let (held_sender, held) = mpsc::unbounded_channel();
     let (states_sender, states) = mpsc::unbounded_channel();
@@ -115,6 +121,7 @@ pub async fn run_agent<W: World, S: Store, U: UnitManager>(
         options,
         news,
         again,
+        missed,
         states_sender,
     };
     agent.find().await;
@@ -138,6 +145,7 @@ struct Agent<W, U, F> {
     next_pass: Duration,
     next_states: Duration,
     again: Arc<AtomicBool>,
+    missed: Arc<AtomicU64>,
     states_sender: mpsc::UnboundedSender<(LeaseId, States)>,
 }
 
@@ -186,6 +194,10 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
                 let touched = change.apply_to(&mut self.mirror);
                 self.is_dirty |= touched.iter().any(|touched| self.concerns_me(touched));
             }
+            match self.missed.swap(0, Ordering::Relaxed) {
+                0 => {}
+                times => (self.news)(AgentNews::NotRenewed(times)),
+            }
             let now = self.world.now();
             if now >= self.stop_at {
                 self.cut_off().await;
@@ -225,6 +237,7 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
             self.is_dirty = true;
         }
         self.held = Some(held);
+        (self.news)(AgentNews::Renewed);
         let margin = if is_planted(Planted::F12) { Duration::ZERO } else { self.options.stop_margin };
         self.stop_at = held.until.saturating_sub(margin);
         if self.world.now() < self.stop_at && self.is_cut_off {

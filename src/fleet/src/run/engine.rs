@@ -46,6 +46,8 @@ pub enum EngineNews {
     Wrote(Vec<Decision>, Revision),
     /// These were not, for something had changed meanwhile. The next pass looks again.
     Refused(Vec<Decision>),
+    /// The pass is over, with all that it wrote; so long it took.
+    Took(Duration),
     /// It leads no more.
     Rests,
 }
@@ -166,10 +168,12 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
                 }
                 continue;
             }
+            let begun = self.world.now();
             if !self.pass(news).await? {
                 return Ok(());
             }
             let now = self.world.now();
+            news(EngineNews::Took(now.saturating_sub(begun)));
             let usual = now + self.options.interval;
             next_pass = self.pace.next(now).map_or(usual, |due| due.min(usual));
         }

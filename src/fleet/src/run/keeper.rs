@@ -8,7 +8,7 @@ use seatrial_types::request::LeaseGrantRequest;
 use seatrial_types::{Error, LeaseId, Revision};
 use seatrial_world::World;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -34,6 +34,8 @@ pub(super) struct Keeper<W, S> {
     pub(super) ttl: Duration,
     /// Somebody has taken our key away while the lease lives: it is to be written again.
     pub(super) again: Arc<AtomicBool>,
+    /// Counts what did not work. Nobody is waked for it.
+    pub(super) missed: Arc<AtomicU64>,
 }
 
 impl<W: World, S: Store> Keeper<W, S> {
@@ -47,6 +49,9 @@ impl<W: World, S: Store> Keeper<W, S> {
                 // A new lease takes the machine's key over from an old one, so that it is never missed between them.
                 known => self.begin(known.map(|held| held.lease), asked).await,
             };
+            if !matches!(next, Next::Held(_)) {
+                self.missed.fetch_add(1, Ordering::Relaxed);
+            }
             match next {
                 Next::Held(now) => {
                     held = Some(now);

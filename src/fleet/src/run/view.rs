@@ -68,6 +68,10 @@ pub enum ViewNews {
     Took(Vec<Taken>),
     /// It is kept from elsewhere.
     Rests,
+    /// Both sides were looked at and brought into step; so long it took.
+    Passed(Duration),
+    /// They were not.
+    Failed(ViewError),
 }
 
 /// What lies at one revision.
@@ -169,7 +173,14 @@ async fn keep<W: World, S: Store, V: OldRegistry>(
 ) {
     let mut following = Following::start(world, store, PREFIX);
     loop {
-        let (index, pause) = match pass(store, view, me, news).await {
+        let begun = world.now();
+        let passed = pass(store, view, me, news).await;
+        match &passed {
+            Ok(Some(_)) => news(ViewNews::Passed(world.now().saturating_sub(begun))),
+            Ok(None) => {}
+            Err(error) => news(ViewNews::Failed(error.clone())),
+        }
+        let (index, pause) = match passed {
             Ok(Some(Passed { index, has_taken: true, .. })) => (Some(index), options.rest),
             // As long as a base allows two orders, one of them is not known from a client's.
             Ok(Some(Passed { has_begun: true, .. })) => continue,

@@ -54,6 +54,8 @@ pub struct Tls {
     read: ReadFile,
     /// What we offer to speak where we dial.
     offered: &'static [&'static [u8]],
+    /// What we let be chosen where we listen.
+    heard: &'static [&'static [u8]],
 }
 
 impl fmt::Debug for Tls {
@@ -68,7 +70,17 @@ impl Tls {
     /// # Errors
     /// A sentence that names the file, where one is missing or makes no sense now.
     pub fn server(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
-        let tls = Self { files, read, offered: &PROTOCOLS[..1] };
+        let tls = Self { files, read, offered: &PROTOCOLS[..1], heard: &PROTOCOLS };
+        tls.server_config()?;
+        Ok(tls)
+    }
+
+    /// For a side that listens and speaks HTTP/1.1 and nothing else. Clients that know both would choose the other one.
+    ///
+    /// # Errors
+    /// As [`Tls::server`].
+    pub fn server_http1(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
+        let tls = Self { files, read, offered: &PROTOCOLS[1..], heard: &PROTOCOLS[1..] };
         tls.server_config()?;
         Ok(tls)
     }
@@ -78,7 +90,7 @@ impl Tls {
     /// # Errors
     /// A sentence that names the file, where one is missing or makes no sense now.
     pub fn client(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
-        let tls = Self { files, read, offered: &PROTOCOLS[..1] };
+        let tls = Self { files, read, offered: &PROTOCOLS[..1], heard: &PROTOCOLS };
         tls.client_config()?;
         Ok(tls)
     }
@@ -88,7 +100,7 @@ impl Tls {
     /// # Errors
     /// As [`Tls::client`].
     pub fn client_http1(files: TlsFiles, read: ReadFile) -> Result<Self, String> {
-        let tls = Self { files, read, offered: &PROTOCOLS[1..] };
+        let tls = Self { files, read, offered: &PROTOCOLS[1..], heard: &PROTOCOLS };
         tls.client_config()?;
         Ok(tls)
     }
@@ -166,7 +178,7 @@ impl Tls {
             builder.with_no_client_auth()
         };
         let mut config = builder.with_single_cert(chain, key).map_err(|error| self.wrong_pair(&error))?;
-        config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        config.alpn_protocols = self.heard.iter().map(|name| name.to_vec()).collect();
         // A resumed session would go on with a certificate that may have been replaced since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;

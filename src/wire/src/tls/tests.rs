@@ -147,3 +147,25 @@ fn a_server_without_tls_is_named_as_such() {
     });
     assert_eq!(error.to_string(), "the server does not speak TLS: is http used where https is meant?");
 }
+
+#[test]
+fn a_side_that_speaks_http1_alone_does_not_let_a_client_choose_another_version() {
+    let files = Files::default();
+    sign(&files, "ca", &[("server", "a.example")]);
+    let read = reader(&files);
+    let asks_nobody = TlsFiles { trusted_ca: String::new(), ..named("server", "ca") };
+    let trusts = TlsFiles { trusted_ca: "ca".to_owned(), ..TlsFiles::default() };
+    let server = Tls::server_http1(asks_nobody.clone(), read.clone()).unwrap();
+    let (one, other) = shake(&server, &Tls::client_http1(trusts.clone(), read.clone()).unwrap(), "a.example");
+    assert!(one.is_ok() && other.is_ok());
+    let knows_both =
+        Tls { files: trusts.clone(), read: read.clone(), offered: &PROTOCOLS, heard: &PROTOCOLS };
+    let (one, other) = shake(&server, &knows_both, "a.example");
+    assert!(one.is_ok() && other.is_ok());
+    // Who knows nothing else is better told now than by an answer that he cannot read.
+    let knows_h2 = Tls::client(trusts, read.clone()).unwrap();
+    let (one, _) = shake(&server, &knows_h2, "a.example");
+    assert!(one.is_err());
+    let (one, _) = shake(&Tls::server(asks_nobody, read).unwrap(), &knows_h2, "a.example");
+    assert!(one.is_ok());
+}

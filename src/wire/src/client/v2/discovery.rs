@@ -4,6 +4,7 @@ use super::answer::v2_key;
 use super::client::V2Client;
 use super::error::V2ClientError;
 use super::keys::V2Get;
+use seatrial_client::{Roster, Standing};
 use seatrial_types::v2::{V2Code, V2Error, V2Node};
 use seatrial_world::{Backoff, World, timeout};
 use std::time::Duration;
@@ -14,33 +15,13 @@ const SIZE_MAX: usize = 64;
 /// After so much silence the directory is listed again, for a connection may have died unnoticed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Who has registered, the earliest first.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Roster {
-    /// Numbers and what was registered under them.
-    pub entries: Vec<(String, String)>,
-}
-
-/// Where one who registers stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Standing {
-    /// Not registered yet, and there is room.
-    Absent,
-    /// Registered; so many are still missing.
-    Waiting(usize),
-    /// The members, this one among them.
-    Complete(Roster),
-    /// The members, without this one.
-    Late(Roster),
-}
-
 /// Why no cluster was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiscoveryError {
     /// All places are taken.
     #[error(
         "discovery: cluster is full: {} registered before this member\nhint: a cluster of more members needs another token; one that is to join later needs --initial-cluster and --initial-cluster-state existing",
-        names(roster)
+        roster.names()
     )]
     Full {
         /// By these.
@@ -77,41 +58,14 @@ pub enum DiscoveryError {
     Refused(V2ClientError),
 }
 
-fn names(roster: &Roster) -> String {
-    let name = |(id, value): &(String, String)| value.split('=').next().unwrap_or(id).to_owned();
-    roster.entries.iter().map(name).collect::<Vec<_>>().join(", ")
-}
-
-impl Roster {
-    fn of(directory: &V2Node) -> Self {
-        let mut files: Vec<&V2Node> = directory.nodes.iter().filter(|node| !node.dir).collect();
-        files.sort_by_key(|node| node.created);
-        let entry = |node: &&V2Node| {
-            let id = v2_key(&node.path).rsplit('/').next().unwrap_or_default().to_owned();
-            (id, node.value.as_deref().unwrap_or_default().to_owned())
-        };
-        Self { entries: files.iter().map(entry).collect() }
-    }
-
-    /// What was registered, as `name=url` parts.
-    #[must_use]
-    pub fn members(&self) -> Vec<String> {
-        let parts = self.entries.iter().flat_map(|(_, value)| value.split([',', '&']));
-        parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
-    }
-
-    fn standing(mut self, id: &str, size: usize) -> Standing {
-        let place = self.entries.iter().position(|(registered, _)| registered == id);
-        let count = self.entries.len();
-        self.entries.truncate(size);
-        match place {
-            Some(place) if place >= size => Standing::Late(self),
-            Some(_) if count >= size => Standing::Complete(self),
-            Some(_) => Standing::Waiting(size - count),
-            None if count >= size => Standing::Late(self),
-            None => Standing::Absent,
-        }
-    }
+fn roster(directory: &V2Node) -> Roster {
+    let mut files: Vec<&V2Node> = directory.nodes.iter().filter(|node| !node.dir).collect();
+    files.sort_by_key(|node| node.created);
+    let entry = |node: &&V2Node| {
+        let id = v2_key(&node.path).rsplit('/').next().unwrap_or_default().to_owned();
+        (id, node.value.as_deref().unwrap_or_default().to_owned())
+    };
+    Roster { entries: files.iter().map(entry).collect() }
 }
 
 /// The directory of a discovery URL: its service, and the path below which everything lies.
@@ -208,7 +162,7 @@ async fn step<W: World>(
         size.trim().parse().ok().filter(|size| (1..=SIZE_MAX).contains(size)).ok_or_else(bad)?;
     let listed = client.get(directory, by_quorum).await?;
     let index = listed.index;
-    match Roster::of(&listed.event.node).standing(id, size) {
+    match roster(&listed.event.node).standing(id, size) {
         Standing::Complete(roster) => {
             // Under our number may stand another member with our addresses.
             match roster.entries.iter().find(|(registered, _)| registered == id) {
@@ -246,24 +200,6 @@ async fn step<W: World>(
 mod tests {
     use super::*;
 
-    fn roster(ids: &[&str]) -> Roster {
-        Roster { entries: ids.iter().map(|id| ((*id).to_owned(), format!("m{id}=http://h:{id}"))).collect() }
-    }
-
-    #[test]
-    fn the_first_to_register_are_the_members() {
-        for (ids, id, want) in [
-            (&["1"][..], "2", Standing::Absent),
-            (&["1", "2"], "2", Standing::Waiting(1)),
-            (&["1", "2", "3"], "3", Standing::Complete(roster(&["1", "2", "3"]))),
-            (&["1", "2", "3", "4"], "1", Standing::Complete(roster(&["1", "2", "3"]))),
-            (&["1", "2", "3", "4"], "4", Standing::Late(roster(&["1", "2", "3"]))),
-            (&["1", "2", "3"], "4", Standing::Late(roster(&["1", "2", "3"]))),
-        ] {
-            assert_eq!(roster(ids).standing(id, 3), want, "{ids:?} {id}");
-        }
-    }
-
     #[test]
     fn registrations_count_in_the_order_in_which_they_were_made() {
         let file = |id: &str, created| V2Node {
@@ -273,7 +209,7 @@ mod tests {
             ..V2Node::default()
         };
         let nodes = vec![file("a", 9), file("c", 4), V2Node { dir: true, ..file("_config", 1) }];
-        let found = Roster::of(&V2Node { dir: true, nodes, ..V2Node::default() });
+        let found = roster(&V2Node { dir: true, nodes, ..V2Node::default() });
         assert_eq!(found.entries.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["c", "a"]);
         assert_eq!(found.members(), ["mc=http://h:c", "ma=http://h:a"]);
     }

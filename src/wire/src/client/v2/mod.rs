@@ -14,7 +14,7 @@ mod watch;
 pub use answer::{V2Told, v2_key};
 pub use auth::{V2Paths, V2Permissions, V2Role, V2User, V2UserOrder};
 pub use client::{V2Client, V2ClientOptions, V2Tell};
-pub use discovery::{DiscoveryError, Roster, discover, registry};
+pub use discovery::{DiscoveryError, discover, registry};
 pub use error::{V2ClientError, V2Failure};
 pub use forward::V2Forwarded;
 pub use keys::{V2Delete, V2Get, V2Put};
