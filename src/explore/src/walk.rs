@@ -3,35 +3,34 @@
 //! way found to a violation may be longer than it has to be.)
 
 use crate::check::{Counterexample, Exploration, Limits, Outcome, Sight, fingerprint};
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 use stateright::{Expectation, Model, Property};
 use std::fmt::Debug;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::Hash;
 use std::time::Duration;
 
 /// States of one level that are gone through between two looks at the limits.
 const BATCH: usize = 1 << 14;
 
-/// Fingerprints are hashes already.
-#[derive(Clone, Copy, Default)]
-struct AsItIs(u64);
+/// Each state that was met, and the one it was first met from: sixteen bytes, and what the table takes beyond. A fingerprint is a
+/// hash already, and nobody goes through the table in its own order.
+#[derive(Default)]
+struct Met(HashTable<(u64, u64)>);
 
-impl Hasher for AsItIs {
-    fn finish(&self) -> u64 {
-        self.0
+impl Met {
+    fn from(&self, print: u64) -> Option<u64> {
+        self.0.find(print, |(there, _)| *there == print).map(|(_, from)| *from)
     }
 
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("only fingerprints are hashed")
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
+    /// Whether it is new.
+    fn meet(&mut self, print: u64, from: u64) -> bool {
+        let is_new = self.from(print).is_none();
+        if is_new {
+            self.0.insert_unique(print, (print, from), |(there, _)| *there);
+        }
+        is_new
     }
 }
-
-/// Each state that was met, and the one it was first met from: sixteen bytes, and what the table takes beyond.
-type Met = HashMap<u64, u64, BuildHasherDefault<AsItIs>>;
 
 /// A state that a thread has met: its fingerprint, from where, and the property that does not hold in it.
 struct Found<S> {
@@ -61,7 +60,7 @@ where
     for state in model.init_states() {
         let print = fingerprint(&state);
         sight.steps += 1;
-        if met.insert(print, print).is_none() {
+        if met.meet(print, print) {
             broken = broken.or_else(|| wrong(model, &properties, &state).map(|property| (print, property)));
             level.push((print, state));
         }
@@ -73,15 +72,14 @@ where
                 sight.steps += steps;
                 for Found { print, from, state, broken: property } in found {
                     // Another thread may have met it in the same batch; the first one counts, whoever was faster.
-                    if met.contains_key(&print) {
+                    if !met.meet(print, from) {
                         continue;
                     }
-                    met.insert(print, from);
                     broken = broken.or_else(|| property.map(|property| (print, property)));
                     next.push((print, state));
                 }
             }
-            sight.unique = met.len();
+            sight.unique = met.0.len();
             progress(sight);
             let is_cut = limits.states_max.is_some_and(|most| sight.steps >= most.get())
                 || limits.time_max.is_some_and(|most| clock().saturating_sub(begun) >= most);
@@ -92,7 +90,7 @@ where
         sight.depth += usize::from(!next.is_empty());
         level = next;
     }
-    sight.unique = met.len();
+    sight.unique = met.0.len();
     match broken {
         None => Outcome::Holds(sight),
         Some((print, property)) => Outcome::Violated(sight, way(model, &met, print, property)),
@@ -164,7 +162,7 @@ where
             };
             steps += 1;
             let print = fingerprint(&next);
-            if met.contains_key(&print) || here.insert(print, *from).is_some() {
+            if met.from(print).is_some() || !here.meet(print, *from) {
                 continue;
             }
             let broken = wrong(model, properties, &next);
@@ -182,8 +180,8 @@ where
 {
     let mut prints = vec![last];
     let mut print = last;
-    while met[&print] != print {
-        print = met[&print];
+    while let Some(from) = met.from(print).filter(|from| *from != print) {
+        print = from;
         prints.push(print);
     }
     let first = model.init_states().into_iter().find(|state| fingerprint(state) == print);
