@@ -1,11 +1,11 @@
 //! All futures, up to a bound: the pure cores of the product, walked exhaustively.
 //!
 //! Simulation samples what may happen. Here a small world of a few machines is a value, everything that may happen next to it
-//! is a list, and every world that can be reached is visited. The models are stateright's, its explorer shows them in a browser, and its
-//! search counts the same states as ours. What runs in it are the types that run in production,
-//! not a second description of them.
+//! is a list, and every world that can be reached is visited. The models are stateright's, its explorer shows them in a browser, and
+//! its search counts the same states as ours. What runs in them are the types that run in production, not a second description of
+//! them.
 //!
-//! Knows nothing of sockets, files, clocks or threads of its own. What is not in a model's bounds is not proven.
+//! Knows nothing of sockets, files, clocks or chance. What is not in a model's bounds is not proven.
 //!
 //! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`].
 

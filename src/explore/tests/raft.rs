@@ -39,8 +39,8 @@ fn messages_of_two_members_are_lost_and_repeated() {
 }
 
 #[test]
-fn two_members_answer_a_read() {
-    walk(Bounds { reads: 1, ..TWO });
+fn a_read_is_answered_by_two_members_of_which_one_crashes() {
+    walk(Bounds { reads: 1, crashes: 1, entries: 0, ..TWO });
 }
 
 #[test]
