@@ -3,7 +3,8 @@
 //! Bytes are looked at as they were carried: a long message comes in parts, and only the first part says what it is.
 
 use crate::frames::{LENGTH_BYTES, WORDS_MARK};
-use crate::peer::MAGIC;
+use crate::peer::{MAGIC, PeerBody, PeerMessage};
+use seatrial_raft::Body;
 use seatrial_types::Term;
 
 /// One message as an onlooker sees it.
@@ -43,6 +44,41 @@ const RAFT: [&str; 16] = [
 
 /// The others in the order of [`crate::PeerBody`], behind Raft's.
 const OTHERS: [&str; 5] = ["forward", "forward answer", "change", "change refused", "hash"];
+
+impl PeerMessage {
+    /// What an onlooker calls it who sees the message itself.
+    #[must_use]
+    pub fn name(&self) -> MessageName {
+        let other = |place: usize| MessageName { kind: OTHERS[place], term: None };
+        let message = match &self.body {
+            PeerBody::Raft(message) => message,
+            PeerBody::Forward { .. } => return other(0),
+            PeerBody::ForwardAnswer { .. } => return other(1),
+            PeerBody::Change { .. } => return other(2),
+            PeerBody::ChangeRefused { .. } => return other(3),
+            PeerBody::Hash { .. } => return other(4),
+        };
+        let place = match &message.body {
+            Body::PreVote { .. } => 0,
+            Body::PreVoteAnswer { .. } => 1,
+            Body::Vote { .. } => 2,
+            Body::VoteAnswer { .. } => 3,
+            Body::Append { .. } => 4,
+            Body::AppendAccepted { .. } => 5,
+            Body::AppendRejected { .. } => 6,
+            Body::Heartbeat { .. } => 7,
+            Body::HeartbeatAnswer { .. } => 8,
+            Body::Snapshot { .. } => 9,
+            Body::SnapshotAnswer { .. } => 10,
+            Body::TimeoutNow => 11,
+            Body::Propose { .. } => 12,
+            Body::ProposeConfig { .. } => 13,
+            Body::ReadIndex { .. } => 14,
+            Body::ReadIndexAnswer { .. } => 15,
+        };
+        MessageName { kind: RAFT[place], term: Some(message.term) }
+    }
+}
 
 /// What begins in these bytes, in order. Empty where they begin in the middle of a message, or are something else.
 #[must_use]
@@ -135,8 +171,8 @@ fn name(body: &[u8]) -> Option<MessageName> {
 mod tests {
     use super::*;
     use crate::peer::encode_frame;
-    use crate::{ForwardId, PeerBody, PeerMessage};
-    use seatrial_raft::{Body, Message};
+    use crate::ForwardId;
+    use seatrial_raft::Message;
     use seatrial_types::{LogIndex, MemberId, Request};
 
     fn frame_of<T: serde::Serialize>(value: &T) -> Vec<u8> {
@@ -145,8 +181,12 @@ mod tests {
         bytes
     }
 
+    /// As it is carried; whoever sees the message itself calls it the same.
     fn said(body: PeerBody) -> Vec<u8> {
-        frame_of(&PeerMessage { from: MemberId(1), to: MemberId(u64::MAX), body })
+        let message = PeerMessage { from: MemberId(1), to: MemberId(u64::MAX), body };
+        let bytes = frame_of(&message);
+        assert_eq!(name_messages(&bytes), [message.name()]);
+        bytes
     }
 
     /// The same frames as version 4 has them: all in one.

@@ -1,0 +1,461 @@
+//! The world as a value: machines with whole members on them, what is on its way between them, and what is to happen.
+//!
+//! [`Lab::step`] lets the next thing happen. Nothing happens otherwise, and what happens depends on the value alone: a
+//! clone of it is another future, which goes the same way until something else is asked of it.
+
+use crate::agenda::Agenda;
+use crate::calls::{Call, CallId, SleepId, Stream, WatchId};
+use crate::links::{Links, STALL};
+use crate::machine::{Arrived, Machine, Notice, Process};
+use crate::parcel::Parcel;
+use crate::seats::Seats;
+use crate::told::Told;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{RngCore, SeedableRng};
+use seatrial_scenario::Knobs;
+use seatrial_scenario::fault::{ClockFault, DiskFault, LinkRule, Place};
+use seatrial_types::MemberId;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How a world is made.
+#[derive(Clone, Debug)]
+pub struct LabOptions {
+    /// All chance comes from it.
+    pub seed: u64,
+    /// Machines that members may live on, numbered from 1.
+    pub machines: u64,
+    /// Of these, so many form the cluster at its beginning.
+    pub members: u64,
+    /// Machines of clients, numbered from 0.
+    pub clients: u32,
+    /// Settings of the members, and how quick links and disks are.
+    pub knobs: Knobs,
+    /// Tell of each message between members.
+    pub packets: bool,
+}
+
+/// What is to happen.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    /// Something comes to the end of a link.
+    Arrive { from: usize, to: usize, parcel: Parcel },
+    /// For the process of that incarnation on a machine.
+    Reach { machine: usize, incarnation: u64, what: Arrived },
+    /// A member that joins asks again.
+    Join { machine: usize, incarnation: u64 },
+    /// A connection has heard nothing for long.
+    GiveUp { from: usize, to: usize, revived: u32 },
+    /// A call has taken all the time it has.
+    Late(CallId),
+    /// Somebody wakes.
+    Wake(SleepId),
+}
+
+/// A world.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    pub(crate) options: Arc<LabOptions>,
+    pub(crate) now: Duration,
+    pub(crate) agenda: Agenda<Event>,
+    pub(crate) machines: Vec<Arc<Machine>>,
+    pub(crate) links: Links,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) calls: BTreeMap<CallId, Call>,
+    pub(crate) streams: BTreeMap<WatchId, Stream>,
+    pub(crate) drawn: u64,
+    pub(crate) told: Vec<Told>,
+    dice: ChaCha8Rng,
+    digest: u64,
+    steps: u64,
+}
+
+/// FNV-1a over words: the digest tells two runs apart, and need not withstand anybody.
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+impl Lab {
+    /// A world in which nothing runs yet.
+    #[must_use]
+    pub fn new(options: LabOptions) -> Self {
+        let machines = usize::try_from(options.machines).expect("at most 13");
+        let places = machines + usize::try_from(options.clients).expect("fewer than there is memory for") + 1;
+        Self {
+            now: Duration::ZERO,
+            agenda: Agenda::default(),
+            machines: (0..machines).map(|_| Arc::default()).collect(),
+            links: Links::new(places),
+            seats: Arc::new(Seats::new((1..=options.members).map(MemberId))),
+            calls: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            drawn: 0,
+            told: Vec::new(),
+            dice: ChaCha8Rng::seed_from_u64(options.seed),
+            digest: 0xcbf2_9ce4_8422_2325,
+            steps: 0,
+            options: Arc::new(options),
+        }
+    }
+
+    /// True time.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        self.now
+    }
+
+    /// How many things have happened.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// A digest of all that has happened; equal for equal worlds.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// From now on chance is another: the future of this world parts from those of its clones.
+    pub fn reseed(&mut self, seed: u64) {
+        self.dice = ChaCha8Rng::seed_from_u64(seed);
+    }
+
+    /// When the next thing happens; `None` where nothing is left to happen.
+    #[must_use]
+    pub fn next_at(&self) -> Option<Duration> {
+        self.agenda.next_at()
+    }
+
+    /// How many things wait to happen.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.agenda.len()
+    }
+
+    /// What onlookers are to know since they asked last.
+    pub fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
+    }
+
+    pub(crate) fn mix(&mut self, word: u64) {
+        self.digest = (self.digest ^ word).wrapping_mul(PRIME);
+    }
+
+    /// A number from `0..n`; 0 where that is empty.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        u64::try_from((u128::from(self.dice.next_u64()) * u128::from(n)) >> 64).expect("a product's upper half")
+    }
+
+    /// Evenly from `min..=max`.
+    pub(crate) fn between(&mut self, min: Duration, max: Duration) -> Duration {
+        let spread = max.saturating_sub(min).as_nanos() as u64;
+        if spread == 0 { min } else { min + Duration::from_nanos(self.below(spread + 1)) }
+    }
+
+    /// The place of a machine in the network.
+    pub(crate) fn place(&self, place: Place) -> usize {
+        match place {
+            Place::Member(machine) => usize::try_from(machine.0).expect("at most 13") - 1,
+            Place::Client(machine) => self.machines.len() + machine as usize,
+        }
+    }
+
+    /// The number of a machine.
+    pub(crate) fn number(machine: usize) -> MemberId {
+        MemberId(machine as u64 + 1)
+    }
+
+    pub(crate) fn machine(&mut self, machine: usize) -> &mut Machine {
+        Arc::make_mut(&mut self.machines[machine])
+    }
+
+    pub(crate) fn seats_mut(&mut self) -> &mut Seats {
+        Arc::make_mut(&mut self.seats)
+    }
+
+    /// Lets the next thing happen; `false` where nothing is left to happen.
+    pub fn step(&mut self) -> bool {
+        let Some((at, event)) = self.agenda.pop() else { return false };
+        self.now = self.now.max(at);
+        self.steps += 1;
+        match event {
+            Event::Arrive { from, to, parcel } => self.arrive(from, to, parcel),
+            Event::Reach { machine, incarnation, what } => {
+                if self.machines[machine].incarnation == incarnation {
+                    self.reach(machine, what);
+                }
+            }
+            Event::Join { machine, incarnation } => {
+                if self.machines[machine].incarnation == incarnation {
+                    self.join(machine);
+                }
+            }
+            Event::GiveUp { from, to, revived } => self.give_up(from, to, revived),
+            Event::Late(call) => self.late(call),
+            Event::Wake(sleep) => self.told.push(Told::Woke(sleep)),
+        }
+        true
+    }
+
+    /// Somebody wants to be told that it is that late.
+    pub fn sleep_until(&mut self, at: Duration) -> SleepId {
+        self.drawn += 1;
+        let sleep = SleepId(self.drawn);
+        self.agenda.add(at.max(self.now), Event::Wake(sleep));
+        sleep
+    }
+
+    /// Sends something on its way.
+    pub(crate) fn send(&mut self, from: usize, to: usize, parcel: Parcel, bytes: usize) {
+        let now = self.now;
+        let is_peer = matches!(parcel, Parcel::Peer { .. });
+        if is_peer {
+            // Where no acknowledgement comes back the connection is given up as well.
+            let back = self.links.get(to, from).cut_since;
+            let is_deaf = back.is_some_and(|since| now.saturating_sub(since) > STALL);
+            if is_deaf || self.links.get(from, to).is_broken {
+                if is_deaf && !self.links.get(from, to).is_broken {
+                    self.break_off(from, to);
+                }
+                return;
+            }
+        }
+        let link = self.links.get(from, to);
+        if link.rule.reset {
+            self.break_off(from, to);
+            return self.hung_up(parcel);
+        }
+        if link.cut_since.is_some() {
+            return self.hold(from, to, parcel, bytes);
+        }
+        let knobs = &self.options.knobs;
+        let jitter = if knobs.still { Duration::ZERO } else { knobs.net_latency / 2 };
+        let latency = knobs.net_latency;
+        let dice = &mut self.dice;
+        let mut below = |n: u64| {
+            u64::try_from((u128::from(dice.next_u64()) * u128::from(n)) >> 64).expect("a product's upper half")
+        };
+        let at = self.links.get_mut(from, to).arrival(now, bytes, latency, jitter, &mut below);
+        self.agenda.add(at, Event::Arrive { from, to, parcel });
+    }
+
+    /// The link is cut: what is sent waits for it to come back, or for its sender to give up.
+    fn hold(&mut self, from: usize, to: usize, parcel: Parcel, bytes: usize) {
+        let link = self.links.get_mut(from, to);
+        let is_first = link.held.is_empty();
+        link.held.push((parcel, bytes));
+        let revived = link.revived;
+        if is_first {
+            self.agenda.add(self.now + STALL, Event::GiveUp { from, to, revived });
+        }
+    }
+
+    fn give_up(&mut self, from: usize, to: usize, revived: u32) {
+        let link = self.links.get(from, to);
+        if link.revived == revived && link.cut_since.is_some() {
+            self.break_off(from, to);
+        }
+    }
+
+    /// The connection of a member to another is gone, and what was on it.
+    fn break_off(&mut self, from: usize, to: usize) {
+        let link = self.links.get_mut(from, to);
+        link.is_broken = !link.rule.reset;
+        link.held.retain(|(parcel, _)| !matches!(parcel, Parcel::Peer { .. }));
+        if from < self.machines.len() && to < self.machines.len() {
+            self.notify(from, to, Notice::Unreachable, Duration::ZERO);
+        }
+    }
+
+    /// A member hears something about the member on another machine.
+    pub(crate) fn notify(
+        &mut self,
+        machine: usize,
+        about: usize,
+        notice: impl FnOnce(MemberId) -> Notice,
+        after: Duration,
+    ) {
+        let Some(seat) = self.seats.seat(Self::number(about)) else { return };
+        let incarnation = self.machines[machine].incarnation;
+        let what = Arrived::Notice(notice(seat.id));
+        self.agenda.add(self.now + after, Event::Reach { machine, incarnation, what });
+    }
+
+    /// A reset tells both ends of a call that its connection is gone.
+    fn hung_up(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Ask { call, .. } | Parcel::Answer { call, .. } => self.broke(call),
+            Parcel::WatchAsk { watch, .. } | Parcel::WatchSaid { watch, .. } => self.stream_ended(watch),
+            _ => {}
+        }
+    }
+
+    fn arrive(&mut self, from: usize, to: usize, parcel: Parcel) {
+        // What was on its way when the link was cut is lost, and sent again once it is back.
+        if self.links.get(from, to).cut_since.is_some() {
+            return self.hold(from, to, parcel, 0);
+        }
+        if to >= self.machines.len() {
+            return self.come_back(parcel);
+        }
+        let machine = &self.machines[to];
+        match &parcel {
+            Parcel::Peer { incarnation, .. } if *incarnation != machine.incarnation => {}
+            Parcel::Ask { call, .. } if !machine.is_up() => {
+                let call = *call;
+                self.send(to, from, Parcel::Refused { call }, 0);
+            }
+            Parcel::WatchAsk { watch, .. } if !machine.is_up() => {
+                let watch = *watch;
+                self.send(to, from, Parcel::WatchEnded { watch }, 0);
+            }
+            _ if machine.is_up() => self.reach(to, Arrived::Parcel(from, parcel)),
+            _ => {}
+        }
+    }
+
+    /// Something reaches the process on a machine; one that stands still has it waiting.
+    pub(crate) fn reach(&mut self, machine: usize, what: Arrived) {
+        if self.machines[machine].waiting.is_some() {
+            let waiting = self.machine(machine).waiting.as_mut().expect("just seen");
+            waiting.push_back(what);
+            return;
+        }
+        self.drive(machine, what);
+    }
+
+    /// The process on a machine stands still, or goes on.
+    pub fn pause(&mut self, machine: MemberId, is_paused: bool) {
+        let place = self.place(Place::Member(machine));
+        if is_paused {
+            if self.machines[place].is_up() && self.machines[place].waiting.is_none() {
+                self.machine(place).waiting = Some(std::collections::VecDeque::new());
+            }
+            return;
+        }
+        for what in self.machine(place).waiting.take().unwrap_or_default() {
+            let incarnation = self.machines[place].incarnation;
+            // In their order, and each as an event of its own, as a loop that has much to do takes them.
+            self.agenda.add(self.now, Event::Reach { machine: place, incarnation, what });
+        }
+    }
+
+    /// What a link does from now on.
+    pub fn set_link(&mut self, from: Place, to: Place, rule: LinkRule) {
+        let (from, to) = (self.place(from), self.place(to));
+        if self.links.get(from, to).rule == rule {
+            return;
+        }
+        let now = self.now;
+        let link = self.links.get_mut(from, to);
+        link.rule = rule;
+        match (link.cut_since, rule.cut) {
+            (None, true) => link.cut_since = Some(now),
+            (Some(_), false) => {
+                link.cut_since = None;
+                link.is_broken = false;
+                link.revived += 1;
+                for (parcel, bytes) in std::mem::take(&mut link.held) {
+                    self.send(from, to, parcel, bytes);
+                }
+                // The other direction may have given up only since this one told it nothing.
+                if self.links.get(to, from).is_broken && self.links.get(to, from).cut_since.is_none() {
+                    self.links.get_mut(to, from).is_broken = false;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What the disk of a machine does from now on.
+    pub fn set_disk(&mut self, machine: MemberId, fault: DiskFault) {
+        let place = self.place(Place::Member(machine));
+        let before = self.machines[place].disk.fault;
+        self.machine(place).disk.set_fault(fault);
+        if before.stalled && !fault.stalled {
+            self.unstall(place);
+        }
+    }
+
+    /// How the clock of a machine goes from now on.
+    pub fn set_clock(&mut self, machine: MemberId, fault: ClockFault) {
+        let place = self.place(Place::Member(machine));
+        let now = self.now;
+        let machine = self.machine(place);
+        machine.clock.set_drift(now, fault.drift_ppm);
+        machine.armed = None;
+        self.arm(place);
+    }
+
+    /// Whether something runs on a machine.
+    #[must_use]
+    pub fn is_running(&self, machine: MemberId) -> bool {
+        self.machines[self.place(Place::Member(machine))].is_up()
+    }
+
+    /// The process on a machine ends at once; what it wrote stays in the page cache.
+    pub fn kill(&mut self, machine: MemberId) {
+        let place = self.place(Place::Member(machine));
+        self.end(place, true);
+    }
+
+    /// A machine loses its power: of what it did not sync, some beginning is left.
+    pub fn power_loss(&mut self, machine: MemberId) {
+        let place = self.place(Place::Member(machine));
+        self.end(place, false);
+        // Now and then all that was not durable is gone.
+        let loses_all = self.below(4) == 0;
+        let dice = &mut self.dice;
+        let mut below = |n: u64| {
+            let drawn = dice.next_u64();
+            if loses_all {
+                return 0;
+            }
+            u64::try_from((u128::from(drawn) * u128::from(n)) >> 64).expect("a product's upper half")
+        };
+        Arc::make_mut(&mut self.machines[place]).disk.power_loss(&mut below);
+    }
+
+    /// The process on a machine is gone. Where its kernel lives on, its connections are closed.
+    pub(crate) fn end(&mut self, place: usize, kernel_lives: bool) {
+        if !self.machines[place].is_up() {
+            return;
+        }
+        let coin = self.below(2) == 0;
+        let machine = self.machine(place);
+        let process = std::mem::take(&mut machine.process);
+        machine.incarnation += 1;
+        machine.waiting = None;
+        machine.armed = None;
+        if let Process::Member(running) = process {
+            // A batch that was being written is there, or it is not.
+            if let Some(crate::machine::StoreWork::Batch(batch)) = running.store.queue.front()
+                && running.store.is_busy
+                && coin
+            {
+                machine.disk.commit(batch);
+            }
+            if kernel_lives {
+                for call in running.answers.values().copied() {
+                    if let Some(client) = self.calls.get(&call).map(|call| call.client) {
+                        self.send(place, client, Parcel::Broken { call }, 0);
+                    }
+                }
+                for watch in running.streams.values().copied() {
+                    if let Some(client) = self.streams.get(&watch).map(|stream| stream.client) {
+                        self.send(place, client, Parcel::WatchEnded { watch }, 0);
+                    }
+                }
+            }
+        }
+        if kernel_lives {
+            let after = self.options.knobs.net_latency;
+            for other in 0..self.machines.len() {
+                if other != place && self.links.get(place, other).cut_since.is_none() {
+                    self.notify(other, place, Notice::Reset, after);
+                    self.notify(other, place, Notice::Unreachable, after);
+                }
+            }
+        }
+    }
+}
