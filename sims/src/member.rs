@@ -2,8 +2,8 @@
 
 use crate::reboots::Locks;
 use crate::values;
-use seatrial_node::{Cluster, MemberOptions, NodeOptions, Observation, Observer, PeerVersions, RedbOptions};
-use seatrial_raft::Role;
+use seatrial_lab::{CLIENT_PORT, PEER_PORT, host, peer_url};
+use seatrial_node::{Cluster, NodeOptions, Observation, Observer, PeerVersions, RedbOptions};
 use seatrial_scenario::Knobs;
 use seatrial_scenario::observation;
 use seatrial_scenario::record::Notebook;
@@ -16,12 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Where peers and clients are heard, on every member's own address.
-const PEER_PORT: u16 = 2380;
 /// Between two rounds of asking who the cluster is.
 const JOIN_PAUSE: Duration = Duration::from_millis(200);
-/// See [`PEER_PORT`].
-pub(crate) const CLIENT_PORT: u16 = 2379;
 
 /// A plan numbers machines from 1; the cluster draws its members' ids from their addresses, and gives a machine that
 /// joins again another one.
@@ -127,16 +123,6 @@ impl Roster {
     }
 }
 
-/// Where peers reach a machine.
-pub(crate) fn peer_url(machine: MemberId) -> String {
-    format!("http://{}:{PEER_PORT}", host(machine))
-}
-
-/// A member's name, which is its machine's host name, too.
-pub(crate) fn host(member: MemberId) -> String {
-    format!("m{member}")
-}
-
 /// Takes a member's observations down, with the plan's numbers and true time.
 struct Watcher {
     sim: Sim,
@@ -156,62 +142,10 @@ impl Observer for Watcher {
         if is_failure && !has_power(&self.sim, self.member) {
             return;
         }
-        if let Some(what) = translate(id, seen, &self.roster) {
+        if let Some(what) = seatrial_lab::translate(id, seen, |id| self.roster.number(id)) {
             self.notebook.observe(self.sim.now(), self.member, what);
         }
     }
-}
-
-fn translate(id: MemberId, seen: Observation, roster: &Roster) -> Option<observation::Observation> {
-    use observation::Observation as Told;
-    Some(match seen {
-        Observation::Started { term, applied, .. } => Told::Started { term, applied },
-        Observation::Role { role, term, leader } => Told::Role {
-            term,
-            role: match role {
-                Role::Follower => observation::Role::Follower,
-                Role::PreCandidate => observation::Role::PreCandidate,
-                Role::Candidate => observation::Role::Candidate,
-                Role::Leader => observation::Role::Leader,
-            },
-            leader: roster.number(leader),
-        },
-        Observation::Applied { index, term, checksum, revision } => {
-            Told::Applied { index, term, checksum, revision }
-        }
-        Observation::Log { begin, entries } => Told::Log {
-            begin,
-            first: entries.first().map_or(seatrial_types::LogIndex::ZERO, |entry| entry.index),
-            entries: entries.iter().map(|entry| (entry.term, seatrial_node::checksum(entry))).collect(),
-        },
-        Observation::Durable { index } => Told::Durable { index },
-        Observation::SnapshotInstalled { index, term } => Told::SnapshotInstalled { index, term },
-        Observation::SnapshotStarted { to, index } => Told::SnapshotStarted { to: roster.number(to), index },
-        Observation::Compacted { index } => Told::LogCompacted { index },
-        Observation::Finding { text, damage } => Told::Finding { text, damage },
-        Observation::LeaseExpired { lease } => Told::LeaseExpired { lease },
-        Observation::Corrupt { members, text } => {
-            Told::Corrupt { members: members.iter().map(|id| roster.number(*id)).collect(), text }
-        }
-        Observation::Failed { why } => Told::Failed { why },
-        Observation::Config { index, term, config, leads } => Told::Config {
-            id,
-            index,
-            term,
-            voters: config.voters,
-            outgoing: config.outgoing,
-            learners: config.learners,
-            leads,
-        },
-        Observation::Removed => Told::Removed,
-        Observation::HardState { .. }
-        | Observation::SnapshotSent { .. }
-        | Observation::HashTaken { .. }
-        | Observation::Defragmented { .. }
-        | Observation::Checkpointed { .. } => {
-            return None;
-        }
-    })
 }
 
 fn has_power(sim: &Sim, member: MemberId) -> bool {
@@ -317,25 +251,7 @@ async fn begin(
 }
 
 fn options(id: MemberId, member: MemberId, cluster: &Cluster, knobs: &Knobs) -> NodeOptions {
-    let size = |bytes: u64| usize::try_from(bytes).expect("at most 1 GiB");
-    let mut options = MemberOptions::new(id, host(member));
-    options.client_urls = vec![format!("http://{}:{CLIENT_PORT}", host(member))];
-    options.raft.election_timeout = knobs.election_timeout;
-    options.raft.heartbeat_interval = knobs.heartbeat;
-    options.raft.append_bytes_max = size(knobs.append_bytes);
-    options.raft.inflight_max = size(knobs.inflight);
-    options.raft.chunk_bytes = size(knobs.chunk_bytes);
-    options.raft.uncommitted_bytes_max = size(knobs.uncommitted_bytes);
-    options.watch_window = size(knobs.watch_window);
-    options.watch_progress_interval = knobs.watch_progress;
-    options.compact_entries = knobs.snapshot_entries;
-    options.catch_up_entries = knobs.keep_entries;
-    options.raft.joint_changes = knobs.joint;
-    let every = |interval: Duration| (!interval.is_zero()).then_some(interval);
-    options.lease_checkpoint_interval = every(knobs.lease_checkpoint);
-    options.quota_bytes = knobs.quota_bytes;
-    options.request_timeout = knobs.request_timeout;
-    options.corrupt_check_interval = every(knobs.corrupt_check);
+    let options = seatrial_lab::member_options(id, member, knobs);
     NodeOptions {
         member: options,
         cluster: cluster.clone(),

@@ -2,9 +2,10 @@
 
 use crate::actor::GrpcClient;
 use crate::fleet::{self, Host, HostSettings};
-use crate::member::{self, CLIENT_PORT, Roster, host};
+use crate::member::{self, Roster};
 use crate::reboots::Locks;
 use crate::values::Operation;
+use seatrial_lab::{client_url, host, peer_url};
 use seatrial_scenario::damage;
 use seatrial_scenario::fault::{ClockFault, DiskDamage, DiskFault, LinkRule, Place};
 use seatrial_scenario::format::spec::Files;
@@ -185,10 +186,6 @@ fn part_of(files: Files) -> &'static str {
         Files::Log => LOG,
         Files::Store => STORE,
     }
-}
-
-fn client_url(machine: MemberId) -> String {
-    format!("http://{}:{CLIENT_PORT}", host(machine))
 }
 
 fn base_rule(knobs: &Knobs) -> SimRule {
@@ -403,11 +400,11 @@ impl Theatre for SimTheatre {
     }
 
     fn peer_url(&self, machine: MemberId) -> String {
-        member::peer_url(machine)
+        peer_url(machine)
     }
 
     fn machine_at(&self, url: &str) -> Option<MemberId> {
-        self.addresses.keys().copied().find(|machine| member::peer_url(*machine) == url)
+        self.addresses.keys().copied().find(|machine| peer_url(*machine) == url)
     }
 
     fn occupant(&self, machine: MemberId) -> Option<MemberId> {

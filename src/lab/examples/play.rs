@@ -1,8 +1,8 @@
 //! Plays scenario files in the lab.
 use seatrial_lab::{Laboratory, why_not};
+use seatrial_scenario::Plan;
 use seatrial_scenario::batch::run_one;
 use seatrial_scenario::files::load_scenarios;
-use seatrial_scenario::Plan;
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -12,7 +12,9 @@ fn main() {
     let (mut sim, mut cpu, mut runs, mut red) = (0.0, 0.0, 0, 0);
     for scenario in &scenarios {
         if let Some(why) = why_not(scenario) {
-            if !quiet { println!("left out {}: {}", scenario.name, why.lines().next().unwrap()); }
+            if !quiet {
+                println!("left out {}: {}", scenario.name, why.lines().next().unwrap());
+            }
             continue;
         }
         let (mut s, mut c, mut o) = (0.0, 0.0, std::time::Duration::ZERO);
@@ -22,15 +24,31 @@ fn main() {
             let (summary, log, _) = run_one(&Laboratory, &plan);
             o += t.elapsed();
             runs += 1;
-            s += summary.simulated_seconds; c += summary.cpu_seconds;
+            s += summary.simulated_seconds;
+            c += summary.cpu_seconds;
             if format!("{:?}", summary.verdict) != "Pass" {
                 red += 1;
-                println!("{} {} {:?} {:?}: {}", scenario.name, seed, summary.verdict, summary.violated, summary.sentence);
+                println!(
+                    "{} {} {:?} {:?}: {}",
+                    scenario.name, seed, summary.verdict, summary.violated, summary.sentence
+                );
             }
-            if let Some(log) = log { if !quiet && seed == from { println!("   ops {} packets {} observed {}", log.history.operations.len(), log.packets_total, log.observed.len()); } }
+            if let Some(log) = log {
+                if !quiet && seed == from {
+                    println!(
+                        "   ops {} packets {} observed {}",
+                        log.history.operations.len(),
+                        log.packets_total,
+                        log.observed.len()
+                    );
+                }
+            }
         }
-        if !quiet { println!("{}: {:.0} sim s/cpu s, with judging {:.0}", scenario.name, s / c, s / o.as_secs_f64()); }
-        sim += s; cpu += c;
+        if !quiet {
+            println!("{}: {:.0} sim s/cpu s, with judging {:.0}", scenario.name, s / c, s / o.as_secs_f64());
+        }
+        sim += s;
+        cpu += c;
     }
     println!("{runs} runs, {red} not passed, {:.0} sim s/cpu s", sim / cpu);
 }

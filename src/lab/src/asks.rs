@@ -23,7 +23,7 @@ impl Lab {
         self.drawn += 1;
         let id = CallId(self.drawn);
         let (client, machine) = (self.place(Place::Client(client)), self.place(Place::Member(machine)));
-        let call = Call { client, machine, has_effect: has_effect(&request), answer: None };
+        let call = Call { client, has_effect: has_effect(&request), answer: None };
         self.calls.insert(id, call);
         self.agenda.add(self.now + timeout, Event::Late(id));
         self.send(client, machine, Parcel::Ask { call: id, request: Arc::new(request) }, 128);

@@ -21,9 +21,8 @@ pub struct SleepId(pub u64);
 /// A request that is waited for.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
-    /// The places of the network: who asks whom.
+    /// The place in the network of who asks.
     pub(crate) client: usize,
-    pub(crate) machine: usize,
     /// Its outcome would be unknown where no answer comes.
     pub(crate) has_effect: bool,
     pub(crate) answer: Option<Result<Response, CallError>>,

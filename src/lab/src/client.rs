@@ -3,9 +3,9 @@
 use crate::calls::{CallId, WatchId};
 use crate::theatre::LabTheatre;
 use futures::future::{Either, select};
-use seatrial_scenario::theatre::{CallError, Client, Theatre, Watch};
+use seatrial_scenario::theatre::{CallError, Client, LeaderKey, Leaders, LockHeld, LockWish, Theatre, Watch};
 use seatrial_types::watch::{WatchCreate, WatchRequest, WatchResponse};
-use seatrial_types::{Code, Error, MemberId, Request, Response};
+use seatrial_types::{Code, Error, KeyValue, LeaseId, MemberId, Request, Response};
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
@@ -14,8 +14,8 @@ use std::time::Duration;
 /// A client on a machine of its own.
 #[derive(Clone)]
 pub struct LabClient {
-    theatre: LabTheatre,
-    machine: u32,
+    pub(crate) theatre: LabTheatre,
+    pub(crate) machine: u32,
 }
 
 impl LabClient {
@@ -25,10 +25,16 @@ impl LabClient {
 }
 
 /// An answer that is waited for.
-struct Answer {
+pub(crate) struct Answer {
     theatre: LabTheatre,
     call: CallId,
     is_told: bool,
+}
+
+impl Answer {
+    pub(crate) fn new(theatre: LabTheatre, call: CallId) -> Self {
+        Self { theatre, call, is_told: false }
+    }
 }
 
 impl Future for Answer {
@@ -65,7 +71,7 @@ impl Client for LabClient {
     ) -> Result<Response, CallError> {
         let theatre = self.theatre.clone();
         let call = theatre.shared().lab.ask(self.machine, member, request, timeout);
-        Answer { theatre, call, is_told: false }.await
+        Answer::new(theatre, call).await
     }
 
     async fn watch(
@@ -83,7 +89,7 @@ impl Client for LabClient {
         };
         let mut watch = LabWatch { theatre: theatre.clone(), id, first: None };
         // The first answer says that the watch stands; without one in time there is none.
-        let said = match select(pin!(Said { theatre: &theatre, id }), pin!(theatre.sleep_until(deadline))).await {
+        let said = match select(pin!(Said::new(&theatre, id)), pin!(theatre.sleep_until(deadline))).await {
             Either::Left((said, _)) => said,
             Either::Right(_) => None,
         };
@@ -98,12 +104,79 @@ impl Client for LabClient {
             }
         }
     }
+
+    async fn lock(
+        &mut self,
+        member: MemberId,
+        wish: LockWish,
+        timeout: Duration,
+    ) -> Result<LockHeld, CallError> {
+        self.take_lock(member, wish, timeout).await
+    }
+
+    async fn unlock(&mut self, member: MemberId, key: String, timeout: Duration) -> Result<(), CallError> {
+        self.free_lock(member, key, timeout).await
+    }
+
+    async fn campaign(
+        &mut self,
+        member: MemberId,
+        name: String,
+        lease: LeaseId,
+        value: String,
+        timeout: Duration,
+    ) -> Result<LeaderKey, CallError> {
+        self.stand(member, name, lease, value, timeout).await
+    }
+
+    async fn proclaim(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        value: String,
+        timeout: Duration,
+    ) -> Result<i64, CallError> {
+        self.say(member, leader, value, timeout).await
+    }
+
+    async fn resign(
+        &mut self,
+        member: MemberId,
+        leader: LeaderKey,
+        timeout: Duration,
+    ) -> Result<(), CallError> {
+        self.step_down(member, leader, timeout).await
+    }
+
+    async fn leader(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> Result<(i64, KeyValue), CallError> {
+        self.who_leads(member, name, timeout).await
+    }
+
+    async fn observe(
+        &mut self,
+        member: MemberId,
+        name: String,
+        timeout: Duration,
+    ) -> Result<Leaders, CallError> {
+        Ok(self.follow(member, &name, timeout))
+    }
 }
 
 /// The next answer on a stream; `None` once it has ended.
-struct Said<'a> {
+pub(crate) struct Said<'a> {
     theatre: &'a LabTheatre,
     id: WatchId,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) fn new(theatre: &'a LabTheatre, id: WatchId) -> Self {
+        Self { theatre, id }
+    }
 }
 
 impl Future for Said<'_> {
@@ -133,7 +206,7 @@ impl Watch for LabWatch {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        Said { theatre: &self.theatre, id: self.id }.await
+        Said::new(&self.theatre, self.id).await
     }
 
     fn ask_progress(&mut self) {

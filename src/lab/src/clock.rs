@@ -43,6 +43,13 @@ impl Clock {
         self.since + duration((nanos(wait) * MILLION + pace - 1) / pace)
     }
 
+    /// It is set forward or back.
+    pub(crate) fn set_by(&mut self, now: Duration, ms: i64) {
+        let by = Duration::from_millis(ms.unsigned_abs());
+        let showed = if ms < 0 { self.at(now).saturating_sub(by) } else { self.at(now) + by };
+        *self = Self { since: now, showed, ..*self };
+    }
+
     /// From now on it runs like that.
     pub(crate) fn set_drift(&mut self, now: Duration, ppm: i64) {
         *self = Self { since: now, showed: self.at(now), drift_ppm: ppm.clamp(-900_000, 10_000_000) };
@@ -58,6 +65,10 @@ mod tests {
         let ms = Duration::from_millis;
         let mut clock = Clock::default();
         assert_eq!((clock.at(ms(5)), clock.when(ms(7))), (ms(5), ms(7)));
+        clock.set_by(ms(0), 3);
+        assert_eq!((clock.at(ms(5)), clock.when(ms(10))), (ms(8), ms(7)));
+        clock.set_by(ms(5), -8);
+        assert_eq!(clock.at(ms(6)), ms(1));
         for ppm in [100_000, -100_000, 333_333, -7] {
             let (now, before) = (clock.when(clock.at(ms(1000)) + ms(13)), clock);
             clock.set_drift(now, ppm);

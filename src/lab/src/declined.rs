@@ -11,7 +11,8 @@ pub fn why_not(scenario: &Scenario) -> Option<String> {
     let script = scenario.script.iter().flat_map(|script| &script.faults);
     let script = script.map(|fault| (fault.kind, &fault.options));
     let drawn = scenario.nemeses.iter().map(|nemesis| (nemesis.kind, &nemesis.options));
-    let faults = drawn.chain(script).find_map(|(kind, options)| fault(kind).or_else(|| option(kind, options)));
+    let faults =
+        drawn.chain(script).find_map(|(kind, options)| fault(kind).or_else(|| option(kind, options)));
     faults
         .or_else(|| scenario.workloads.iter().find_map(|workload| clients(workload.kind)))
         .or_else(|| knobs(scenario))
@@ -24,7 +25,9 @@ fn fault(kind: NemesisKind) -> Option<String> {
         | NemesisKind::StoreRot
         | NemesisKind::ReadError
         | NemesisKind::MisdirectedWrite => "its disks hold values and no bytes",
-        NemesisKind::RollingUpgrade => "there is one build of a member in it, and no protocol between members",
+        NemesisKind::RollingUpgrade => {
+            "there is one build of a member in it, and no protocol between members"
+        }
         NemesisKind::Partition
         | NemesisKind::Flapping
         | NemesisKind::Kill
@@ -57,9 +60,13 @@ fn clients(kind: WorkloadKind) -> Option<String> {
         | WorkloadKind::Watch
         | WorkloadKind::Lease
         | WorkloadKind::Hash
+        | WorkloadKind::Locks
+        | WorkloadKind::Elections
         | WorkloadKind::Membership
         | WorkloadKind::Space => return None,
-        _ => "its clients ask members themselves, and know nothing of the services around them",
+        WorkloadKind::Users | WorkloadKind::V2 | WorkloadKind::Reboots | WorkloadKind::Units => {
+            "its clients ask members themselves, and know nothing of the services around them"
+        }
     };
     Some(format!("the workload {kind} cannot be had in the lab: {why}\n{SIM}"))
 }

@@ -24,6 +24,8 @@ pub(crate) struct Disk {
     pub(crate) fault: DiskFault,
     /// The next sync fails, of these files.
     failing: Which,
+    /// A loss of power has torn the last write, and no start has cut it yet.
+    is_torn: bool,
 }
 
 impl Disk {
@@ -40,9 +42,10 @@ impl Disk {
         self.store.reopened()
     }
 
-    /// Opening a log writes its newest part once more, and syncs.
-    pub(crate) fn opened(&mut self) {
+    /// Opening a log cuts what is torn, writes its newest part once more, and syncs; whether anything was torn.
+    pub(crate) fn opened(&mut self) -> bool {
         self.sync_log(self.cached.len());
+        std::mem::take(&mut self.is_torn)
     }
 
     /// Writes into the page cache; how many writes lie there now.
@@ -78,6 +81,7 @@ impl Disk {
         let whole = below(cached.len() as u64 + 1) as usize;
         let torn = (whole < cached.len()).then(|| cached.swap_remove(whole));
         cached.truncate(whole);
+        self.is_torn = torn.is_some();
         let log = Arc::make_mut(&mut self.log);
         for write in &cached {
             log.write(write);

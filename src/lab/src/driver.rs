@@ -8,7 +8,8 @@ use crate::parcel::{Parcel, weight};
 use crate::seats::{client_url, host};
 use crate::told::Told;
 use seatrial_node::{
-    Input, LogWrite, Member, MemberOptions, Observation as Seen, Output, PeerMessage, Rescue, RequestId, Timer,
+    Input, LogWrite, Member, MemberOptions, Observation as Seen, Output, PeerMessage, RequestId, Rescue,
+    Timer,
 };
 use seatrial_scenario::Knobs;
 use seatrial_scenario::fault::Place;
@@ -16,6 +17,7 @@ use seatrial_scenario::observation::Observation;
 use seatrial_scenario::record::Packet;
 use seatrial_store::{MemSnapshot, Reading};
 use seatrial_types::buggify::{Site, amount, hits};
+use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::watch::StreamId;
 use seatrial_types::{Error, MemberId, Response};
 use std::collections::BTreeMap;
@@ -28,6 +30,9 @@ const JOIN_PAUSE: Duration = Duration::from_millis(200);
 
 /// Of a long range so much is read at once.
 const READ_PAGE: (usize, usize) = (256, 1 << 20);
+
+/// What a start says of a log whose last write is there in part.
+const TORN: &str = "the last write of the log was torn by a loss of power; nobody was told that it is durable, and it is cut";
 
 /// A member's settings, of a plan's knobs.
 #[must_use]
@@ -66,6 +71,16 @@ impl Lab {
         let known = self.machines[place].disk.identity.clone();
         let incarnation = self.machines[place].incarnation + 1;
         self.machine(place).incarnation = incarnation;
+        let now = self.now;
+        for other in (0..self.machines.len()).filter(|other| *other != place) {
+            self.links.get_mut(place, other).connect(now);
+            // Whoever still has a connection to the process before is told that there is none.
+            if self.machines[other].is_up() {
+                self.break_off(other, place);
+            } else {
+                self.links.get_mut(other, place).connect(now);
+            }
+        }
         let cluster = match (seat.joins, known) {
             (_, Some(known)) => known,
             (false, None) => Arc::clone(&self.seats.cluster),
@@ -111,8 +126,11 @@ impl Lab {
         let boot = u64::from(options.boot) << 32;
         let disk = &mut self.machine(place).disk;
         disk.identity = Some(Arc::clone(cluster));
-        disk.opened();
-        let (log, store) = (disk.log().durable(), disk.store());
+        let is_torn = disk.opened();
+        let (mut log, store) = (disk.log().durable(), disk.store());
+        if is_torn {
+            log.findings.push((TORN.to_owned(), false));
+        }
         let cluster = seatrial_node::Cluster::clone(cluster);
         let booted = catch_unwind(AssertUnwindSafe(|| Member::boot(options, cluster, store, log, rescue)));
         match booted {
@@ -188,9 +206,14 @@ impl Lab {
     fn input(&mut self, place: usize, input: Input) {
         let now = self.now;
         let machine = self.machine(place);
-        let local = machine.clock.at(now);
+        let (local, wall) = (machine.clock.at(now), machine.wall.at(now));
         let Some(running) = machine.running_mut() else { return };
-        let stepped = catch_unwind(AssertUnwindSafe(|| running.member.step(local, input)));
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            if is_planted(Planted::R28) {
+                running.member.tell_calendar(wall);
+            }
+            running.member.step(local, input);
+        }));
         if let Err(panic) = stepped {
             self.panicked(place, panic.as_ref());
         }
@@ -250,7 +273,8 @@ impl Lab {
             }
             Parcel::WatchClosed { watch } => {
                 let Some(running) = self.machine(place).running_mut() else { return };
-                let open = running.streams.iter().find(|(_, open)| **open == watch).map(|(stream, _)| *stream);
+                let open =
+                    running.streams.iter().find(|(_, open)| **open == watch).map(|(stream, _)| *stream);
                 if let Some(stream) = open {
                     running.streams.remove(&stream);
                     self.input(place, Input::WatchClose(stream));
@@ -349,7 +373,12 @@ impl Lab {
                     && let Some(client) = self.streams.get(&watch).map(|open| open.client)
                 {
                     let bytes = 64 * (1 + response.events.len());
-                    self.send(place, client, Parcel::WatchSaid { watch, response: Arc::new(response) }, bytes);
+                    self.send(
+                        place,
+                        client,
+                        Parcel::WatchSaid { watch, response: Arc::new(response) },
+                        bytes,
+                    );
                 }
             }
             // Nobody waits for v2 keys in the lab yet.
@@ -426,7 +455,7 @@ impl Lab {
             return;
         }
         let to = self.place(Place::Member(to));
-        if to == place || !self.machines[to].is_up() {
+        if to == place {
             return;
         }
         let (incarnation, bytes) = (self.machines[to].incarnation, weight(&message));
@@ -438,7 +467,10 @@ impl Lab {
         let fault = self.machines[place].disk.fault;
         let usual = self.options.knobs.sync_latency;
         let varies = if self.options.knobs.still { Duration::ZERO } else { usual / 2 };
-        self.between(usual - varies + fault.sync_latency, usual + varies + fault.sync_latency + fault.sync_jitter)
+        self.between(
+            usual - varies + fault.sync_latency,
+            usual + varies + fault.sync_latency + fault.sync_jitter,
+        )
     }
 
     fn later(&mut self, place: usize, after: Duration, what: Arrived) {
@@ -555,7 +587,9 @@ impl Lab {
     #[must_use]
     pub fn timers(&self, machine: MemberId) -> Vec<(Timer, Duration)> {
         let running = self.machines[self.place(Place::Member(machine))].running();
-        running.map(|running| running.timers.iter().map(|(timer, at)| (*timer, *at)).collect()).unwrap_or_default()
+        running
+            .map(|running| running.timers.iter().map(|(timer, at)| (*timer, *at)).collect())
+            .unwrap_or_default()
     }
 
     /// Gives a machine that does not run an empty disk and the place of the member `id`.

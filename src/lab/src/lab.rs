@@ -5,7 +5,7 @@
 
 use crate::agenda::Agenda;
 use crate::calls::{Call, CallId, SleepId, Stream, WatchId};
-use crate::links::{Links, STALL};
+use crate::links::{BACKOFF, CONNECT_TIMEOUT, Links, STALL};
 use crate::machine::{Arrived, Machine, Notice, Process};
 use crate::parcel::Parcel;
 use crate::seats::Seats;
@@ -45,13 +45,18 @@ pub(crate) enum Event {
     Reach { machine: usize, incarnation: u64, what: Arrived },
     /// A member that joins asks again.
     Join { machine: usize, incarnation: u64 },
-    /// A connection has heard nothing for long.
-    GiveUp { from: usize, to: usize, revived: u32 },
+    /// The process of that incarnation on a machine dials a member that it has no connection to.
+    Dial { from: usize, to: usize, incarnation: u64, pause: Duration },
     /// A call has taken all the time it has.
     Late(CallId),
+    /// Pings on a stream's connection are not answered any more.
+    Silent(WatchId),
     /// Somebody wakes.
     Wake(SleepId),
 }
+
+/// A client pings a connection that is silent for so long, and gives it up where no answer comes for so long.
+const PING: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(2));
 
 /// A world.
 #[derive(Clone, Debug)]
@@ -143,7 +148,8 @@ impl Lab {
 
     /// A number from `0..n`; 0 where that is empty.
     pub(crate) fn below(&mut self, n: u64) -> u64 {
-        u64::try_from((u128::from(self.dice.next_u64()) * u128::from(n)) >> 64).expect("a product's upper half")
+        u64::try_from((u128::from(self.dice.next_u64()) * u128::from(n)) >> 64)
+            .expect("a product's upper half")
     }
 
     /// Evenly from `min..=max`.
@@ -190,8 +196,13 @@ impl Lab {
                     self.join(machine);
                 }
             }
-            Event::GiveUp { from, to, revived } => self.give_up(from, to, revived),
+            Event::Dial { from, to, incarnation, pause } => {
+                if self.machines[from].incarnation == incarnation {
+                    self.dial(from, to, pause);
+                }
+            }
             Event::Late(call) => self.late(call),
+            Event::Silent(watch) => self.stream_ended(watch),
             Event::Wake(sleep) => self.told.push(Told::Woke(sleep)),
         }
         true
@@ -205,66 +216,96 @@ impl Lab {
         sleep
     }
 
+    /// Whether what a member sends to another is acknowledged: its machine runs, goes on, and can be heard.
+    fn is_heard(&self, from: usize, to: usize) -> bool {
+        let machine = &self.machines[to];
+        machine.is_up() && machine.waiting.is_none() && self.links.is_open(from, to)
+    }
+
+    /// Whether a member can say something to another: there is a connection, and it is not given up right now.
+    fn is_connected(&mut self, from: usize, to: usize) -> bool {
+        if self.links.get(from, to).is_broken {
+            return false;
+        }
+        if self.links.get(from, to).rule.reset || self.links.get(to, from).rule.reset {
+            self.break_off(from, to);
+            return false;
+        }
+        let unheard = self.links.get(from, to).unheard_since;
+        if self.is_heard(from, to) {
+            if unheard.is_some() {
+                self.links.get_mut(from, to).unheard_since = None;
+            }
+            return true;
+        }
+        let now = self.now;
+        match unheard {
+            None => self.links.get_mut(from, to).unheard_since = Some(now),
+            Some(since) if now.saturating_sub(since) > STALL => {
+                self.break_off(from, to);
+                return false;
+            }
+            Some(_) => {}
+        }
+        true
+    }
+
     /// Sends something on its way.
     pub(crate) fn send(&mut self, from: usize, to: usize, parcel: Parcel, bytes: usize) {
         let now = self.now;
-        let is_peer = matches!(parcel, Parcel::Peer { .. });
-        if is_peer {
-            // Where no acknowledgement comes back the connection is given up as well.
-            let back = self.links.get(to, from).cut_since;
-            let is_deaf = back.is_some_and(|since| now.saturating_sub(since) > STALL);
-            if is_deaf || self.links.get(from, to).is_broken {
-                if is_deaf && !self.links.get(from, to).is_broken {
-                    self.break_off(from, to);
-                }
-                return;
-            }
+        if matches!(parcel, Parcel::Peer { .. }) && !self.is_connected(from, to) {
+            return;
         }
         let link = self.links.get(from, to);
         if link.rule.reset {
-            self.break_off(from, to);
             return self.hung_up(parcel);
         }
         if link.cut_since.is_some() {
-            return self.hold(from, to, parcel, bytes);
+            // It waits for the link to come back, or for its sender to give up.
+            return self.links.get_mut(from, to).held.push((parcel, bytes));
         }
         let knobs = &self.options.knobs;
         let jitter = if knobs.still { Duration::ZERO } else { knobs.net_latency / 2 };
         let latency = knobs.net_latency;
         let dice = &mut self.dice;
         let mut below = |n: u64| {
-            u64::try_from((u128::from(dice.next_u64()) * u128::from(n)) >> 64).expect("a product's upper half")
+            u64::try_from((u128::from(dice.next_u64()) * u128::from(n)) >> 64)
+                .expect("a product's upper half")
         };
         let at = self.links.get_mut(from, to).arrival(now, bytes, latency, jitter, &mut below);
         self.agenda.add(at, Event::Arrive { from, to, parcel });
     }
 
-    /// The link is cut: what is sent waits for it to come back, or for its sender to give up.
-    fn hold(&mut self, from: usize, to: usize, parcel: Parcel, bytes: usize) {
+    /// The connection of a member to another is gone, and what it held back; the member dials again.
+    pub(crate) fn break_off(&mut self, from: usize, to: usize) {
         let link = self.links.get_mut(from, to);
-        let is_first = link.held.is_empty();
-        link.held.push((parcel, bytes));
-        let revived = link.revived;
-        if is_first {
-            self.agenda.add(self.now + STALL, Event::GiveUp { from, to, revived });
+        if std::mem::replace(&mut link.is_broken, true) {
+            return;
         }
-    }
-
-    fn give_up(&mut self, from: usize, to: usize, revived: u32) {
-        let link = self.links.get(from, to);
-        if link.revived == revived && link.cut_since.is_some() {
-            self.break_off(from, to);
-        }
-    }
-
-    /// The connection of a member to another is gone, and what was on it.
-    fn break_off(&mut self, from: usize, to: usize) {
-        let link = self.links.get_mut(from, to);
-        link.is_broken = !link.rule.reset;
         link.held.retain(|(parcel, _)| !matches!(parcel, Parcel::Peer { .. }));
-        if from < self.machines.len() && to < self.machines.len() {
-            self.notify(from, to, Notice::Unreachable, Duration::ZERO);
+        self.dial_later(from, to, BACKOFF.0);
+    }
+
+    /// A member hears that it reaches another no more, and dials after a pause.
+    fn dial_later(&mut self, from: usize, to: usize, pause: Duration) {
+        self.notify(from, to, Notice::Unreachable, Duration::ZERO);
+        let waits = self.between(pause, pause * 3 / 2);
+        let incarnation = self.machines[from].incarnation;
+        self.agenda.add(self.now + waits, Event::Dial { from, to, incarnation, pause });
+    }
+
+    /// A member dials another.
+    fn dial(&mut self, from: usize, to: usize, pause: Duration) {
+        let is_reset = self.links.get(from, to).rule.reset || self.links.get(to, from).rule.reset;
+        if self.is_heard(from, to) && !is_reset {
+            let now = self.now;
+            return self.links.get_mut(from, to).connect(now);
         }
+        // Nobody answers; or somebody does and says no, at once.
+        let is_refused = is_reset || !self.machines[to].is_up() && self.links.is_open(from, to);
+        let pause = (pause * 2).min(BACKOFF.1);
+        let pause = if is_refused { pause } else { pause + CONNECT_TIMEOUT };
+        self.dial_later(from, to, pause.min(BACKOFF.1 + CONNECT_TIMEOUT));
     }
 
     /// A member hears something about the member on another machine.
@@ -285,15 +326,21 @@ impl Lab {
     fn hung_up(&mut self, parcel: Parcel) {
         match parcel {
             Parcel::Ask { call, .. } | Parcel::Answer { call, .. } => self.broke(call),
-            Parcel::WatchAsk { watch, .. } | Parcel::WatchSaid { watch, .. } => self.stream_ended(watch),
-            _ => {}
+            Parcel::WatchAsk { watch, .. }
+            | Parcel::WatchSaid { watch, .. }
+            | Parcel::WatchTaken { watch, .. } => self.stream_ended(watch),
+            Parcel::Peer { .. }
+            | Parcel::Refused { .. }
+            | Parcel::Broken { .. }
+            | Parcel::WatchClosed { .. }
+            | Parcel::WatchEnded { .. } => {}
         }
     }
 
     fn arrive(&mut self, from: usize, to: usize, parcel: Parcel) {
         // What was on its way when the link was cut is lost, and sent again once it is back.
         if self.links.get(from, to).cut_since.is_some() {
-            return self.hold(from, to, parcel, 0);
+            return self.links.get_mut(from, to).held.push((parcel, 0));
         }
         if to >= self.machines.len() {
             return self.come_back(parcel);
@@ -305,13 +352,22 @@ impl Lab {
                 let call = *call;
                 self.send(to, from, Parcel::Refused { call }, 0);
             }
-            Parcel::WatchAsk { watch, .. } if !machine.is_up() => {
+            Parcel::WatchAsk { watch, .. } | Parcel::WatchTaken { watch, .. }
+                if self.is_unknown(to, *watch) =>
+            {
                 let watch = *watch;
                 self.send(to, from, Parcel::WatchEnded { watch }, 0);
             }
             _ if machine.is_up() => self.reach(to, Arrived::Parcel(from, parcel)),
             _ => {}
         }
+    }
+
+    /// Whether no process on this machine knows of a stream: who has no memory of a connection resets it.
+    fn is_unknown(&self, machine: usize, watch: WatchId) -> bool {
+        let machine = &self.machines[machine];
+        let opened = self.streams.get(&watch).and_then(|stream| stream.at);
+        !machine.is_up() || opened.is_some_and(|(incarnation, _)| incarnation != machine.incarnation)
     }
 
     /// Something reaches the process on a machine; one that stands still has it waiting.
@@ -353,14 +409,8 @@ impl Lab {
             (None, true) => link.cut_since = Some(now),
             (Some(_), false) => {
                 link.cut_since = None;
-                link.is_broken = false;
-                link.revived += 1;
                 for (parcel, bytes) in std::mem::take(&mut link.held) {
                     self.send(from, to, parcel, bytes);
-                }
-                // The other direction may have given up only since this one told it nothing.
-                if self.links.get(to, from).is_broken && self.links.get(to, from).cut_since.is_none() {
-                    self.links.get_mut(to, from).is_broken = false;
                 }
             }
             _ => {}
@@ -383,6 +433,8 @@ impl Lab {
         let now = self.now;
         let machine = self.machine(place);
         machine.clock.set_drift(now, fault.drift_ppm);
+        machine.wall.set_drift(now, fault.drift_ppm);
+        machine.wall.set_by(now, fault.wall_step_ms);
         machine.armed = None;
         self.arm(place);
     }
@@ -446,14 +498,20 @@ impl Lab {
                         self.send(place, client, Parcel::WatchEnded { watch }, 0);
                     }
                 }
+            } else {
+                // Nobody tells the clients; they find out.
+                for watch in running.streams.values().copied() {
+                    let after = PING.1 + self.between(Duration::ZERO, PING.0);
+                    self.agenda.add(self.now + after, Event::Silent(watch));
+                }
             }
         }
         if kernel_lives {
             let after = self.options.knobs.net_latency;
             for other in 0..self.machines.len() {
-                if other != place && self.links.get(place, other).cut_since.is_none() {
+                if other != place && self.links.is_open(place, other) {
                     self.notify(other, place, Notice::Reset, after);
-                    self.notify(other, place, Notice::Unreachable, after);
+                    self.break_off(other, place);
                 }
             }
         }

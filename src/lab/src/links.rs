@@ -8,6 +8,12 @@ use std::time::Duration;
 /// After so long without a word of the other side a connection between members is given up, as their transport does.
 pub(crate) const STALL: Duration = Duration::from_millis(1500);
 
+/// A dialler gives up an attempt that nothing answers, …
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// … and pauses between attempts: at first, and at most.
+pub(crate) const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
+
 /// How much later a packet arrives that had to be sent again.
 const RESENT: Duration = Duration::from_millis(200);
 
@@ -23,10 +29,10 @@ pub(crate) struct Link {
     pub(crate) cut_since: Option<Duration>,
     /// What waits for the link to come back.
     pub(crate) held: Vec<(Parcel, usize)>,
-    /// The connection was given up; it is made anew once that is possible.
+    /// Between members: there is no connection. It is dialled again and again.
     pub(crate) is_broken: bool,
-    /// Counts how often the link came back.
-    pub(crate) revived: u32,
+    /// Since when the other side acknowledges nothing.
+    pub(crate) unheard_since: Option<Duration>,
 }
 
 /// Draws a number below the given one.
@@ -60,6 +66,11 @@ impl Link {
         // Two things of one stream arrive one after the other.
         self.last = at.max(self.last + Duration::from_nanos(1));
         self.last
+    }
+
+    /// A new connection: what is still on its way on the old one may come later than what is sent on this.
+    pub(crate) fn connect(&mut self, now: Duration) {
+        (self.is_broken, self.unheard_since, self.last) = (false, None, now);
     }
 }
 
@@ -99,7 +110,8 @@ mod tests {
 
     #[test]
     fn what_was_sent_before_arrives_before_whatever_is_drawn() {
-        let mut link = Link { rule: LinkRule { loss_ppm: 300_000, ..LinkRule::default() }, ..Link::default() };
+        let mut link =
+            Link { rule: LinkRule { loss_ppm: 300_000, ..LinkRule::default() }, ..Link::default() };
         let mut state = 7_u64;
         let mut below = |n: u64| {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

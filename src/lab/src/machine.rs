@@ -18,6 +18,8 @@ use std::time::Duration;
 pub(crate) struct Machine {
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
+    /// What its calendar says; it jumps where somebody sets it.
+    pub(crate) wall: Clock,
     pub(crate) process: Process,
     /// Counts the starts: what was meant for an earlier process does not reach this one.
     pub(crate) incarnation: u64,

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where members hear their peers.
-const PEER_PORT: u16 = 2380;
+pub const PEER_PORT: u16 = 2380;
 /// Where they hear clients.
-const CLIENT_PORT: u16 = 2379;
+pub const CLIENT_PORT: u16 = 2379;
 
 /// A member's name, which is its machine's, too.
 #[must_use]
@@ -23,7 +23,8 @@ pub fn peer_url(machine: MemberId) -> String {
 }
 
 /// Where clients reach it.
-pub(crate) fn client_url(machine: MemberId) -> String {
+#[must_use]
+pub fn client_url(machine: MemberId) -> String {
     format!("http://{}:{CLIENT_PORT}", host(machine))
 }
 

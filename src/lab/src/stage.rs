@@ -4,6 +4,7 @@ use crate::tasks::Tasks;
 use crate::theatre::LabTheatre;
 use seatrial_scenario::Plan;
 use seatrial_scenario::batch::Stage;
+use seatrial_scenario::format::spec::Scenario;
 use seatrial_scenario::record::{Notebook, RunLog};
 use seatrial_scenario::runner::{play, time_limit};
 use seatrial_types::buggify;
@@ -18,6 +19,10 @@ pub struct Laboratory;
 impl Stage for Laboratory {
     fn world(&self) -> &str {
         "lab"
+    }
+
+    fn why_not(&self, scenario: &Scenario) -> Option<String> {
+        crate::why_not(scenario)
     }
 
     fn run(&self, plan: &Plan) -> RunLog {
@@ -55,12 +60,18 @@ fn perform(plan: &Plan) -> RunLog {
         over.store(true, Ordering::Relaxed);
     });
     let limit = time_limit(plan);
+    let mut forks = plan.forks.iter().copied().peekable();
     loop {
         tasks.settle();
         if is_over.load(Ordering::Relaxed) {
             break;
         }
         let mut shared = theatre.shared();
+        // A fork comes before all that happens at its moment.
+        while let Some(fork) = forks.next_if(|fork| shared.lab.next_at().is_some_and(|next| fork.at <= next))
+        {
+            shared.lab.reseed(fork.seed);
+        }
         if !shared.lab.step() {
             notebook.harness_error("nothing is left to happen, and the play is not over");
             break;

@@ -104,6 +104,15 @@ impl LabTheatre {
         &self.notebook
     }
 
+    /// All machines that members may live on.
+    pub(crate) fn machines(&self) -> impl Iterator<Item = MemberId> {
+        (1..=self.shared().lab.options.machines).map(MemberId)
+    }
+
+    pub(crate) fn sleep_till(&self, at: Duration) -> Sleep {
+        Sleep { theatre: self.clone(), at, id: None }
+    }
+
     /// Something is done to the world, and onlookers hear of it at once.
     fn with<R>(&self, act: impl FnOnce(&mut Lab) -> R) -> R {
         let mut shared = self.shared();
@@ -114,7 +123,7 @@ impl LabTheatre {
 }
 
 /// Ready when the time has come.
-pub(crate) struct Sleep {
+pub struct Sleep {
     theatre: LabTheatre,
     at: Duration,
     id: Option<SleepId>,
@@ -156,7 +165,7 @@ impl Theatre for LabTheatre {
     }
 
     fn sleep_until(&self, at: Duration) -> impl Future<Output = ()> + Send {
-        Sleep { theatre: self.clone(), at, id: None }
+        self.sleep_till(at)
     }
 
     fn spawn<F>(&self, _: u32, task: F)

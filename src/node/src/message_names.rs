@@ -170,8 +170,8 @@ fn name(body: &[u8]) -> Option<MessageName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::encode_frame;
     use crate::ForwardId;
+    use crate::peer::encode_frame;
     use seatrial_raft::Message;
     use seatrial_types::{LogIndex, MemberId, Request};
 

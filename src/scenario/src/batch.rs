@@ -18,13 +18,19 @@ use std::time::Duration;
 /// Goals are judged only where a scenario had at least so many seeds: one seed need not meet a rare event.
 pub const GOAL_SEEDS_MIN: usize = 10;
 
-/// Something that can play plans: the simulation, or real processes.
+/// Something that can play plans: the simulation, the lab, or real processes.
 pub trait Stage: Sync {
-    /// `sim`, `real`.
+    /// `sim`, `lab`, `real`.
     fn world(&self) -> &str;
 
     /// Plays the plan from beginning to end. Called from several threads at once.
     fn run(&self, plan: &Plan) -> RunLog;
+
+    /// Why a scenario cannot be played here, with a hint; `None` where it can.
+    fn why_not(&self, scenario: &Scenario) -> Option<String> {
+        let _ = scenario;
+        None
+    }
 }
 
 /// How a batch is run.
@@ -275,8 +281,17 @@ pub fn write_folder(
 ) -> Result<PathBuf, String> {
     let mut record = to_record(log, judgement, stage.world(), &options.commit, &options.options);
     let name = files::folder_name(&log.plan.scenario.name, log.plan.seed);
-    record.replay = format!("seatrial replay {}", folder.join(name).join("plan.json").display());
+    let plan = folder.join(name).join("plan.json");
+    record.replay = replay_command(stage.world(), &plan.display().to_string());
     files::write_run(folder, &RunFolder { log, record: &record })
+}
+
+/// The command that replays a stored plan. Of real processes no two runs are the same: their plans are replayed in the
+/// simulation.
+#[must_use]
+pub fn replay_command(world: &str, plan: &str) -> String {
+    let flag = if world == "lab" { " --world lab" } else { "" };
+    format!("seatrial replay {plan}{flag}")
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

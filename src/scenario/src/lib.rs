@@ -14,6 +14,7 @@
 pub mod alone;
 mod atlas;
 pub mod batch;
+pub mod branch;
 pub mod campaign;
 mod chance;
 mod clients;

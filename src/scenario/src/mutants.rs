@@ -334,7 +334,9 @@ pub fn hunt(bug: Planted) -> &'static Hunt {
 mod campaign {
     use super::{Hunt, hunt};
     use crate::batch::{RunSummary, Stage, run_one};
+    use crate::branch::Branches;
     use crate::format::spec::{Scenario, VerdictKind};
+    use crate::goals::first_times;
     use crate::judge::Judgement;
     use crate::kin::Kin;
     use crate::novelty;
@@ -360,6 +362,8 @@ mod campaign {
         pub from: u64,
         /// So many runs of 100 are variations of those that went where none had been.
         pub vary_percent: u32,
+        /// So many go on from where an earlier run has reached something rare.
+        pub branch_percent: u32,
     }
 
     /// What came of the hunt for one bug.
@@ -390,7 +394,8 @@ mod campaign {
     }
 
     /// The scenarios of a bug's row that are among these, the likeliest first.
-    pub(crate) fn likely(bug: Planted, scenarios: &[Scenario]) -> Vec<&Scenario> {
+    #[must_use]
+    pub fn likely(bug: Planted, scenarios: &[Scenario]) -> Vec<&Scenario> {
         let named = hunt(bug).scenarios.iter();
         named.filter_map(|name| scenarios.iter().find(|scenario| scenario.name == *name)).collect()
     }
@@ -423,6 +428,7 @@ mod campaign {
         let ran = AtomicU64::new(0);
         let spent = Mutex::new(0.0);
         let kin = Mutex::new(Kin::default());
+        let branches = Mutex::new(Branches::default());
         let found: Mutex<Option<(u64, RunSummary)>> = Mutex::new(None);
         let work = || {
             while !likely.is_empty() {
@@ -433,12 +439,20 @@ mod campaign {
                 }
                 let scenario = choose(&likely, number);
                 let varied = kin.lock().expect("no panic while held").next(budget.vary_percent, budget.from);
-                let plan = varied.unwrap_or_else(|| Plan::draw(scenario, budget.from + number));
+                let branch =
+                    || branches.lock().expect("no panic while held").next(budget.branch_percent, budget.from);
+                let other = varied.or_else(branch);
+                let plan = other.unwrap_or_else(|| Plan::draw(scenario, budget.from + number));
                 let (summary, log, judgement) = run_one(stage, &plan);
                 ran.fetch_add(1, Ordering::SeqCst);
                 *spent.lock().expect("no panic while held") += summary.cpu_seconds;
                 if let (Some(log), true) = (&log, budget.vary_percent > 0) {
                     kin.lock().expect("no panic while held").learn(&plan, novelty::features(log));
+                }
+                if let (Some(log), true) = (&log, budget.branch_percent > 0) {
+                    let reached: Vec<_> =
+                        first_times(log).into_iter().filter_map(|(goal, at)| Some((goal, at?))).collect();
+                    branches.lock().expect("no panic while held").learn(&plan, &reached);
                 }
                 if summary.verdict == VerdictKind::Violation {
                     let mut found = found.lock().expect("no panic while held");
@@ -602,9 +616,9 @@ mod campaign {
 }
 
 #[cfg(feature = "mutants")]
-pub use campaign::{Budget, Found, Score, find_mutant, scores, table};
+pub(crate) use campaign::choose;
 #[cfg(feature = "mutants")]
-pub(crate) use campaign::{choose, likely};
+pub use campaign::{Budget, Found, Score, find_mutant, likely, scores, table};
 
 #[cfg(all(test, feature = "mutants"))]
 mod score_tests {

@@ -2,6 +2,7 @@
 
 mod fleet;
 
+use crate::branch::Fork;
 use crate::chance::Chance;
 use crate::format::options::FaultOptions;
 use crate::format::spec::{
@@ -41,6 +42,9 @@ pub struct Plan {
     /// What members are told to do, in the storm, that is allowed and rare.
     #[serde(default)]
     pub sites: Vec<ActiveSite>,
+    /// The moments from which on all is drawn anew: where this run parts from the one it was branched off.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forks: Vec<Fork>,
 }
 
 /// Settings of the members, drawn.
@@ -291,6 +295,7 @@ impl Plan {
                 core: script.core.clone(),
                 priorities: script.priorities.clone(),
                 sites: script.sites.clone(),
+                forks: Vec::new(),
             };
         }
         // Whoever may join is hit by faults, and asked, like the others.
@@ -327,6 +332,7 @@ impl Plan {
             clients: draw_clients(scenario, &members, seed, &mut swarm),
             faults,
             core: draw_core(scenario, &members, &mut Chance::stream(seed, "core")),
+            forks: Vec::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `seatrial fuzz`: a campaign that can be interrupted, shared by machines, and read by CI systems.
 
-use super::{commit, fail, jobs, options_of_one, parse_seeds, small, stage};
+use super::{WorldChoice, commit, fail, jobs, options_of_one, parse_seeds, small, worlds};
 use crate::exit;
 use clap::Args;
 use seatrial_report::campaign::{render_campaign, render_campaign_junit, render_sarif};
@@ -65,6 +65,9 @@ pub(crate) struct FuzzArgs {
     /// Where the campaign is kept. One that is there already goes on.
     #[arg(long, default_value = "runs/fuzz")]
     out: PathBuf,
+    /// In which world.
+    #[arg(long, value_enum, default_value = "sim")]
+    world: WorldChoice,
     /// Throw the campaign away that is there.
     #[arg(long)]
     fresh: bool,
@@ -93,6 +96,8 @@ fn parse_shard(text: &str) -> Result<Shard, String> {
 /// A campaign that begins, or goes on, and what is to be said of that.
 fn begin(args: &FuzzArgs) -> Result<(Vec<seatrial_scenario::format::spec::Scenario>, Campaign), String> {
     let (scenarios, places) = load_with_places(&args.paths).map_err(|error| error.to_string())?;
+    let stage = worlds::ask_for_quick(args.world, &args.out)?;
+    let scenarios = worlds::leave_out(stage.as_ref(), &args.paths, scenarios)?;
     let shard = args.shard.unwrap_or(Shard::WHOLE);
     if shard.of > 1 && args.seeds.is_none() && args.from.is_none() {
         let hint = "hint: all machines need the same beginning, say --from 1 or --seeds 1..1000";
@@ -114,7 +119,7 @@ fn begin(args: &FuzzArgs) -> Result<(Vec<seatrial_scenario::format::spec::Scenar
         (None, None, Some(stored)) if stored.asked.to.is_none() => (stored.asked.from, None),
         (None, None, _) => (u64::from(rand_seed()), None),
     };
-    let asked = Asked::new(&scenarios, from, to, shard);
+    let asked = Asked::new(&scenarios, from, to, shard).in_world(stage.world());
     let mut campaign = match stored {
         None => Campaign::new(&scenarios, asked),
         Some(stored) => match stored.asked.difference(&asked) {
@@ -299,7 +304,7 @@ pub(super) fn run(args: &FuzzArgs) -> ExitCode {
     if campaign.asked.to.is_none() && campaign.runs() == 0 {
         eprintln!("seeds from {}", campaign.asked.from);
     }
-    let stage = stage(super::WorldChoice::Sim, &args.out);
+    let stage = worlds::ask_for_quick(args.world, &args.out).expect("looked at before");
     let over = interruption();
     let (begun, earlier) = (Instant::now(), Duration::from_secs_f64(campaign.wall_seconds));
     let teller = Teller {
@@ -421,7 +426,8 @@ pub(super) fn told(campaign: &Campaign, out: &Path) -> String {
             if *verdict != VerdictKind::HarnessError {
                 text += &format!("  report: {}\n", folder.join("report.html").display());
             }
-            text += &format!("  replay: seatrial replay {}\n", folder.join("plan.json").display());
+            let plan = folder.join("plan.json").display().to_string();
+            text += &format!("  replay: {}\n", campaign.asked.replay(&plan));
         }
     }
     for (name, tally) in &campaign.scenarios {
@@ -503,11 +509,7 @@ fn keep(
     // The other threads go on with the campaign meanwhile.
     match small::make_small(stage, plan, &signature.oracle, args.shrink, 1, &out, &options, is_over) {
         Ok(small) => {
-            teller.say(&format!(
-                "{id} made small: {}\n  replay: seatrial replay {}",
-                small.after,
-                small.folder.join("plan.json").display()
-            ));
+            teller.say(&format!("{id} made small: {}\n  replay: {}", small.after, small.replay()));
             kept.small = Some(SmallFailure {
                 folder: inside(&small.folder),
                 bulk: small.after.to_string(),

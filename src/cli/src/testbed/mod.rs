@@ -14,6 +14,7 @@ mod worlds;
 use crate::exit;
 use clap::{Args, Subcommand, ValueEnum};
 use seatrial_scenario::batch::{BatchOptions, RunSummary, Stage, run_batch, run_one, write_folder};
+use seatrial_scenario::branch::{Fork, branch};
 use seatrial_scenario::files::{load_plan, load_scenarios};
 use seatrial_scenario::format::spec::{Scenario, VerdictKind};
 use seatrial_scenario::techniques::Technique;
@@ -50,8 +51,10 @@ pub(crate) enum Command {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum WorldChoice {
-    /// The simulator: a seed says everything.
+    /// The simulator: the whole program, and a seed says everything.
     Sim,
+    /// The lab: whole members as values, without bytes between them; much quicker.
+    Lab,
     /// Processes on loopback, with kill -9.
     Real,
 }
@@ -96,6 +99,9 @@ pub(crate) struct ReplayArgs {
     /// The seed, for a scenario file.
     #[arg(long)]
     seed: Option<u64>,
+    /// Where another future begins, and with what it is drawn, as a branch prints it; may be given several times.
+    #[arg(long = "fork", value_name = "NANOS:SEED")]
+    forks: Vec<Fork>,
     /// Where the run folder goes.
     #[arg(long, default_value = "runs/replay")]
     out: PathBuf,
@@ -126,6 +132,9 @@ pub(crate) struct MutantsArgs {
     /// Where the run folders of the findings go.
     #[arg(long, default_value = "runs/mutants")]
     out: PathBuf,
+    /// In which world.
+    #[arg(long, value_enum, default_value = "sim")]
+    world: WorldChoice,
     /// The scenarios to hunt in.
     #[arg(long, default_value = "scenarios")]
     scenarios: PathBuf,
@@ -148,6 +157,9 @@ pub(crate) struct MutantsArgs {
     /// So many runs of 100 are variations of those that went where none had been, as `fuzz --vary` makes them.
     #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=90), conflicts_with = "shrink")]
     vary: u32,
+    /// So many runs of 100 go on, in another way, from where an earlier one has reached something rare.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=90), conflicts_with = "shrink")]
+    branch: u32,
     /// Search with all techniques, without each, and with variations; say in Markdown what each is worth.
     #[arg(long, conflicts_with_all = ["without", "vary", "shrink", "json"])]
     compare: bool,
@@ -216,6 +228,7 @@ fn options_of_one(out: &Path) -> BatchOptions {
 fn stage(world: WorldChoice, out: &Path) -> Box<dyn Stage> {
     match world {
         WorldChoice::Sim => Box::new(seatrial_sims::Simulation::default()),
+        WorldChoice::Lab => Box::new(seatrial_lab::Laboratory),
         WorldChoice::Real => {
             let program = processes::Program::ours().expect("this program runs, so it is somewhere");
             Box::new(processes::Processes { folder: out.to_owned(), program })
@@ -291,14 +304,13 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
         }
         (None, seeds) => seeds,
     };
-    let (stage, program) = match worlds::ask_for(args.world, &args.servers, &args.out) {
-        Ok(asked) => asked,
+    let stage = match worlds::ask_for(args.world, &args.servers, &args.out) {
+        Ok(stage) => stage,
         Err(error) => return fail(exit::USAGE, error),
     };
-    let scenarios = match program.map(|program| worlds::leave_out(&program, &args.paths, scenarios.clone())) {
-        None => scenarios,
-        Some(Ok(kept)) => kept,
-        Some(Err(error)) => return fail(exit::USAGE, error),
+    let scenarios = match worlds::leave_out(stage.as_ref(), &args.paths, scenarios) {
+        Ok(kept) => kept,
+        Err(error) => return fail(exit::USAGE, error),
     };
     // Real processes share the machine's two ends; one run at a time keeps their times meaningful.
     let jobs = if args.world == WorldChoice::Real { 1 } else { jobs(args.jobs) };
@@ -321,7 +333,7 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
     } else {
         print!("{}", table::scenarios(&outcome));
     }
-    if args.world == WorldChoice::Sim && args.shrink > 0 {
+    if args.world != WorldChoice::Real && args.shrink > 0 {
         for scenario in outcome.scenarios.iter().filter(|scenario| !scenario.expected) {
             let (Some(seed), Some(oracle), VerdictKind::Violation) =
                 (scenario.seed, &scenario.oracle, scenario.verdict)
@@ -347,6 +359,11 @@ fn run_scenarios(args: RunArgs) -> ExitCode {
     ExitCode::from(outcome.exit_code())
 }
 
+/// The plan of a scenario's seed, gone on from at these forks.
+fn forked(plan: Plan, forks: &[Fork]) -> Plan {
+    forks.iter().fold(plan, |plan, fork| branch(&plan, *fork))
+}
+
 fn planned(path: &Path, seed: Option<u64>, command: &str) -> Result<Plan, String> {
     let path = if path.is_dir() { path.join("plan.json") } else { path.to_owned() };
     if path.extension().is_some_and(|extension| extension == "toml") {
@@ -366,14 +383,14 @@ fn planned(path: &Path, seed: Option<u64>, command: &str) -> Result<Plan, String
 
 fn replay(args: &ReplayArgs) -> ExitCode {
     let plan = match planned(&args.path, args.seed, "replay") {
-        Ok(plan) => plan,
+        Ok(plan) => forked(plan, &args.forks),
         Err(text) => return fail(exit::USAGE, text),
     };
-    let (stage, program) = match worlds::ask_for(args.world, &args.servers, &args.out) {
-        Ok(asked) => asked,
+    let stage = match worlds::ask_for(args.world, &args.servers, &args.out) {
+        Ok(stage) => stage,
         Err(error) => return fail(exit::USAGE, error),
     };
-    if let Some(why) = program.and_then(|program| processes::why_not(&plan.scenario, &program)) {
+    if let Some(why) = stage.why_not(&plan.scenario) {
         return fail(exit::USAGE, format!("{}: {why}", args.path.display()));
     }
     let (summary, log, judgement) = run_one(stage.as_ref(), &plan);
@@ -452,10 +469,23 @@ fn mutants(args: &MutantsArgs) -> ExitCode {
     let less = |scenario: Scenario| {
         args.without.iter().fold(scenario, |scenario, technique| techniques::without(&scenario, *technique))
     };
-    let scenarios: Vec<Scenario> = scenarios.into_iter().map(less).collect();
-    let stage = stage(WorldChoice::Sim, &args.out);
+    let stage = match worlds::ask_for_quick(args.world, &args.out) {
+        Ok(stage) => stage,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    let scenarios: Vec<Scenario> =
+        scenarios.into_iter().filter(|scenario| stage.why_not(scenario).is_none()).map(less).collect();
+    // Where a world cannot play any scenario of its row, a bug is not looked for.
+    let (bugs, out_of_reach): (Vec<_>, Vec<_>) = bugs
+        .into_iter()
+        .partition(|bug| seatrial_scenario::mutants::likely(*bug, &scenarios).first().is_some());
+    if !out_of_reach.is_empty() {
+        let names: Vec<String> = out_of_reach.iter().map(ToString::to_string).collect();
+        eprintln!("left out, no scenario that finds them can be played here: {}", names.join(" "));
+    }
     let budget = Budget {
         vary_percent: args.vary,
+        branch_percent: args.branch,
         runs_max: args.runs.unwrap_or(u64::MAX),
         time_max: std::time::Duration::from_secs(args.seconds),
         jobs: jobs(args.jobs),

@@ -1,9 +1,9 @@
 //! `seatrial shrink`, and what the other commands do with a failure: it is made small.
 
-use super::{Plan, WorldChoice, fail, jobs, options_of_one, planned, stage};
+use super::{Plan, WorldChoice, fail, jobs, options_of_one, planned, worlds};
 use crate::exit;
 use clap::Args;
-use seatrial_scenario::batch::{BatchOptions, Stage, run_one, write_folder};
+use seatrial_scenario::batch::{BatchOptions, Stage, replay_command, run_one, write_folder};
 use seatrial_scenario::files::write_whole;
 use seatrial_scenario::format::spec::VerdictKind;
 use seatrial_scenario::format::{parse, print};
@@ -28,6 +28,9 @@ pub(crate) struct ShrinkArgs {
     /// Runs at one time [default: one per core].
     #[arg(long)]
     jobs: Option<usize>,
+    /// In which world.
+    #[arg(long, value_enum, default_value = "sim")]
+    world: WorldChoice,
     /// Where the folder of the small run goes.
     #[arg(long, default_value = "runs/small")]
     out: PathBuf,
@@ -42,26 +45,33 @@ pub(super) struct Small {
     /// Its folder.
     pub(super) folder: PathBuf,
     pub(super) sentence: String,
+    /// Where it was played.
+    world: String,
     /// The scenario file to keep, or why there is none.
     file: Result<PathBuf, String>,
 }
 
 impl Small {
     pub(super) fn lines(&self) -> String {
-        let Self { before, after, shrunk, took, folder, sentence, file } = self;
+        let Self { before, after, shrunk, took, folder, sentence, file, .. } = self;
         let keep = match file {
             Ok(path) => format!("keep: {}", path.display()),
             Err(why) => format!("no scenario file to keep: {why}"),
         };
         let end = if shrunk.is_done { "" } else { "; there was no time for more" };
         format!(
-            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\n{keep}\nreplay: seatrial replay {}\n",
+            "from {before}\nto {after}\nin {} runs and {:.0} s{end}: {sentence}\n{}report: {}\n{keep}\nreplay: {}\n",
             shrunk.runs,
             took.as_secs_f64(),
             story(&shrunk.plan),
             folder.join("report.html").display(),
-            folder.join("plan.json").display(),
+            self.replay(),
         )
+    }
+
+    /// The command that replays it.
+    pub(super) fn replay(&self) -> String {
+        replay_command(&self.world, &self.folder.join("plan.json").display().to_string())
     }
 }
 
@@ -96,7 +106,8 @@ pub(super) fn make_small(
     let file = script(stage, &shrunk.plan, oracle, &sentence, &options.commit)
         .and_then(|script| write_whole(&path, &script))
         .map(|()| path);
-    Ok(Small { before: Bulk::of(plan), after: Bulk::of(&shrunk.plan), shrunk, took, folder, sentence, file })
+    let (before, after, world) = (Bulk::of(plan), Bulk::of(&shrunk.plan), stage.world().to_owned());
+    Ok(Small { before, after, shrunk, took, folder, sentence, world, file })
 }
 
 /// The small plan as a file to keep. It has been run, and fails as the plan does.
@@ -128,7 +139,13 @@ pub(super) fn run(args: &ShrinkArgs) -> ExitCode {
         Ok(plan) => plan,
         Err(text) => return fail(exit::USAGE, text),
     };
-    let stage = stage(WorldChoice::Sim, &args.out);
+    let stage = match worlds::ask_for_quick(args.world, &args.out) {
+        Ok(stage) => stage,
+        Err(error) => return fail(exit::USAGE, error),
+    };
+    if let Some(why) = stage.why_not(&plan.scenario) {
+        return fail(exit::USAGE, format!("{}: {why}", args.path.display()));
+    }
     let (summary, ..) = run_one(stage.as_ref(), &plan);
     let oracle = match (&args.oracle, summary.verdict) {
         (Some(oracle), _) if summary.violated.contains(oracle) => oracle.clone(),

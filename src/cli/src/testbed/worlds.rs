@@ -1,6 +1,6 @@
 //! Which world a command plays in, with whose servers, and which scenarios can be had there.
 
-use super::processes::{Processes, Program, why_not};
+use super::processes::{Processes, Program};
 use super::{WorldChoice, stage};
 use clap::Args;
 use seatrial_scenario::batch::Stage;
@@ -27,20 +27,16 @@ pub(super) struct Servers {
 ///
 /// # Errors
 /// For the user: a server that cannot be used, or one for a world without processes.
-pub(super) fn ask_for(
-    world: WorldChoice,
-    servers: &Servers,
-    out: &Path,
-) -> Result<(Box<dyn Stage>, Option<Program>), String> {
+pub(super) fn ask_for(world: WorldChoice, servers: &Servers, out: &Path) -> Result<Box<dyn Stage>, String> {
     let Servers { server_bin, before_bin, netns } = servers;
-    if world == WorldChoice::Sim {
+    if world != WorldChoice::Real {
         let given = [
             ("--server-bin", server_bin.is_some()),
             ("--before-bin", before_bin.is_some()),
             ("--netns", *netns),
         ];
         return match given.into_iter().find(|(_, is_given)| *is_given) {
-            None => Ok((stage(world, out), None)),
+            None => Ok(stage(world, out)),
             Some((flag, _)) => Err(format!("{flag} needs processes to run in\nhint: add --world real")),
         };
     }
@@ -54,23 +50,34 @@ pub(super) fn ask_for(
     if *netns {
         program = program.in_namespaces()?;
     }
-    let processes = Processes { folder: out.to_owned(), program: program.clone() };
-    Ok((Box::new(processes), Some(program)))
+    Ok(Box::new(Processes { folder: out.to_owned(), program }))
 }
 
-/// Leaves out what cannot be played with this program, and says so; an error where a scenario was named by its own file, or
+/// The stage of a command that needs many runs.
+///
+/// # Errors
+/// For the user: processes take as long as they say.
+pub(super) fn ask_for_quick(world: WorldChoice, out: &Path) -> Result<Box<dyn Stage>, String> {
+    if world == WorldChoice::Real {
+        let why = "this takes more runs than processes have time for";
+        return Err(format!("{why}\nhint: leave --world real out, or use `seatrial run --world real`"));
+    }
+    Ok(stage(world, out))
+}
+
+/// Leaves out what cannot be played on this stage, and says so; an error where a scenario was named by its own file, or
 /// where none is left.
 ///
 /// # Errors
 /// For the user, with a hint.
 pub(super) fn leave_out(
-    program: &Program,
+    stage: &dyn Stage,
     paths: &[PathBuf],
     scenarios: Vec<Scenario>,
 ) -> Result<Vec<Scenario>, String> {
     let mut kept = Vec::new();
     for scenario in scenarios {
-        let Some(why) = why_not(&scenario, program) else {
+        let Some(why) = stage.why_not(&scenario) else {
             kept.push(scenario);
             continue;
         };
@@ -82,9 +89,11 @@ pub(super) fn leave_out(
         eprintln!("left out: {}: {}", scenario.name, why.lines().next().unwrap_or_default());
     }
     if kept.is_empty() {
-        return Err(
-            "none of these scenarios can be played with processes\nhint: see docs/real-world.md".to_owned()
-        );
+        let (how, page) = match stage.world() {
+            "lab" => ("in the lab", "lab.md"),
+            _ => ("with processes", "real-world.md"),
+        };
+        return Err(format!("none of these scenarios can be played {how}\nhint: see docs/{page}"));
     }
     Ok(kept)
 }

@@ -92,7 +92,7 @@ impl Reads {
 
 impl<B: Backend> Member<B> {
     /// Only with a planted bug: what the machine's calendar says, which may jump.
-    pub(crate) fn tell_calendar(&mut self, wall: Duration) {
+    pub fn tell_calendar(&mut self, wall: Duration) {
         self.reads.calendar.now = wall;
     }
 

@@ -14,7 +14,7 @@ pub use fuzz::{Hooks, Keep, Kept, Limits, fuzz};
 pub use merge::{MergeError, merge};
 pub use to_page::to_page;
 
-use crate::batch::GOAL_SEEDS_MIN;
+use crate::batch::{GOAL_SEEDS_MIN, replay_command};
 use crate::format::spec::{GoalKind, Scenario, VerdictKind};
 use crate::signature::Signature;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,13 @@ pub struct Asked {
     pub to: Option<u64>,
     /// Which part of the seeds.
     pub shard: Shard,
+    /// In which world.
+    #[serde(default = "usual_world")]
+    pub world: String,
+}
+
+fn usual_world() -> String {
+    "sim".to_owned()
 }
 
 impl Asked {
@@ -67,7 +74,20 @@ impl Asked {
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         let names = scenarios.iter().map(|scenario| scenario.name.clone()).collect();
-        Self { scenarios: names, digest: format!("{hash:016x}"), from, to, shard }
+        let world = usual_world();
+        Self { scenarios: names, digest: format!("{hash:016x}"), from, to, shard, world }
+    }
+
+    /// The same, in this world.
+    #[must_use]
+    pub fn in_world(self, world: &str) -> Self {
+        Self { world: world.to_owned(), ..self }
+    }
+
+    /// The command that replays a plan of it.
+    #[must_use]
+    pub fn replay(&self, plan: &str) -> String {
+        replay_command(&self.world, plan)
     }
 
     /// In what this differs from another, in words; `None` where in nothing.
@@ -87,6 +107,8 @@ impl Asked {
             Some(format!("{}, not {}", seeds(self), seeds(other)))
         } else if self.shard != other.shard {
             Some(format!("shard {}, not {}", self.shard, other.shard))
+        } else if self.world != other.world {
+            Some(format!("the world {}, not {}", self.world, other.world))
         } else {
             None
         }

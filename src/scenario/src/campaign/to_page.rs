@@ -1,6 +1,6 @@
 //! A campaign as its page shows it.
 
-use super::{Campaign, Failure, Growth, Tally};
+use super::{Asked, Campaign, Failure, Growth, Tally};
 use crate::format::spec::{GoalKind, VerdictKind};
 use crate::to_report::verdict;
 use seatrial_report::campaign::{CampaignFailure, CampaignPage, CampaignScenario, GoalRow, GrowthPoint};
@@ -39,7 +39,11 @@ pub fn to_page(campaign: &Campaign, notes: &[String], root: &str) -> CampaignPag
         verdict: verdict(campaign.verdict()),
         facts,
         notes: notes.to_vec(),
-        failures: campaign.failures.iter().map(|(id, failure)| row(id, failure, root)).collect(),
+        failures: campaign
+            .failures
+            .iter()
+            .map(|(id, failure)| row(id, failure, &campaign.asked, root))
+            .collect(),
         scenarios: campaign.scenarios.iter().map(|(name, tally)| scenario(name, tally)).collect(),
         goals: GoalKind::ALL.iter().map(|goal| goal_row(campaign, *goal)).collect(),
         faults: campaign.faults.iter().map(|(kind, times)| (kind.clone(), *times)).collect(),
@@ -47,7 +51,7 @@ pub fn to_page(campaign: &Campaign, notes: &[String], root: &str) -> CampaignPag
     }
 }
 
-fn row(id: &str, failure: &Failure, root: &str) -> CampaignFailure {
+fn row(id: &str, failure: &Failure, asked: &Asked, root: &str) -> CampaignFailure {
     let below = |folder: &String| format!("{root}/{folder}/plan.json");
     let small = failure.small.as_ref();
     let kept = small.map(|small| &small.folder).or(failure.folder.as_ref());
@@ -63,7 +67,7 @@ fn row(id: &str, failure: &Failure, root: &str) -> CampaignFailure {
         others: failure.others.iter().map(|(scenario, seed)| format!("{scenario} seed {seed}")).collect(),
         after_runs: failure.after_runs,
         after_seconds: failure.after_seconds,
-        replay: kept.map_or(String::new(), |folder| format!("seatrial replay {}", below(folder))),
+        replay: kept.map_or(String::new(), |folder| asked.replay(&below(folder))),
         link: failure.folder.as_ref().map(|folder| match failure.verdict {
             // There is nothing to report of a run that the testbed broke, but its plan is there.
             VerdictKind::HarnessError => format!("{folder}/plan.json"),

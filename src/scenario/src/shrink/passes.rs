@@ -23,7 +23,7 @@ pub(super) fn all(search: &mut Search<'_>, went_wrong: Option<Duration>) {
     let mut plan = search.best().clone();
     plan.core.clear();
     search.one(&plan);
-    let plain = |plan: &Plan| Plan { priorities: None, sites: Vec::new(), ..plan.clone() };
+    let plain = |plan: &Plan| Plan { priorities: None, sites: Vec::new(), forks: Vec::new(), ..plan.clone() };
     let plan = plain(search.best());
     search.one(&plan);
     loop {

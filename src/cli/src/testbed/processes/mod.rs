@@ -18,7 +18,7 @@ mod road;
 mod whose;
 mod workings;
 
-pub(crate) use declined::why_not;
+use declined::why_not;
 pub(crate) use program::Program;
 
 use cast::Cast;
@@ -40,6 +40,10 @@ pub(crate) struct Processes {
 impl Stage for Processes {
     fn world(&self) -> &str {
         if self.program.is_foreign() { &self.program.name } else { "real" }
+    }
+
+    fn why_not(&self, scenario: &Scenario) -> Option<String> {
+        why_not(scenario, &self.program)
     }
 
     fn run(&self, plan: &Plan) -> RunLog {
