@@ -12,6 +12,7 @@
 mod check;
 pub mod raft;
 pub mod reboot;
+pub mod two_phase_commit;
 mod walk;
 
 pub use check::{Counterexample, Exploration, Limits, Outcome, Sight, check, count_with_stateright, serve};
