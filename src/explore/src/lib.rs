@@ -10,8 +10,11 @@
 //! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`].
 
 mod check;
+pub mod lock;
 pub mod raft;
 pub mod reboot;
+mod script;
+mod server;
 pub mod two_phase_commit;
 mod walk;
 

@@ -3,7 +3,7 @@
 //! One test and no more: a planted bug is planted for the whole process.
 #![cfg(feature = "mutants")]
 
-use seatrial_explore::{Counterexample, Exploration, Limits, Outcome, check, raft, reboot};
+use seatrial_explore::{Counterexample, Exploration, Limits, Outcome, check, lock, raft, reboot};
 use seatrial_types::planted::{Planted, plant};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -48,6 +48,12 @@ fn every_planted_bug_is_found_by_its_shortest_way() {
         // Who led must forget it, or nobody else is elected: a leader does not help to depose itself.
         (Planted::R25, raft::Bounds { entries: 0, reads: 1, ..two }, 25),
     ] {
+        assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+    let three = lock::Bounds { clients: 3, ends: 1, ..lock::Bounds::default() };
+    for (bug, bounds, steps) in
+        [(Planted::K01, lock::Bounds { clients: 2, ..three }, 8), (Planted::K03, three, 1)]
+    {
         assert_eq!(find(bug, bounds), steps, "{bug}");
     }
 }
