@@ -10,6 +10,7 @@
 //! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`].
 
 mod check;
+pub mod engine_lease;
 pub mod lock;
 pub mod raft;
 pub mod reboot;
