@@ -23,9 +23,12 @@ fn walk(bounds: Bounds, threads: usize) -> Sight {
 const CALM: Bounds =
     Bounds { engines: 2, machines: 2, units: 1, ends: 0, silences: 0, deaths: 0, losses: 0, destroys: 0 };
 
+/// One engine: what a second one adds is looked at apart.
+const ONE: Bounds = Bounds { engines: 1, ..CALM };
+
 #[test]
 fn nothing_goes_wrong() {
-    walk(CALM, 2);
+    assert_eq!(walk(CALM, 1), walk(CALM, 2));
 }
 
 #[test]
@@ -35,5 +38,25 @@ fn an_engine_that_stood_still_writes_nothing_once_another_one_leads() {
 
 #[test]
 fn a_machine_that_is_not_heard_has_stopped_its_units_before_another_one_gets_them() {
-    walk(Bounds { engines: 1, silences: 1, ..CALM }, 2);
+    walk(Bounds { silences: 1, ..ONE }, 2);
+}
+
+#[test]
+fn an_engine_an_agent_or_a_machine_dies() {
+    walk(Bounds { deaths: 1, ..ONE }, 2);
+}
+
+#[test]
+fn answers_to_engines_are_lost() {
+    walk(Bounds { losses: 1, ..CALM }, 2);
+}
+
+#[test]
+fn a_unit_is_destroyed_while_its_machine_is_not_heard() {
+    walk(Bounds { destroys: 1, silences: 1, ..ONE }, 2);
+}
+
+#[test]
+fn two_units_share_the_machines_and_one_of_those_is_not_heard() {
+    walk(Bounds { units: 2, silences: 1, ..ONE }, 2);
 }

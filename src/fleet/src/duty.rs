@@ -6,7 +6,7 @@ use crate::registry::{Mirror, Touched};
 use crate::run::Change;
 use crate::unit::MachineId;
 use seatrial_types::planted::{Planted, is_planted};
-use seatrial_types::{KeyValue, LeaseId, Revision};
+use seatrial_types::{LeaseId, Revision};
 use std::time::Duration;
 
 /// The lease is good until a time on the scale of the machine's monotonic clock, counted from the moment at which the store was
@@ -121,9 +121,9 @@ impl Duty {
         self.is_dirty |= touched.iter().any(|touched| self.concerns_me(touched));
     }
 
-    /// Takes in everything as it was at one revision.
-    pub fn read(&mut self, kvs: &[KeyValue], revision: Revision) {
-        self.mirror = Some(Mirror::of(kvs, revision));
+    /// Knows everything as it was at one revision.
+    pub fn know(&mut self, mirror: Mirror) {
+        self.mirror = Some(mirror);
         self.is_dirty = true;
     }
 
@@ -185,5 +185,85 @@ impl Duty {
         }
         self.is_dirty = false;
         Turn::Pass(reconcile(cluster, &self.me, &self.present))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::Because;
+    use crate::model::testing::*;
+    use crate::registry::{Key, Target};
+    use crate::unit::UnitName;
+    use bytes::Bytes;
+    use seatrial_types::KeyValue;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn kv(key: &Key, value: impl Into<Bytes>) -> KeyValue {
+        KeyValue { key: key.bytes(), value: value.into(), mod_revision: Revision(3), ..KeyValue::default() }
+    }
+
+    /// One unit, of one machine, as it was at a revision.
+    fn mirror(target: &str, revision: i64) -> Mirror {
+        let unit: UnitName = name("a.service");
+        let file = r#"{"options":[{"section":"X-Fleet","name":"OnPartition","value":"stop"}]}"#;
+        let target = serde_json::to_vec(&Target { machine: id(target) }).unwrap();
+        let kvs = [
+            kv(&Key::Machine(id("m1")), "{}"),
+            kv(&Key::Unit(unit.clone()), file),
+            kv(&Key::Desired(unit.clone()), r#"{"state":"launched"}"#),
+            kv(&Key::Target(unit), target),
+        ];
+        Mirror::of(&kvs, Revision(revision))
+    }
+
+    fn held(until: u64, registered: i64) -> Held {
+        Held { lease: LeaseId(7), until: seconds(until), registered: Revision(registered) }
+    }
+
+    #[test]
+    fn nothing_is_begun_by_what_is_older_than_the_lease() {
+        let mut duty = Duty::new(id("m1"), seconds(6), seconds(0));
+        assert_eq!(duty.turn(seconds(1)), Turn::Wait, "nothing is known");
+        duty.know(mirror("m1", 10));
+        assert_eq!(duty.turn(seconds(1)), Turn::Wait, "it has no lease");
+        assert!(duty.renewed(held(30, 11), seconds(1)));
+        assert_eq!(duty.turn(seconds(1)), Turn::Wait, "what was decided before it came is not known");
+        duty.know(mirror("m1", 11));
+        assert!(matches!(duty.turn(seconds(1)), Turn::Pass(tasks) if !tasks.is_empty()));
+        assert!(!duty.is_dirty());
+    }
+
+    #[test]
+    fn what_must_not_run_twice_is_stopped_before_the_lease_ends_and_starts_again_with_a_renewal() {
+        let mut duty = Duty::new(id("m1"), seconds(6), seconds(0));
+        duty.know(mirror("m1", 11));
+        duty.renewed(held(30, 11), seconds(0));
+        let unit = &duty.cluster().units[&name("a.service")];
+        let here = crate::agent::Present {
+            hash: unit.hash,
+            state: crate::model::JobState::Launched,
+            on_partition: unit.requirements.on_partition,
+        };
+        duty.present.insert(name("a.service"), here.clone());
+        assert_eq!(duty.turn(seconds(23)), Turn::Pass(Vec::new()));
+        let tasks = vec![Task::Stop(name("a.service"), Because::LeaseLost)];
+        assert_eq!(duty.turn(seconds(24)), Turn::CutOff { is_new: true, tasks: tasks.clone() });
+        assert_eq!(duty.turn(seconds(25)), Turn::CutOff { is_new: false, tasks }, "a task may have failed");
+        assert_eq!(duty.stop_at(), None);
+        assert!(!duty.renewed(held(55, 11), seconds(25)), "it is registered still");
+        assert!(duty.is_dirty() && !duty.is_cut_off());
+        assert_eq!(duty.turn(seconds(25)), Turn::Pass(Vec::new()));
+    }
+
+    #[test]
+    fn a_key_that_somebody_took_away_is_to_be_put_back() {
+        let mut duty = Duty::new(id("m2"), seconds(6), seconds(0));
+        duty.know(mirror("m1", 11));
+        duty.renewed(held(30, 11), seconds(0));
+        assert_eq!(duty.turn(seconds(1)), Turn::PutBack);
     }
 }

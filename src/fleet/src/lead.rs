@@ -4,9 +4,9 @@ use crate::engine::{Decision, Outcome, Pace, Policy, decide};
 use crate::model::Cluster;
 use crate::registry::{Batch, Fence, Mirror, Touched, schedule};
 use crate::run::Change;
+use seatrial_types::Revision;
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::TxnResponse;
-use seatrial_types::{KeyValue, Revision};
 use std::time::Duration;
 
 /// From the moment at which it was elected. Its driver brings it the changes below `registry::keys::SPEC`, sends the transactions of
@@ -56,9 +56,9 @@ impl Lead {
         touched.iter().any(|touched| matches!(touched, Touched::Unit(_) | Touched::Machine(_)))
     }
 
-    /// Takes in everything as it was at one revision.
-    pub fn read(&mut self, kvs: &[KeyValue], revision: Revision) {
-        self.mirror = Some(Mirror::of(kvs, revision));
+    /// Knows everything as it was at one revision.
+    pub fn know(&mut self, mirror: Mirror) {
+        self.mirror = Some(mirror);
     }
 
     /// Decides; `None` before anything is known. The transactions are to be sent in order.

@@ -16,6 +16,8 @@ use seatrial_store::Command;
 use seatrial_types::request::{Response, TxnRequest, TxnResponse};
 use seatrial_types::{KeyValue, LeaseId};
 use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Leases of one engine or machine, at most.
@@ -48,6 +50,22 @@ pub struct Late {
     pub(super) batch: Batch,
 }
 
+/// The registry as it is in the store, read once for all who look. It follows from the store, so states are compared without it.
+#[derive(Clone, Debug)]
+pub(super) struct Known(Arc<Mirror>);
+
+impl PartialEq for Known {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Known {}
+
+impl Hash for Known {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
 /// All of it. A clone is another future.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fleet {
@@ -56,6 +74,7 @@ pub struct Fleet {
     /// The machines.
     pub machines: Vec<Machine>,
     pub(super) server: Server,
+    pub(super) known: Known,
     /// Leases that nobody keeps any more. They end at any time.
     pub(super) orphans: BTreeSet<LeaseId>,
     pub(super) late: Vec<Late>,
@@ -85,6 +104,7 @@ impl Fleet {
             engines: vec![engine; engines],
             machines: (0..machines).map(|at| Machine::new(id(format!("m{}", at + 1)))).collect(),
             server: Server::new(),
+            known: Known(Arc::default()),
             orphans: BTreeSet::new(),
             late: Vec::new(),
             left,
@@ -109,23 +129,29 @@ impl Fleet {
 
     /// A client's order, made of the newest there is.
     pub(super) fn order(&mut self, order: &Write) {
-        let request = write(&self.mirror(), std::slice::from_ref(order)).expect("one order fits");
+        let request = write(self.mirror(), std::slice::from_ref(order)).expect("one order fits");
         self.txn(request);
     }
 
     fn txn(&mut self, request: TxnRequest) -> TxnResponse {
-        match self.server.apply(&Command::Txn(request)) {
+        let answer = self.server.apply(&Command::Txn(request));
+        self.read();
+        match answer {
             Ok(Response::Txn(answer)) => answer,
             other => unreachable!("a transaction of ours is in order: {other:?}"),
         }
     }
 
-    fn spec(&self) -> Vec<KeyValue> {
-        self.server.kvs().iter().filter(|kv| kv.key.starts_with(SPEC.as_bytes())).cloned().collect()
+    /// What any reader finds in the registry.
+    pub(super) fn mirror(&self) -> &Mirror {
+        &self.known.0
     }
 
-    pub(super) fn mirror(&self) -> Mirror {
-        Mirror::of(&self.spec(), self.server.revision())
+    /// To be called whenever something was written.
+    pub(super) fn read(&mut self) {
+        let kvs = self.server.kvs().iter().filter(|kv| kv.key.starts_with(SPEC.as_bytes()));
+        let kvs: Vec<KeyValue> = kvs.cloned().collect();
+        self.known = Known(Arc::new(Mirror::of(&kvs, self.server.revision())));
     }
 
     fn lease(&self, at: usize) -> LeaseId {
@@ -217,13 +243,13 @@ impl Fleet {
 
     /// It looks at everything and decides. An engine that knows less has looked earlier: that is another future.
     pub(super) fn pass(&mut self, at: usize) {
-        let (spec, revision) = (self.spec(), self.server.revision());
+        let known = Mirror::clone(self.mirror());
         let Phase::Leads(lead, sending) = &mut self.engines[at].phase else { return };
         if !sending.is_empty() {
             return;
         }
         let mut fresh = lead.clone();
-        fresh.read(&spec, revision);
+        fresh.know(known);
         // Where there is nothing to do, nothing that matters has changed.
         if let Some((_, batches)) = fresh.pass(Duration::ZERO).filter(|(_, batches)| !batches.is_empty()) {
             (*lead, *sending) = (fresh, batches);
@@ -257,10 +283,10 @@ impl Fleet {
     }
 
     fn written(&mut self, fence: &Fence, batch: &Batch) -> TxnResponse {
-        let (leads, before) = (self.leads(fence), self.mirror());
+        let (leads, before) = (self.leads(fence), self.known.clone());
         let answer = self.txn(batch.request.clone());
         if answer.succeeded {
-            self.wrong = self.wrong.take().or_else(|| Wrong::of(leads, before.cluster(), &batch.decisions));
+            self.wrong = self.wrong.take().or_else(|| Wrong::of(leads, before.0.cluster(), &batch.decisions));
         }
         answer
     }
@@ -300,14 +326,14 @@ impl Fleet {
 
     /// An agent's watch tells it all that there is.
     pub(super) fn look(&mut self, at: usize) {
-        let (spec, revision) = (self.spec(), self.server.revision());
         let Some(duty) = &self.machines[at].duty else { return };
         let is_behind = duty.mirror().is_none_or(|mirror| {
             let is_older = duty.held().is_some_and(|held| mirror.revision() < held.registered);
-            is_older || *mirror.cluster() != *Mirror::of(&spec, revision).cluster()
+            is_older || mirror.cluster() != self.mirror().cluster()
         });
         if is_behind {
-            self.machines[at].read(&spec, revision);
+            let known = Mirror::clone(self.mirror());
+            self.machines[at].know(known);
         }
     }
 

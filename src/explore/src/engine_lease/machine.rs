@@ -3,8 +3,9 @@
 use seatrial_fleet::agent::{Run, Task};
 use seatrial_fleet::duty::{Duty, Held, Turn};
 use seatrial_fleet::model::{Cluster, JobState};
+use seatrial_fleet::registry::Mirror;
 use seatrial_fleet::unit::{MachineId, UnitName};
-use seatrial_types::{KeyValue, LeaseId, Revision};
+use seatrial_types::{LeaseId, Revision};
 use std::time::Duration;
 
 /// The time to live of a machine, and the agent's margin before its end.
@@ -53,9 +54,9 @@ impl Machine {
         self.is_unheard = false;
     }
 
-    pub(super) fn read(&mut self, kvs: &[KeyValue], revision: Revision) {
+    pub(super) fn know(&mut self, mirror: Mirror) {
         if let Some(duty) = &mut self.duty {
-            duty.read(kvs, revision);
+            duty.know(mirror);
         }
     }
 

@@ -253,6 +253,9 @@ impl Model for Bounds {
                 next.order(&Write::Destroy { name });
             }
         }
+        if next.server != fleet.server {
+            next.read();
+        }
         let is_same = Fleet { wrong: None, ..fleet.clone() } == next;
         (!is_same).then_some(next)
     }
