@@ -5,7 +5,7 @@
 //! that something happens as long as anything can.
 
 use crate::check::{Exploration, fingerprint};
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 
@@ -17,7 +17,7 @@ where
     M::Action: Clone + Debug + PartialEq + Send + Sync,
 {
     /// Whether all that follows a state is known.
-    type Known = HashMap<u64, bool>;
+    type Known = BTreeMap<u64, bool>;
     struct Stop<M: Exploration>
     where
         M::State: Clone + Debug + Hash + PartialEq + Send + Sync,

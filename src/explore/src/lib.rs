@@ -11,6 +11,7 @@
 
 mod check;
 pub mod engine_lease;
+mod lasso;
 pub mod lock;
 pub mod raft;
 pub mod reboot;
@@ -20,3 +21,4 @@ pub mod two_phase_commit;
 mod walk;
 
 pub use check::{Counterexample, Exploration, Limits, Outcome, Sight, check, count_with_stateright, serve};
+pub use lasso::find_lasso;

@@ -1,7 +1,7 @@
 //! Engines and agents, in all their futures.
 
 use seatrial_explore::engine_lease::Bounds;
-use seatrial_explore::{Limits, Outcome, Sight, check};
+use seatrial_explore::{Limits, Outcome, Sight, check, find_lasso};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -59,4 +59,17 @@ fn a_unit_is_destroyed_while_its_machine_is_not_heard() {
 #[test]
 fn two_units_share_the_machines_and_one_of_those_is_not_heard() {
     walk(Bounds { units: 2, silences: 1, ..ONE }, 2);
+}
+
+/// What is looked at in the last states holds at the end of every run, for there is no other way on than to an end.
+#[test]
+fn whatever_goes_wrong_every_run_comes_to_an_end() {
+    for bounds in [
+        Bounds { losses: 1, ..CALM },
+        Bounds { ends: 1, ..CALM },
+        Bounds { silences: 1, ..ONE },
+        Bounds { deaths: 1, ..ONE },
+    ] {
+        assert_eq!(find_lasso(&bounds), None, "{bounds:?}");
+    }
 }

@@ -1,7 +1,7 @@
 //! The lock among clients, in all its futures.
 
 use seatrial_explore::lock::Bounds;
-use seatrial_explore::{Limits, Outcome, Sight, check};
+use seatrial_explore::{Limits, Outcome, Sight, check, find_lasso};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -54,4 +54,12 @@ fn a_resource_that_asks_for_no_token_takes_a_late_write_and_the_shortest_way_the
         "client 1 writes to the resource, with token 2",
     ];
     assert_eq!(example.steps, way, "{example}");
+}
+
+/// What is looked at in the last states holds at the end of every run, for there is no other way on than to an end.
+#[test]
+fn whatever_goes_wrong_every_run_comes_to_an_end() {
+    for bounds in [Bounds { ends: 2, ..TWO }, Bounds { losses: 2, ..TWO }, Bounds { clients: 3, ..TWO }] {
+        assert_eq!(find_lasso(&bounds), None, "{bounds:?}");
+    }
 }
