@@ -37,7 +37,7 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { engines: 2, machines: 2, units: 1, ends: 1, silences: 1, deaths: 0, losses: 0, destroys: 0 }
+        Self { engines: 2, machines: 2, units: 1, ends: 1, silences: 0, deaths: 0, losses: 0, destroys: 0 }
     }
 }
 
@@ -335,7 +335,10 @@ impl Exploration for Bounds {
             (SETTLED, _) => fleet.unsettled().unwrap_or_default(),
             (_, Some(Wrong::Early(at))) => format!("engine {} leads, and another one is first", at + 1),
             (_, Some(Wrong::Taken(name, id))) => format!("{name} was taken off {id}"),
-            (_, wrong) => format!("{wrong:?}"),
+            (_, Some(Wrong::Deposed)) => {
+                "an engine has written whose key is not the first, or gone".to_owned()
+            }
+            (_, None) => String::new(),
         }
     }
 }
