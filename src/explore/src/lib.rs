@@ -10,8 +10,15 @@
 //! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`].
 
 mod check;
+pub mod engine_lease;
+mod lasso;
+pub mod lock;
 pub mod raft;
 pub mod reboot;
+mod script;
+mod server;
+pub mod two_phase_commit;
 mod walk;
 
 pub use check::{Counterexample, Exploration, Limits, Outcome, Sight, check, count_with_stateright, serve};
+pub use lasso::find_lasso;

@@ -3,7 +3,9 @@
 //! One test and no more: a planted bug is planted for the whole process.
 #![cfg(feature = "mutants")]
 
-use seatrial_explore::{Counterexample, Exploration, Limits, Outcome, check, raft, reboot};
+use seatrial_explore::{
+    Counterexample, Exploration, Limits, Outcome, check, engine_lease, lock, raft, reboot,
+};
 use seatrial_types::planted::{Planted, plant};
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -47,6 +49,23 @@ fn every_planted_bug_is_found_by_its_shortest_way() {
         (Planted::R08, two, 11),
         // Who led must forget it, or nobody else is elected: a leader does not help to depose itself.
         (Planted::R25, raft::Bounds { entries: 0, reads: 1, ..two }, 25),
+    ] {
+        assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+    let three = lock::Bounds { clients: 3, ends: 0, ..lock::Bounds::default() };
+    for (bug, bounds, steps) in
+        [(Planted::K01, lock::Bounds { clients: 2, ends: 1, ..three }, 8), (Planted::K03, three, 10)]
+    {
+        assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+    let two = engine_lease::Bounds { ends: 0, silences: 0, ..engine_lease::Bounds::default() };
+    let one = engine_lease::Bounds { engines: 1, ..two };
+    for (bug, bounds, steps) in [
+        (Planted::E01, engine_lease::Bounds { engines: 3, ends: 1, ..two }, 9),
+        (Planted::F12, engine_lease::Bounds { silences: 1, ..one }, 13),
+        (Planted::F13, engine_lease::Bounds { ends: 1, ..two }, 6),
+        (Planted::F21, engine_lease::Bounds { silences: 1, ..one }, 14),
+        (Planted::F22, engine_lease::Bounds { silences: 1, ..one }, 10),
     ] {
         assert_eq!(find(bug, bounds), steps, "{bug}");
     }

@@ -2,7 +2,8 @@
 //! themselves, an engine that says which unit runs where, and an agent on each machine that sees to it.
 //!
 //! Decisions are functions over values: [`engine::decide`] over a whole [`model::Cluster`], [`agent::reconcile`] over what
-//! one machine has, and each comes with its reasons. Around them lie loops over any `World` and any `Store`
+//! one machine has, and each comes with its reasons. What an engine and an agent know and do over time are values too
+//! ([`lead::Lead`], [`duty::Duty`]). Around them lie loops over any `World` and any `Store`
 //! ([`run::run_engine`], [`run::run_agent`], and [`run::run_view`] for clients that read the original's keys).
 //!
 //! Knows nothing of Raft, of members, nor of how the store is reached; nor of HTTP: the API is a function from a request to
@@ -13,8 +14,10 @@
 
 pub mod agent;
 pub mod api;
+pub mod duty;
 pub mod engine;
 pub mod fake;
+pub mod lead;
 pub mod model;
 pub mod registry;
 pub mod run;

@@ -3,7 +3,9 @@
 use super::fail;
 use crate::exit;
 use clap::{Args, Subcommand};
-use seatrial_explore::{Exploration, Limits, Outcome, Sight, check, raft, reboot, serve};
+use seatrial_explore::{
+    Exploration, Limits, Outcome, Sight, check, engine_lease, lock, raft, reboot, serve, two_phase_commit,
+};
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::io::IsTerminal;
@@ -43,6 +45,12 @@ enum Model {
     Raft(RaftArgs),
     /// The reboot lock: machines that die at any step, late writes, lost answers, an operator.
     RebootLock(RebootArgs),
+    /// The lock among a store's clients: leases that run out while their holders stand still, and a resource that asks for tokens.
+    Lock(LockArgs),
+    /// Fleet's scheduler: engines that are deposed while they stand still, machines that are not heard, agents that die.
+    EngineLease(EngineArgs),
+    /// Two-phase commit as others have specified and counted it: a check of the walk, with nothing of ours in it.
+    TwoPhaseCommit(CommitArgs),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +118,63 @@ struct RebootArgs {
     fine: bool,
 }
 
+#[derive(Debug, Args)]
+struct LockArgs {
+    /// Clients.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=9))]
+    clients: u8,
+    /// How often each wants the lock.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
+    wants: u8,
+    /// Leases that run out while their clients stand still.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=8))]
+    ends: u8,
+    /// Requests, or answers to them, that are lost.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    losses: u8,
+    /// The resource takes every write, whatever its token: to see how a lock alone does not help.
+    #[arg(long)]
+    unfenced: bool,
+}
+
+#[derive(Debug, Args)]
+struct EngineArgs {
+    /// Engines.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=5))]
+    engines: u8,
+    /// Machines, each with an agent.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=5))]
+    machines: u8,
+    /// Units, each to run once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=9))]
+    units: u8,
+    /// Leases of engines that run out while these stand still.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=8))]
+    ends: u8,
+    /// Machines that are not heard until their lease ends, or nearly.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    silences: u8,
+    /// Deaths of engines, agents and whole machines, in all.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    deaths: u8,
+    /// Requests of engines, or answers to them, that are lost.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=8))]
+    losses: u8,
+    /// 1: a client destroys the first unit, at any moment.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=1))]
+    destroys: u8,
+}
+
+#[derive(Debug, Args)]
+struct CommitArgs {
+    /// Resource managers.
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u8).range(1..=12))]
+    managers: u8,
+    /// Take states for one that differ in nothing but who is who.
+    #[arg(long)]
+    symmetric: bool,
+}
+
 pub(super) fn run(args: &ExploreArgs) -> ExitCode {
     #[cfg(feature = "mutants")]
     seatrial_types::planted::plant(args.plant.as_slice());
@@ -142,6 +207,33 @@ pub(super) fn run(args: &ExploreArgs) -> ExitCode {
                 frees: one.frees,
                 fine: one.fine,
             },
+        ),
+        Model::Lock(one) => walk(
+            args,
+            lock::Bounds {
+                clients: one.clients.into(),
+                wants: one.wants,
+                ends: one.ends,
+                losses: one.losses,
+                is_fenced: !one.unfenced,
+            },
+        ),
+        Model::EngineLease(one) => walk(
+            args,
+            engine_lease::Bounds {
+                engines: one.engines.into(),
+                machines: one.machines.into(),
+                units: one.units.into(),
+                ends: one.ends,
+                silences: one.silences,
+                deaths: one.deaths,
+                losses: one.losses,
+                destroys: one.destroys,
+            },
+        ),
+        Model::TwoPhaseCommit(one) => walk(
+            args,
+            two_phase_commit::Bounds { managers: one.managers.into(), is_symmetric: one.symmetric },
         ),
     }
 }

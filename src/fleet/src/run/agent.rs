@@ -1,13 +1,13 @@
 //! The agent: keeps a machine registered, and its units as the cluster wants them.
 
 use super::following::Following;
-use super::keeper::{Held, Keeper};
+use super::keeper::Keeper;
 use super::manager::{ManagerError, UnitManager};
 use super::publisher::{self, States};
-use crate::agent::{Present, PresentUnits, Run, Task, at_lease_end, file_of, reconcile};
+use crate::agent::{Present, Run, Task, file_of};
+use crate::duty::{Duty, Held, Turn};
 use crate::model::{Cluster, JobState, MachineInfo, UnitState};
 use crate::registry::keys::SPEC;
-use crate::registry::{Mirror, Touched};
 use crate::unit::{MachineId, Requirements, UnitName};
 use seatrial_client::Store;
 use seatrial_types::planted::{Planted, is_planted};
@@ -106,18 +106,11 @@ pub async fn run_agent<W: World, S: Store, U: UnitManager>(
     let following = Following::start(&world, &store, SPEC);
     let now = world.now();
     let mut agent = Agent {
-        present: PresentUnits::new(),
-        mirror: None,
-        held: None,
-        // An agent that starts again does not know whether its old lease lives. It has the margin to find out.
-        stop_at: now + options.stop_margin,
-        is_cut_off: false,
-        is_dirty: true,
+        duty: Duty::new(me, options.stop_margin, now),
         next_pass: now,
         next_states: now,
         world,
         manager,
-        me,
         options,
         news,
         again,
@@ -131,17 +124,9 @@ pub async fn run_agent<W: World, S: Store, U: UnitManager>(
 struct Agent<W, U, F> {
     world: W,
     manager: U,
-    me: MachineId,
     options: AgentOptions,
     news: F,
-    present: PresentUnits,
-    mirror: Option<Mirror>,
-    held: Option<Held>,
-    /// When units that must not run twice are stopped, if no renewal comes before.
-    stop_at: Duration,
-    is_cut_off: bool,
-    /// Something has changed that may concern this machine.
-    is_dirty: bool,
+    duty: Duty,
     next_pass: Duration,
     next_states: Duration,
     again: Arc<AtomicBool>,
@@ -164,7 +149,7 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
                         let hash = unit.file.hash();
                         (name, Present { hash, state, on_partition: asks.on_partition })
                     });
-                    self.present = present.collect();
+                    self.duty.present = present.collect();
                     return;
                 }
                 Err(error) => {
@@ -181,28 +166,22 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
             tokio::select! {
                 biased;
                 Some(held) = held.recv() => self.renewed(held),
-                change = following.next() => {
-                    let touched = change.apply_to(&mut self.mirror);
-                    self.is_dirty |= touched.iter().any(|touched| self.concerns_me(touched));
-                }
+                change = following.next() => self.duty.take(change),
                 () = self.world.sleep_until(due) => {}
             }
             while let Ok(held) = held.try_recv() {
                 self.renewed(held);
             }
             while let Some(change) = following.try_next() {
-                let touched = change.apply_to(&mut self.mirror);
-                self.is_dirty |= touched.iter().any(|touched| self.concerns_me(touched));
+                self.duty.take(change);
             }
             match self.missed.swap(0, Ordering::Relaxed) {
                 0 => {}
                 times => (self.news)(AgentNews::NotRenewed(times)),
             }
             let now = self.world.now();
-            if now >= self.stop_at {
-                self.cut_off().await;
-            } else if self.is_dirty || now >= self.next_pass {
-                self.pass().await;
+            if self.duty.is_over(now) || self.duty.is_dirty() || now >= self.next_pass {
+                self.turn(now).await;
             }
             if self.world.now() >= self.next_states {
                 self.tell_states().await;
@@ -213,73 +192,35 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
     /// When to wake even if nothing happens.
     fn due(&self) -> Duration {
         let next = self.next_pass.min(self.next_states);
-        if self.is_cut_off { next } else { next.min(self.stop_at) }
-    }
-
-    fn concerns_me(&self, touched: &Touched) -> bool {
-        match touched {
-            Touched::Unit(name) => {
-                let known = self.mirror.as_ref().and_then(|mirror| mirror.cluster().units.get(name));
-                let is_mine =
-                    known.is_some_and(|unit| unit.is_global() || unit.target.as_ref() == Some(&self.me));
-                is_mine || self.present.contains_key(name)
-            }
-            Touched::Machine(id) => *id == self.me,
-            // Read anew, and there is nothing: what is here must go.
-            Touched::State => true,
-            Touched::Nothing => false,
-        }
+        self.duty.stop_at().map_or(next, |stop_at| next.min(stop_at))
     }
 
     fn renewed(&mut self, held: Held) {
-        if self.held.is_none_or(|old| old.registered != held.registered) {
+        if self.duty.renewed(held, self.world.now()) {
             (self.news)(AgentNews::Registered(held.registered));
-            self.is_dirty = true;
         }
-        self.held = Some(held);
         (self.news)(AgentNews::Renewed);
-        let margin = if is_planted(Planted::F12) { Duration::ZERO } else { self.options.stop_margin };
-        self.stop_at = held.until.saturating_sub(margin);
-        if self.world.now() < self.stop_at && self.is_cut_off {
-            self.is_cut_off = false;
-            self.is_dirty = true;
-        }
     }
 
-    /// Nobody has renewed the lease: another machine may soon have our units. What may run twice runs on; and nothing is
-    /// begun, for what we know of the cluster may be old.
-    async fn cut_off(&mut self) {
+    async fn turn(&mut self, now: Duration) {
         self.next_pass = self.world.now() + self.options.interval;
-        if !self.is_cut_off {
-            self.is_cut_off = true;
-            tracing::warn!(machine = %self.me, "cut off from the store");
-            (self.news)(AgentNews::CutOff);
-        }
-        // Again and again, for a task may have failed.
-        let tasks = at_lease_end(&self.present);
-        let cluster = Cluster::default();
-        self.carry_out(tasks, &cluster).await;
-    }
-
-    /// One pass, as long as what we know is no older than our lease: what was decided while we were thought to be gone must
-    /// be known before anything is started.
-    async fn pass(&mut self) {
-        self.next_pass = self.world.now() + self.options.interval;
-        let (Some(mirror), Some(held)) = (&self.mirror, self.held) else { return };
-        if mirror.revision() < held.registered && !is_planted(Planted::F21) {
-            return;
-        }
-        let cluster = mirror.cluster().clone();
-        if !cluster.machines.contains_key(&self.me) {
-            // Somebody took our key away; the keeper puts it back with its next renewal.
-            self.again.store(true, Ordering::Relaxed);
-            return;
-        }
-        self.is_dirty = false;
-        let tasks = reconcile(&cluster, &self.me, &self.present);
-        if !tasks.is_empty() {
-            self.carry_out(tasks, &cluster).await;
-            self.next_states = self.world.now();
+        match self.duty.turn(now) {
+            Turn::CutOff { is_new, tasks } => {
+                if is_new {
+                    tracing::warn!(machine = %self.duty.me(), "cut off from the store");
+                    (self.news)(AgentNews::CutOff);
+                }
+                self.carry_out(tasks, &Cluster::default()).await;
+            }
+            // The keeper puts it back with its next renewal.
+            Turn::PutBack => self.again.store(true, Ordering::Relaxed),
+            Turn::Wait => {}
+            Turn::Pass(tasks) if tasks.is_empty() => {}
+            Turn::Pass(tasks) => {
+                let cluster = self.duty.cluster();
+                self.carry_out(tasks, &cluster).await;
+                self.next_states = self.world.now();
+            }
         }
     }
 
@@ -290,8 +231,8 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
                 continue;
             }
             // A long list must not outlast the lease. The next turn of the loop does what is then to be done.
-            if !self.is_cut_off && self.world.now() >= self.stop_at {
-                self.is_dirty = true;
+            if !self.duty.is_cut_off() && self.duty.is_over(self.world.now()) {
+                self.duty.broke_off();
                 return;
             }
             let limit = self.options.task_timeout;
@@ -299,14 +240,14 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
                 Ok(done) => done,
                 Err(elapsed) => Err(ManagerError { doing: task.to_string(), problem: elapsed.to_string() }),
             };
-            run.done(&task, done.is_ok(), cluster, &mut self.present);
+            run.done(&task, done.is_ok(), cluster, &mut self.duty.present);
             match done {
                 Ok(()) => {
-                    tracing::debug!(machine = %self.me, %task, "carried out a task");
+                    tracing::debug!(machine = %self.duty.me(), %task, "carried out a task");
                     (self.news)(AgentNews::Done(task));
                 }
                 Err(error) => {
-                    tracing::warn!(machine = %self.me, %task, %error, "a task failed");
+                    tracing::warn!(machine = %self.duty.me(), %task, %error, "a task failed");
                     (self.news)(AgentNews::Failed(task, error));
                 }
             }
@@ -315,15 +256,16 @@ impl<W: World, U: UnitManager, F: FnMut(AgentNews) + Send> Agent<W, U, F> {
 
     async fn tell_states(&mut self) {
         self.next_states = self.world.now() + self.options.states_interval;
-        let Some(held) = self.held else { return };
+        let Some(held) = self.duty.held() else { return };
         let systemd = match self.manager.states().await {
             Ok(states) => states,
             Err(error) => {
-                tracing::warn!(machine = %self.me, %error, "could not ask how units do");
+                tracing::warn!(machine = %self.duty.me(), %error, "could not ask how units do");
                 return;
             }
         };
         let states: BTreeMap<UnitName, UnitState> = self
+            .duty
             .present
             .iter()
             .filter_map(|(name, here)| {

@@ -1,13 +1,12 @@
 //! The engine: campaigns, and while it leads decides and writes.
 
 use super::following::{Change, Following};
-use crate::engine::{Decision, Outcome, Pace, Policy, decide};
-use crate::model::Cluster;
+use crate::engine::{Decision, Outcome, Policy};
+use crate::lead::{Lead, Verdict};
 use crate::registry::keys::{ENGINE, SPEC};
-use crate::registry::{Fence, LeaderRecord, Mirror, Touched, schedule};
+use crate::registry::{Fence, LeaderRecord};
 use crate::unit::MachineId;
 use seatrial_client::{ClientError, Election, LockError, Place, Store, keep_alive};
-use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::request::LeaseGrantRequest;
 use seatrial_types::{LeaseId, Revision};
 use seatrial_world::{Backoff, World};
@@ -124,29 +123,23 @@ async fn elected<W: World, S: Store>(
     backoff.reset();
     tracing::info!(machine = %me, revision = place.revision.0, "leads the fleet");
     news(EngineNews::Leads(place.revision));
-    Ok(Lead::new(world, store, options, &place).run(&mut news).await?)
+    Ok(Leading::new(world, store, options, &place).run(&mut news).await?)
 }
 
-struct Lead<'a, W: World, S> {
+struct Leading<'a, W: World, S> {
     world: &'a W,
     store: &'a S,
     options: &'a EngineOptions,
-    fence: Fence,
     following: Following<W::Task>,
-    mirror: Option<Mirror>,
-    pace: Pace,
-    /// It has not decided anything yet.
-    is_fresh: bool,
+    lead: Lead,
 }
 
-impl<'a, W: World, S: Store> Lead<'a, W, S> {
+impl<'a, W: World, S: Store> Leading<'a, W, S> {
     fn new(world: &'a W, store: &'a S, options: &'a EngineOptions, place: &Place) -> Self {
+        let fence = Fence { key: place.key.clone(), created: place.revision };
         Self {
-            fence: Fence { key: place.key.clone(), created: place.revision },
             following: Following::start(world, store, SPEC),
-            mirror: None,
-            pace: Pace::new(options.policy, world.now()),
-            is_fresh: true,
+            lead: Lead::new(fence, options.policy, world.now()),
             world,
             store,
             options,
@@ -162,7 +155,7 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
                 change = self.following.next() => self.take(change),
                 () = self.world.sleep_until(next_pass) => true,
             };
-            if !is_due || self.mirror.is_none() {
+            if !is_due || self.lead.mirror().is_none() {
                 if is_due {
                     next_pass = self.world.now() + self.options.interval;
                 }
@@ -175,7 +168,7 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
             let now = self.world.now();
             news(EngineNews::Took(now.saturating_sub(begun)));
             let usual = now + self.options.interval;
-            next_pass = self.pace.next(now).map_or(usual, |due| due.min(usual));
+            next_pass = self.lead.due(now).map_or(usual, |due| due.min(usual));
         }
     }
 
@@ -184,8 +177,7 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
         let mut is_due = false;
         let mut next = Some(change);
         while let Some(change) = next {
-            let touched = change.apply_to(&mut self.mirror);
-            is_due |= touched.iter().any(|touched| matches!(touched, Touched::Unit(_) | Touched::Machine(_)));
+            is_due |= self.lead.take(change);
             next = self.following.try_next();
         }
         is_due
@@ -193,16 +185,10 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
 
     /// One pass; false where another one leads.
     async fn pass(&mut self, news: &mut (impl FnMut(EngineNews) + Send)) -> Result<bool, ClientError> {
-        let Some(mirror) = &mut self.mirror else { return Ok(true) };
-        let limits = self.pace.limits(mirror.cluster(), self.world.now());
-        let is_first = std::mem::take(&mut self.is_fresh);
-        let unknown = (is_planted(Planted::F11) && is_first).then(|| without_targets(mirror.cluster()));
-        let outcome = decide(unknown.as_ref().unwrap_or(mirror.cluster()), &limits);
-        let batches = schedule(mirror, &outcome.decisions, &self.fence);
+        let Some((outcome, batches)) = self.lead.pass(self.world.now()) else { return Ok(true) };
         news(EngineNews::Passed(outcome));
         for batch in batches {
-            let operations = batch.request.success.clone();
-            let answer = match self.store.txn(batch.request).await {
+            let answer = match self.store.txn(batch.request.clone()).await {
                 Ok(answer) => answer,
                 // Certainly nothing has happened: the next pass tries it again.
                 Err(error) if !error.ambiguous => {
@@ -212,25 +198,13 @@ impl<'a, W: World, S: Store> Lead<'a, W, S> {
                 // Whether it has happened the registry alone knows: a new term reads it.
                 Err(error) => return Err(error),
             };
-            if answer.succeeded {
-                mirror.wrote(&operations, answer.header.revision);
-                let evicted = batch.decisions.iter().filter(|decision| decision.is_eviction());
-                self.pace.moved(evicted.count());
-                news(EngineNews::Wrote(batch.decisions, answer.header.revision));
-            } else if self.fence.is_broken_by(&answer) {
-                return Ok(false);
-            } else {
+            match self.lead.answered(batch, &answer) {
+                Verdict::Wrote(decisions, revision) => news(EngineNews::Wrote(decisions, revision)),
                 // What has changed is on its way to us and will wake us.
-                news(EngineNews::Refused(batch.decisions));
+                Verdict::Refused(decisions) => news(EngineNews::Refused(decisions)),
+                Verdict::Deposed => return Ok(false),
             }
         }
         Ok(true)
     }
-}
-
-/// The planted bug F11: as if nothing were placed anywhere.
-fn without_targets(cluster: &Cluster) -> Cluster {
-    let mut cluster = cluster.clone();
-    cluster.units.values_mut().for_each(|unit| unit.target = None);
-    cluster
 }

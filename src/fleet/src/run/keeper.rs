@@ -1,26 +1,17 @@
 //! The lease of a machine: granted, registered, kept alive, and granted anew when it is gone.
 
+use crate::duty::Held;
 use crate::model::MachineInfo;
 use crate::registry::agent::register;
 use crate::unit::MachineId;
 use seatrial_client::Store;
 use seatrial_types::request::LeaseGrantRequest;
-use seatrial_types::{Error, LeaseId, Revision};
+use seatrial_types::{Error, LeaseId};
 use seatrial_world::World;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-
-/// The lease is good until a time on the scale of [`World::now`], counted from the moment at which the store was asked: the
-/// store's own clock started no earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Held {
-    pub(super) lease: LeaseId,
-    pub(super) until: Duration,
-    /// When the machine was registered with it.
-    pub(super) registered: Revision,
-}
 
 /// Renewals within the time to live. Leases of machines that die together end this much apart, so that the more there are,
 /// the sooner it is known who was lost with whom.
