@@ -1,0 +1,114 @@
+//! One member as a part: how it is renamed, brought into its normal form, and goes on by itself where nothing else can come first.
+
+use super::super::node::{Node, Output, Sync};
+use crate::check::fingerprint;
+use seatrial_raft::{Message, Raft, Role, Timer};
+use seatrial_types::MemberId;
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+/// A member's value and how often it will crash at most, compared as a whole: a proof does not rest on hashes.
+#[derive(Clone, Debug)]
+pub(super) struct Exact {
+    pub(super) node: Node,
+    pub(super) crashes: u8,
+}
+
+impl PartialEq for Exact {
+    fn eq(&self, other: &Self) -> bool {
+        let (a, b) = (&self.node, &other.node);
+        a == b
+            && self.crashes == other.crashes
+            && (a.id, &a.raft, &a.durable, &a.syncs, &a.timers)
+                == (b.id, &b.raft, &b.durable, &b.syncs, &b.timers)
+    }
+}
+
+impl Eq for Exact {}
+
+impl Hash for Exact {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.node, self.crashes).hash(state);
+    }
+}
+
+impl Output {
+    pub(super) fn add(&mut self, other: Self) {
+        self.messages.extend(other.messages);
+        self.committed.extend(other.committed);
+        self.reads.extend(other.reads);
+    }
+}
+
+/// Takes the steps whose order with all others makes no difference, where `is_eager`; and brings what is left into its normal form.
+pub(super) fn settle(
+    node: &mut Node,
+    output: &mut Output,
+    crashes: u8,
+    is_eager: bool,
+    voters: &BTreeSet<MemberId>,
+) {
+    while is_eager {
+        let Some(raft) = &node.raft else {
+            // While it is down nothing reaches it, and nothing it does can be waited for: it may as well be slow.
+            output.add(node.start(voters));
+            continue;
+        };
+        let (role, leader) = (raft.role(), raft.leader());
+        // Only a leader looks at what of its own log is durable, and a candidate's request leaves behind its vote's write, before
+        // which nobody can answer it. So nothing that this member does in between can tell when the write was done, but for a crash.
+        if !node.syncs.is_empty() && role != Role::Leader && crashes == 0 {
+            output.add(node.synced());
+            continue;
+        }
+        // With no leader there is nothing to forget: that the silence is over only allows a campaign, which need not follow.
+        let is_silent = role == Role::Follower && leader == MemberId::NONE;
+        if is_silent && node.timers.contains(&Timer::LeaderSilent) {
+            output.add(node.fire(Timer::LeaderSilent));
+            continue;
+        }
+        break;
+    }
+    node.normalize();
+}
+
+impl Node {
+    /// Numbers its writes from 1 on, and puts what waits for each into one order: it leaves at once, and the network knows no order.
+    fn normalize(&mut self) {
+        if let Some(raft) = &mut self.raft {
+            let by = raft.renumber();
+            for sync in &mut self.syncs {
+                sync.persist.id.0 -= by;
+            }
+        }
+        for sync in &mut self.syncs {
+            sync.after.sort_by_cached_key(|message| (message.to, fingerprint(message)));
+            sync.after.dedup();
+        }
+        self.seal();
+    }
+
+    /// The member under other names.
+    pub(super) fn relabelled(&self, label: &dyn Fn(MemberId) -> MemberId) -> Self {
+        let mut other = self.clone();
+        other.id = label(self.id);
+        other.raft = self.raft.as_ref().map(|raft| raft.relabelled(label));
+        other.durable.hard = self.durable.hard.relabelled(label);
+        other.durable.log = self.durable.log.iter().map(|entry| entry.relabelled(label)).collect();
+        let renamed = |sync: &Sync| Sync {
+            persist: sync.persist.relabelled(label),
+            after: sync.after.iter().map(|message| message.relabelled(label)).collect(),
+        };
+        other.syncs = self.syncs.iter().map(renamed).collect();
+        other.normalize();
+        other
+    }
+
+    /// A message arrives. What the core refuses is as good as lost.
+    pub(super) fn hear(&mut self, message: Message) -> Output {
+        if self.raft.is_none() {
+            return Output::default();
+        }
+        self.input(|raft: &mut Raft| drop(raft.step(message)))
+    }
+}

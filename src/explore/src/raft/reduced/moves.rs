@@ -1,0 +1,232 @@
+//! What a member does, worked out by its core.
+
+use super::super::cluster::{mismatch, stopped};
+use super::super::node::{Node, Output};
+use super::dead::is_dead;
+use super::member::settle;
+use super::parts::{Act, BROKEN, Deed, Effect, Left, Member, Move, Pair, Parts};
+use bytes::Bytes;
+use seatrial_raft::{Raft, ReadId, Role, Timer};
+use seatrial_types::{MemberId, Term};
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a step costs and begins beyond what the member does.
+#[derive(Clone, Copy, Default)]
+struct Terms {
+    /// How often the member will crash at most from then on.
+    crashes: u8,
+    spent: Left,
+    begins: Option<ReadId>,
+}
+
+impl Parts {
+    /// A member at the beginning, which crashes so often at most.
+    pub(super) fn fresh(&mut self, id: MemberId, crashes: u8) -> u32 {
+        let (mut node, mut output) = Node::fresh(id, &self.voters);
+        settle(&mut node, &mut output, crashes, self.cuts.order, &self.voters);
+        assert!(output.messages.is_empty(), "somebody speaks before anything has happened: {output:?}");
+        let node = self.keep_node(node, crashes);
+        self.keep_member(node, Box::default())
+    }
+
+    /// Runs the core.
+    fn deed(&mut self, node: u32, act: Act, terms: Terms, change: impl FnOnce(&mut Node) -> Output) -> Deed {
+        self.steps_of_cores += 1;
+        let was = &self.nodes.get(node).node;
+        let (mut now, id, crashes) = (was.clone(), was.id, terms.crashes);
+        // The core states its invariants itself, by panicking.
+        let stepped = catch_unwind(AssertUnwindSafe(|| {
+            let mut output = change(&mut now);
+            settle(&mut now, &mut output, crashes, self.cuts.order, &self.voters);
+            (now, output)
+        }));
+        let (now, output) = match stepped {
+            Ok(stepped) => stepped,
+            Err(panic) => {
+                let effect = self.texts.keep(stopped(id, &*panic));
+                return Deed { act, node: BROKEN, effect, says: Box::default() };
+            }
+        };
+        let leads =
+            |node: &Node| node.raft.as_ref().filter(|raft| raft.role() == Role::Leader).map(Raft::term);
+        let effect = Effect {
+            by: id,
+            leads: leads(&now).filter(|term| Some(*term) != leads(was)),
+            committed: output.committed,
+            answered: output.reads,
+            begins: terms.begins,
+            spent: terms.spent,
+        };
+        let effect = if effect.is_none() { 0 } else { self.effects.keep(effect) };
+        let says: BTreeSet<u32> =
+            output.messages.into_iter().map(|message| self.keep_letter(message)).collect();
+        let node = self.keep_node(now, crashes);
+        Deed { act, node, effect, says: says.into_iter().collect() }
+    }
+
+    fn did(&mut self, node: u32, left: Left) -> Box<[Deed]> {
+        if let Some(deeds) = self.did.get(node, left.packed()) {
+            return deeds.clone();
+        }
+        let (value, crashes) = (self.nodes.get(node).node.clone(), self.nodes.get(node).crashes);
+        let free = Terms { crashes, ..Terms::default() };
+        let mut deeds = Vec::new();
+        if let Some(raft) = &value.raft {
+            if !value.syncs.is_empty() {
+                deeds.push(self.deed(node, Act::Synced, free, Node::synced));
+            }
+            for timer in &value.timers {
+                let (may, beats) = match timer {
+                    Timer::LeaderSilent => (true, 0),
+                    Timer::Campaign => (raft.term() < Term(self.bounds.terms.into()), 0),
+                    Timer::Heartbeat | Timer::QuorumCheck => (left.beats > 0, 1),
+                };
+                if may {
+                    let terms = Terms { spent: Left { beats, ..Left::default() }, ..free };
+                    deeds.push(self.deed(node, Act::Fire(*timer), terms, |node| node.fire(*timer)));
+                }
+            }
+            if left.entries > 0 && raft.role() == Role::Leader {
+                let data = Bytes::copy_from_slice(&[left.entries]);
+                let terms = Terms { spent: Left { entries: 1, ..Left::default() }, ..free };
+                deeds.push(self.deed(node, Act::Propose, terms, |node| {
+                    node.input(|raft| drop(raft.propose(vec![data])))
+                }));
+            }
+            if left.reads > 0 && raft.leader() != MemberId::NONE {
+                let read = ReadId(left.reads.into());
+                let spent = Left { reads: 1, ..Left::default() };
+                let terms = Terms { spent, begins: Some(read), ..free };
+                deeds.push(self.deed(node, Act::Read, terms, |node| {
+                    node.input(|raft| drop(raft.read_index(read)))
+                }));
+            }
+            let (may_crash, terms) = if self.cuts.order {
+                (crashes > 0, Terms { crashes: crashes.saturating_sub(1), ..free })
+            } else {
+                (left.crashes > 0, Terms { spent: Left { crashes: 1, ..Left::default() }, ..free })
+            };
+            for kept in (0..=value.syncs.len()).filter(|_| may_crash) {
+                deeds.push(self.deed(node, Act::Crash(kept), terms, |node| {
+                    node.crash(kept);
+                    Output::default()
+                }));
+            }
+        } else {
+            let voters = self.voters.clone();
+            deeds.push(self.deed(node, Act::Start, free, |node| node.start(&voters)));
+        }
+        let deeds: Box<[Deed]> = deeds.into();
+        self.did.put(node, left.packed(), deeds.clone());
+        deeds
+    }
+
+    /// A member that hears a letter, which must be there already.
+    fn heard(&mut self, node: u32, letter: u32) -> Deed {
+        if let Some(deed) = self.heard.get(node, letter) {
+            return deed.clone();
+        }
+        let terms = Terms { crashes: self.nodes.get(node).crashes, ..Terms::default() };
+        let message = self.letters.get(letter).clone();
+        let deed = self.deed(node, Act::Hear(letter), terms, |node| node.hear(message));
+        self.heard.put(node, letter, deed.clone());
+        deed
+    }
+
+    /// The member after a deed.
+    fn moved(&mut self, member: u32, deed: &Deed) -> Move {
+        let Deed { act, node, effect, says } = deed;
+        if *node == BROKEN {
+            return Move { act: *act, member: BROKEN, effect: *effect };
+        }
+        let said = union(self.said_by(member), says);
+        Move { act: *act, member: self.keep_member(*node, said), effect: *effect }
+    }
+
+    pub(super) fn own_moves(&mut self, member: u32, left: Left) -> Box<[Move]> {
+        let deeds = self.did(self.members.get(member).node, left);
+        let moves = deeds.iter().map(|deed| self.moved(member, deed));
+        // Where nothing changes, nothing happens.
+        moves.filter(|one| one.member != member || one.effect != 0).collect()
+    }
+
+    /// The letters of one member to another.
+    fn letters_to(&self, from: u32, to: MemberId) -> Vec<u32> {
+        let is_his = |letter: &u32| self.letters.get(*letter).to == to;
+        self.said_by(from).iter().copied().filter(is_his).collect()
+    }
+
+    pub(super) fn pair(&mut self, one: u32, two: u32) -> Pair {
+        let agree = mismatch(self.node_of(one), self.node_of(two)).is_none();
+        let mut then = [one, two];
+        if self.cuts.order {
+            // Each round either says more, of which there is an end, or is the last.
+            while self.hear_all(&mut then, 0) | self.hear_all(&mut then, 1) {}
+            then = [self.forget_dead(then[0], then[1]), self.forget_dead(then[1], then[0])];
+        }
+        if then != [one, two] {
+            return Pair { then, hears: [Box::default(), Box::default()], agree };
+        }
+        let hears = [self.hears(one, two), self.hears(two, one)];
+        Pair { then, hears, agree }
+    }
+
+    /// What `to` may hear from `from`.
+    fn hears(&mut self, to: u32, from: u32) -> Box<[Move]> {
+        let node = self.members.get(to).node;
+        let mut moves: Vec<Move> = Vec::new();
+        for letter in self.letters_to(from, self.node_of(to).id) {
+            let deed = self.heard(node, letter);
+            if self.cuts.order && deed.node == node && deed.effect == 0 {
+                continue;
+            }
+            let one = self.moved(to, &deed);
+            let is_news = one.member != to || one.effect != 0;
+            let is_other = |other: &Move| (other.member, other.effect) != (one.member, one.effect);
+            if is_news && moves.iter().all(is_other) {
+                moves.push(one);
+            }
+        }
+        moves.into()
+    }
+
+    /// Lets a member hear everything that changes nothing but what it says: a world in which more was said has all the futures of one
+    /// in which less was, so that nothing is missed by saying it at once. Whether there was any.
+    fn hear_all(&mut self, then: &mut [u32; 2], at: usize) -> bool {
+        let (to, from) = (then[at], then[1 - at]);
+        let node = self.members.get(to).node;
+        let mut says = Vec::new();
+        for letter in self.letters_to(from, self.node_of(to).id) {
+            let deed = self.heard(node, letter);
+            if deed.node == node && deed.effect == 0 {
+                says.extend_from_slice(&deed.says);
+            }
+        }
+        let said = union(self.said_by(to), &says);
+        if said.len() > self.said_by(to).len() {
+            then[at] = self.keep_member(node, said);
+        }
+        then[at] != to
+    }
+
+    /// The member without what it has said and can never mean anything to the other one again.
+    fn forget_dead(&mut self, from: u32, to: u32) -> u32 {
+        let Member { node, said } = *self.members.get(from);
+        let (sender, receiver) = (self.nodes.get(node), self.nodes.get(self.members.get(to).node));
+        let terms = Term(self.bounds.terms.into());
+        let is_alive = |letter: &u32| {
+            let message = self.letters.get(*letter);
+            message.to != receiver.node.id || !is_dead(message, sender, receiver, terms)
+        };
+        let alive: Box<[u32]> = self.said.get(said).iter().copied().filter(is_alive).collect();
+        if alive.len() == self.said.get(said).len() { from } else { self.keep_member(node, alive) }
+    }
+}
+
+fn union(said: &[u32], says: &[u32]) -> Box<[u32]> {
+    let mut all: Vec<u32> = said.iter().chain(says).copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
+}
