@@ -3,7 +3,7 @@
 use super::super::node::{Node, Output, Sync};
 use crate::check::fingerprint;
 use seatrial_raft::{Message, Raft, Role, Timer};
-use seatrial_types::MemberId;
+use seatrial_types::{MemberId, Term};
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
 
@@ -40,32 +40,46 @@ impl Output {
     }
 }
 
-/// Takes the steps whose order with all others makes no difference, where `is_eager`; and brings what is left into its normal form.
-pub(super) fn settle(
-    node: &mut Node,
-    output: &mut Output,
-    crashes: u8,
-    is_eager: bool,
-    voters: &BTreeSet<MemberId>,
-) {
-    while is_eager {
+/// What [`settle`] goes by.
+pub(super) struct Rules {
+    pub(super) is_eager: bool,
+    /// The last term of all.
+    pub(super) terms: Term,
+    pub(super) voters: BTreeSet<MemberId>,
+}
+
+/// Takes the steps whose order with all others makes no difference; and brings what is left into its normal form.
+pub(super) fn settle(node: &mut Node, output: &mut Output, crashes: u8, rules: &Rules) {
+    while rules.is_eager {
         let Some(raft) = &node.raft else {
             // While it is down nothing reaches it, and nothing it does can be waited for: it may as well be slow.
-            output.add(node.start(voters));
+            output.add(node.start(&rules.voters));
             continue;
         };
-        let (role, leader) = (raft.role(), raft.leader());
+        let (role, term) = (raft.role(), raft.term());
         // Only a leader looks at what of its own log is durable, and a candidate's request leaves behind its vote's write, before
         // which nobody can answer it. So nothing that this member does in between can tell when the write was done, but for a crash.
         if !node.syncs.is_empty() && role != Role::Leader && crashes == 0 {
             output.add(node.synced());
             continue;
         }
+        if role == Role::Leader || raft.leader() != MemberId::NONE {
+            break;
+        }
         // With no leader there is nothing to forget: that the silence is over only allows a campaign, which need not follow.
-        let is_silent = role == Role::Follower && leader == MemberId::NONE;
-        if is_silent && node.timers.contains(&Timer::LeaderSilent) {
+        if node.timers.contains(&Timer::LeaderSilent) {
             output.add(node.fire(Timer::LeaderSilent));
             continue;
+        }
+        // Who asks for votes beforehand can do all that he can do who does not ask, and has given nothing away.
+        if role == Role::Follower && node.timers.contains(&Timer::Campaign) && term < rules.terms {
+            let mut other = node.clone();
+            let more = other.fire(Timer::Campaign);
+            let asks = |raft: &Raft| (raft.role(), raft.term()) == (Role::PreCandidate, term);
+            if other.raft.as_ref().is_some_and(asks) {
+                *node = other;
+                output.add(more);
+            }
         }
         break;
     }

@@ -2,11 +2,11 @@
 
 use super::super::cluster::{mismatch, stopped};
 use super::super::node::{Node, Output};
-use super::dead::is_dead;
-use super::member::settle;
+use super::dead::{is_dead, may_ask};
+use super::member::{Rules, settle};
 use super::parts::{Act, BROKEN, Deed, Effect, Left, Member, Move, Pair, Parts};
 use bytes::Bytes;
-use seatrial_raft::{Raft, ReadId, Role, Timer};
+use seatrial_raft::{Body, Message, Raft, ReadId, Role, Timer};
 use seatrial_types::{MemberId, Term};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,21 +24,27 @@ impl Parts {
     /// A member at the beginning, which crashes so often at most.
     pub(super) fn fresh(&mut self, id: MemberId, crashes: u8) -> u32 {
         let (mut node, mut output) = Node::fresh(id, &self.voters);
-        settle(&mut node, &mut output, crashes, self.cuts.order, &self.voters);
-        assert!(output.messages.is_empty(), "somebody speaks before anything has happened: {output:?}");
+        settle(&mut node, &mut output, crashes, &self.rules());
+        let says: BTreeSet<u32> =
+            output.messages.into_iter().map(|message| self.keep_letter(message)).collect();
         let node = self.keep_node(node, crashes);
-        self.keep_member(node, Box::default())
+        self.keep_member(node, says.into_iter().collect())
+    }
+
+    fn rules(&self) -> Rules {
+        let terms = Term(self.bounds.terms.into());
+        Rules { is_eager: self.cuts.order, terms, voters: self.voters.clone() }
     }
 
     /// Runs the core.
     fn deed(&mut self, node: u32, act: Act, terms: Terms, change: impl FnOnce(&mut Node) -> Output) -> Deed {
         self.steps_of_cores += 1;
-        let was = &self.nodes.get(node).node;
+        let (was, rules) = (&self.nodes.get(node).node, self.rules());
         let (mut now, id, crashes) = (was.clone(), was.id, terms.crashes);
         // The core states its invariants itself, by panicking.
         let stepped = catch_unwind(AssertUnwindSafe(|| {
             let mut output = change(&mut now);
-            settle(&mut now, &mut output, crashes, self.cuts.order, &self.voters);
+            settle(&mut now, &mut output, crashes, &rules);
             (now, output)
         }));
         let (now, output) = match stepped {
@@ -79,7 +85,11 @@ impl Parts {
             for timer in &value.timers {
                 let (may, beats) = match timer {
                     Timer::LeaderSilent => (true, 0),
-                    Timer::Campaign => (raft.term() < Term(self.bounds.terms.into()), 0),
+                    // Who asks already has asked with the log it has, and would only forget the answers.
+                    Timer::Campaign => {
+                        let is_asking = self.cuts.order && raft.role() == Role::PreCandidate;
+                        (raft.term() < Term(self.bounds.terms.into()) && !is_asking, 0)
+                    }
                     Timer::Heartbeat | Timer::QuorumCheck => (left.beats > 0, 1),
                 };
                 if may {
@@ -151,10 +161,24 @@ impl Parts {
         moves.filter(|one| one.member != member || one.effect != 0).collect()
     }
 
-    /// The letters of one member to another.
-    fn letters_to(&self, from: u32, to: MemberId) -> Vec<u32> {
+    /// The letters of one member to another. Who follows or asks for votes beforehand may do so again at any time, and costs it
+    /// nothing: so that what it would ask now is always among them.
+    fn letters_to(&mut self, from: u32, to: MemberId) -> Vec<u32> {
         let is_his = |letter: &u32| self.letters.get(*letter).to == to;
-        self.said_by(from).iter().copied().filter(is_his).collect()
+        let mut letters: Vec<u32> = self.said_by(from).iter().copied().filter(is_his).collect();
+        let terms = Term(self.bounds.terms.into());
+        let asking = self.node_of(from).raft.as_ref();
+        let asking = asking.filter(|raft| self.cuts.order && may_ask(raft) && raft.term() < terms);
+        if let Some(raft) = asking {
+            let (last_index, last_term) = (raft.last_index(), raft.last_term());
+            let body = Body::PreVote { last_index, last_term };
+            let letter = Message { from: raft.id(), to, term: raft.term().next(), body };
+            let letter = self.keep_letter(letter);
+            if let Err(place) = letters.binary_search(&letter) {
+                letters.insert(place, letter);
+            }
+        }
+        letters
     }
 
     pub(super) fn pair(&mut self, one: u32, two: u32) -> Pair {
@@ -215,9 +239,11 @@ impl Parts {
         let Member { node, said } = *self.members.get(from);
         let (sender, receiver) = (self.nodes.get(node), self.nodes.get(self.members.get(to).node));
         let terms = Term(self.bounds.terms.into());
+        let said_by = |member| self.said_by(member).iter().map(|letter| self.letters.get(*letter));
         let is_alive = |letter: &u32| {
             let message = self.letters.get(*letter);
-            message.to != receiver.node.id || !is_dead(message, sender, receiver, terms)
+            message.to != receiver.node.id
+                || !is_dead(message, (sender, said_by(from)), (receiver, said_by(to)), terms)
         };
         let alive: Box<[u32]> = self.said.get(said).iter().copied().filter(is_alive).collect();
         if alive.len() == self.said.get(said).len() { from } else { self.keep_member(node, alive) }
