@@ -56,19 +56,9 @@ pub(super) fn is_dead<'a>(
         Body::PreVoteAnswer { .. } => here >= term,
         // Who follows or asks can ask anew at any time, see `Parts::letters_to`, so that this one need not be kept. What a no may
         // tell a leader of a newer term, the answer to his append does, too.
-        Body::PreVote { last_index, last_term } => {
-            let asks_alike = |raft: &Raft| {
-                let durable = &from.node.durable;
-                let last = durable.log.last().map_or((Term(0), 0.into()), |entry| (entry.term, entry.index));
-                let is_sure = from.crashes == 0
-                    || (durable.hard.term == raft.term() && last == (*last_term, *last_index));
-                may_ask(raft)
-                    && raft.term().next() == term
-                    && (raft.last_index(), raft.last_term()) == (*last_index, *last_term)
-                    && is_sure
-            };
+        Body::PreVote { .. } => {
             let teaches = there < terms && !from.node.raft.as_ref().is_some_and(is_leading);
-            there >= term && !teaches || from.node.raft.as_ref().is_some_and(asks_alike)
+            there >= term && !teaches || may_ask_anew(message, from)
         }
         Body::Vote { .. } => {
             // Old, or the vote is somebody else's for good: only a no can follow. It tells of its term, which may be news.
@@ -107,6 +97,21 @@ pub(super) fn is_dead<'a>(
         | Body::ReadIndex { .. }
         | Body::ReadIndexAnswer { .. } => false,
     }
+}
+
+/// Whether `from` has said what it may say again at any time, whatever becomes of it before that.
+pub(super) fn may_ask_anew(message: &Message, from: &Exact) -> bool {
+    let Body::PreVote { last_index, last_term } = &message.body else { return false };
+    from.node.raft.as_ref().is_some_and(|raft| {
+        let durable = &from.node.durable;
+        let last = durable.log.last().map_or((Term(0), LogIndex(0)), |entry| (entry.term, entry.index));
+        let is_sure = from.crashes == 0
+            || (durable.hard.term == raft.term() && last == (*last_term, *last_index));
+        may_ask(raft)
+            && raft.term().next() == message.term
+            && (raft.last_index(), raft.last_term()) == (*last_index, *last_term)
+            && is_sure
+    })
 }
 
 fn is_leading(raft: &Raft) -> bool {

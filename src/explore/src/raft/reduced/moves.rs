@@ -2,9 +2,9 @@
 
 use super::super::cluster::{mismatch, stopped};
 use super::super::node::{Node, Output};
-use super::dead::{is_dead, may_ask};
+use super::dead::{is_dead, may_ask, may_ask_anew};
 use super::member::{Rules, settle};
-use super::parts::{Act, BROKEN, Deed, Effect, Left, Member, Move, Pair, Parts};
+use super::parts::{Act, BROKEN, Deed, Effect, Left, Move, Pair, Parts};
 use bytes::Bytes;
 use seatrial_raft::{Body, Message, Raft, ReadId, Role, Timer};
 use seatrial_types::{MemberId, Term};
@@ -28,7 +28,7 @@ impl Parts {
         let says: BTreeSet<u32> =
             output.messages.into_iter().map(|message| self.keep_letter(message)).collect();
         let node = self.keep_node(node, crashes);
-        self.keep_member(node, says.into_iter().collect())
+        self.keep_member(Box::new([node]), says.into_iter().collect())
     }
 
     fn rules(&self) -> Rules {
@@ -144,21 +144,29 @@ impl Parts {
         deed
     }
 
-    /// The member after a deed.
-    fn moved(&mut self, member: u32, deed: &Deed) -> Move {
+    /// The member after a deed; none where it stays within its cloud.
+    fn moved(&mut self, member: u32, deed: &Deed) -> Option<Move> {
         let Deed { act, node, effect, says } = deed;
         if *node == BROKEN {
-            return Move { act: *act, member: BROKEN, effect: *effect };
+            return Some(Move { act: *act, member: BROKEN, effect: *effect });
         }
+        let is_inside = *effect == 0 && self.cloud_of(member).contains(node);
         let said = union(self.said_by(member), says);
-        Move { act: *act, member: self.keep_member(*node, said), effect: *effect }
+        if is_inside && (self.cuts.order || said.len() == self.said_by(member).len()) {
+            return None;
+        }
+        Some(Move { act: *act, member: self.keep_member(Box::new([*node]), said), effect: *effect })
     }
 
     pub(super) fn own_moves(&mut self, member: u32, left: Left) -> Box<[Move]> {
-        let deeds = self.did(self.members.get(member).node, left);
-        let moves = deeds.iter().map(|deed| self.moved(member, deed));
-        // Where nothing changes, nothing happens.
-        moves.filter(|one| one.member != member || one.effect != 0).collect()
+        let mut moves = Vec::new();
+        for node in self.cloud_of(member).to_vec() {
+            for deed in self.did(node, left) {
+                let one = self.moved(member, &deed);
+                add(&mut moves, one);
+            }
+        }
+        moves.into()
     }
 
     /// The letters of one member to another. Who follows or asks for votes beforehand may do so again at any time, and costs it
@@ -167,9 +175,9 @@ impl Parts {
         let is_his = |letter: &u32| self.letters.get(*letter).to == to;
         let mut letters: Vec<u32> = self.said_by(from).iter().copied().filter(is_his).collect();
         let terms = Term(self.bounds.terms.into());
-        let asking = self.node_of(from).raft.as_ref();
-        let asking = asking.filter(|raft| self.cuts.order && may_ask(raft) && raft.term() < terms);
-        if let Some(raft) = asking {
+        let may_ask = |raft: &&Raft| self.cuts.order && may_ask(raft) && raft.term() < terms;
+        let raft = self.nodes_of(from).find_map(|node| node.node.raft.as_ref().filter(may_ask));
+        if let Some(raft) = raft {
             let (last_index, last_term) = (raft.last_index(), raft.last_term());
             let body = Body::PreVote { last_index, last_term };
             let letter = Message { from: raft.id(), to, term: raft.term().next(), body };
@@ -182,11 +190,13 @@ impl Parts {
     }
 
     pub(super) fn pair(&mut self, one: u32, two: u32) -> Pair {
-        let agree = mismatch(self.node_of(one), self.node_of(two)).is_none();
+        let agree = self.nodes_of(one).all(|one| {
+            self.nodes_of(two).all(|two| mismatch(&one.node, &two.node).is_none())
+        });
         let mut then = [one, two];
         if self.cuts.order {
-            // Each round either says more, of which there is an end, or is the last.
-            while self.hear_all(&mut then, 0) | self.hear_all(&mut then, 1) {}
+            // Each round either adds something, of which there is an end, or is the last.
+            while self.spread(&mut then, 0) | self.spread(&mut then, 1) {}
             then = [self.forget_dead(then[0], then[1]), self.forget_dead(then[1], then[0])];
         }
         if then != [one, two] {
@@ -198,55 +208,97 @@ impl Parts {
 
     /// What `to` may hear from `from`.
     fn hears(&mut self, to: u32, from: u32) -> Box<[Move]> {
-        let node = self.members.get(to).node;
-        let mut moves: Vec<Move> = Vec::new();
-        for letter in self.letters_to(from, self.node_of(to).id) {
-            let deed = self.heard(node, letter);
-            if self.cuts.order && deed.node == node && deed.effect == 0 {
-                continue;
-            }
-            let one = self.moved(to, &deed);
-            let is_news = one.member != to || one.effect != 0;
-            let is_other = |other: &Move| (other.member, other.effect) != (one.member, one.effect);
-            if is_news && moves.iter().all(is_other) {
-                moves.push(one);
+        let mut moves = Vec::new();
+        let letters = self.letters_to(from, self.node_of(to).id);
+        for node in self.cloud_of(to).to_vec() {
+            for letter in &letters {
+                let deed = self.heard(node, *letter);
+                let one = self.moved(to, &deed);
+                add(&mut moves, one);
             }
         }
         moves.into()
     }
 
-    /// Lets a member hear everything that changes nothing but what it says: a world in which more was said has all the futures of one
-    /// in which less was, so that nothing is missed by saying it at once. Whether there was any.
-    fn hear_all(&mut self, then: &mut [u32; 2], at: usize) -> bool {
+    /// Adds to a member's cloud what it can become and be again what it was, by hearing the other one and by timers; and to what it
+    /// has said what it says on the way. A world in which more was said has all the futures of one in which less was, so that nothing
+    /// is missed by saying it at once. Whether there was anything.
+    fn spread(&mut self, then: &mut [u32; 2], at: usize) -> bool {
         let (to, from) = (then[at], then[1 - at]);
-        let node = self.members.get(to).node;
-        let mut says = Vec::new();
-        for letter in self.letters_to(from, self.node_of(to).id) {
-            let deed = self.heard(node, letter);
-            if deed.node == node && deed.effect == 0 {
-                says.extend_from_slice(&deed.says);
+        let begin: Vec<u32> = self.cloud_of(to).to_vec();
+        let letters = self.letters_to(from, self.node_of(to).id);
+        let gone = self.gone[begin[0] as usize];
+        let (mut met, mut next) = (begin.clone(), 0);
+        // From, to, and what is said there.
+        let mut ways: Vec<(u32, u32, Box<[u32]>)> = Vec::new();
+        while let Some(node) = met.get(next).copied() {
+            next += 1;
+            let mut deeds: Vec<Deed> = letters.iter().map(|letter| self.heard(node, *letter)).collect();
+            deeds.extend(self.did(node, Left::default()));
+            for Deed { act, node: after, effect, says } in deeds {
+                let is_free = matches!(act, Act::Hear(_) | Act::Fire(_)) && effect == 0 && after != BROKEN;
+                if !is_free || self.gone[after as usize] != gone {
+                    continue;
+                }
+                ways.push((node, after, says));
+                if !met.contains(&after) {
+                    met.push(after);
+                }
             }
         }
-        let said = union(self.said_by(to), &says);
-        if said.len() > self.said_by(to).len() {
-            then[at] = self.keep_member(node, said);
+        let mut cloud: BTreeSet<u32> = begin.iter().copied().collect();
+        loop {
+            let count = cloud.len();
+            for (one, two, _) in &ways {
+                if cloud.contains(two) {
+                    cloud.insert(*one);
+                }
+            }
+            if cloud.len() == count {
+                break;
+            }
         }
+        let inside = |way: &&(u32, u32, Box<[u32]>)| cloud.contains(&way.0) && cloud.contains(&way.1);
+        let mut says: Vec<u32> = ways.iter().filter(inside).flat_map(|way| way.2.iter().copied()).collect();
+        // Else it would be said anew, and forgotten anew, without end: what is said to a third one is looked at with that one.
+        let sender = self.nodes.get(begin[0]);
+        says.retain(|letter| !may_ask_anew(self.letters.get(*letter), sender));
+        let said = union(self.said_by(to), &says);
+        then[at] = self.keep_member(cloud.into_iter().collect(), said);
         then[at] != to
     }
 
     /// The member without what it has said and can never mean anything to the other one again.
     fn forget_dead(&mut self, from: u32, to: u32) -> u32 {
-        let Member { node, said } = *self.members.get(from);
-        let (sender, receiver) = (self.nodes.get(node), self.nodes.get(self.members.get(to).node));
         let terms = Term(self.bounds.terms.into());
         let said_by = |member| self.said_by(member).iter().map(|letter| self.letters.get(*letter));
+        let receiver = self.node_of(to).id;
+        // Whichever of their nodes the two are.
+        let is_dead = |message: &Message| {
+            self.nodes_of(from).all(|sender| {
+                self.nodes_of(to).all(|receiver| {
+                    is_dead(message, (sender, said_by(from)), (receiver, said_by(to)), terms)
+                })
+            })
+        };
         let is_alive = |letter: &u32| {
             let message = self.letters.get(*letter);
-            message.to != receiver.node.id
-                || !is_dead(message, (sender, said_by(from)), (receiver, said_by(to)), terms)
+            message.to != receiver || !is_dead(message)
         };
-        let alive: Box<[u32]> = self.said.get(said).iter().copied().filter(is_alive).collect();
-        if alive.len() == self.said.get(said).len() { from } else { self.keep_member(node, alive) }
+        let said = self.said_by(from);
+        let alive: Box<[u32]> = said.iter().copied().filter(is_alive).collect();
+        if alive.len() == said.len() {
+            return from;
+        }
+        let cloud = self.cloud_of(from).into();
+        self.keep_member(cloud, alive)
+    }
+}
+
+fn add(moves: &mut Vec<Move>, one: Option<Move>) {
+    let Some(one) = one else { return };
+    if moves.iter().all(|other| (other.member, other.effect) != (one.member, one.effect)) {
+        moves.push(one);
     }
 }
 

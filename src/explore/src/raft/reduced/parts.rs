@@ -36,9 +36,14 @@ impl Left {
 /// A member, and what it has said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Member {
-    pub(super) node: u32,
+    /// The number of its [`Cloud`].
+    pub(super) cloud: u32,
     pub(super) said: u32,
 }
+
+/// The nodes that a member can be, and go back and forth between as it likes: by what it can hear again and again, and by timers that
+/// cost nothing. Which of them it is just now makes no difference to what can follow. In the order of their numbers.
+pub(super) type Cloud = Box<[u32]>;
 
 /// What is not a member's.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -153,6 +158,9 @@ pub(super) struct Parts {
     /// The renamings, the one that changes nothing first: where each place goes.
     pub(super) renamings: Vec<Vec<u8>>,
     pub(super) nodes: Table<Exact>,
+    pub(super) clouds: Table<Cloud>,
+    /// Of each node: the hash of what it never has a second time once it was lost. Nodes of one cloud have the same.
+    pub(super) gone: Vec<u64>,
     pub(super) letters: Table<Message>,
     /// Sets of letters, by their numbers.
     pub(super) said: Table<Box<[u32]>>,
@@ -193,6 +201,8 @@ impl Parts {
             voters: (1..=u64::from(bounds.members)).map(MemberId).collect(),
             renamings: if cuts.symmetry { renamings(bounds.members) } else { renamings(0) },
             nodes: Table::default(),
+            clouds: Table::default(),
+            gone: Vec::new(),
             letters: Table::default(),
             said: Table::default(),
             members: Table::default(),
@@ -222,8 +232,18 @@ impl Parts {
         parts
     }
 
+    pub(super) fn cloud_of(&self, member: u32) -> &[u32] {
+        self.clouds.get(self.members.get(member).cloud)
+    }
+
+    /// The values that a member can have just now.
+    pub(super) fn nodes_of(&self, member: u32) -> impl Iterator<Item = &Exact> + Clone {
+        self.cloud_of(member).iter().map(|node| self.nodes.get(*node))
+    }
+
+    /// One of them: for what is the same in all.
     pub(super) fn node_of(&self, member: u32) -> &Node {
-        &self.nodes.get(self.members.get(member).node).node
+        &self.nodes.get(self.cloud_of(member)[0]).node
     }
 
     pub(super) fn said_by(&self, member: u32) -> &[u32] {
@@ -254,14 +274,17 @@ impl Parts {
             let node = &self.nodes.get(at).node;
             let under = |renaming| fingerprint(&node.relabelled(&|id| self.label(renaming, id)));
             let prints = (0..self.renamings.len() as u32).map(under).map(|print| mix(print ^ u64::from(crashes)));
-            self.node_prints.push(prints.collect());
+            let prints = prints.collect();
+            let gone = fingerprint(&gone(node));
+            self.node_prints.push(prints);
+            self.gone.push(gone);
         }
         at
     }
 
-    pub(super) fn keep_member(&mut self, node: u32, said: Box<[u32]>) -> u32 {
-        let said = self.said.keep(said);
-        let member = self.members.keep(Member { node, said });
+    pub(super) fn keep_member(&mut self, cloud: Cloud, said: Box<[u32]>) -> u32 {
+        let (cloud, said) = (self.clouds.keep(cloud), self.said.keep(said));
+        let member = self.members.keep(Member { cloud, said });
         if member as usize == self.classes.len() {
             let class = self.class(member);
             self.classes.push(class);
@@ -276,22 +299,27 @@ impl Parts {
         if !self.cuts.symmetry {
             return 0;
         }
-        let node = &self.node_prints[self.members.get(member).node as usize];
         let under = |renaming: usize| {
-            // A sum: the set under other names is in another order.
-            let prints = self.said_by(member).iter().map(|letter| self.letter_prints[*letter as usize][renaming]);
-            mix(node[renaming] ^ mix(prints.fold(0, u64::wrapping_add)))
+            // Sums: a set under other names is in another order.
+            let sum = |numbers: &[u32], prints: &[Box<[u64]>]| {
+                let prints = numbers.iter().map(|number| prints[*number as usize][renaming]);
+                prints.fold(0, u64::wrapping_add)
+            };
+            let said = sum(self.said_by(member), &self.letter_prints);
+            mix(sum(self.cloud_of(member), &self.node_prints) ^ mix(said))
         };
         (0..self.renamings.len()).map(under).min().unwrap_or_default()
     }
 
     fn needs(&self, member: u32) -> u32 {
-        let Some(raft) = &self.node_of(member).raft else { return 0 };
-        let is_leader = raft.role() == seatrial_raft::Role::Leader;
-        let knows_leader = raft.leader() != MemberId::NONE;
         let all = |is: bool| if is { u8::MAX } else { 0 };
-        Left { entries: all(is_leader), beats: all(is_leader), reads: all(knows_leader), crashes: u8::MAX }
-            .packed()
+        let of = |node: &Exact| {
+            let Some(raft) = &node.node.raft else { return 0 };
+            let leads = all(raft.role() == seatrial_raft::Role::Leader);
+            let reads = all(raft.leader() != MemberId::NONE);
+            Left { entries: leads, beats: leads, reads, crashes: u8::MAX }.packed()
+        };
+        self.nodes_of(member).fold(0, |needs, node| needs | of(node))
     }
 
     /// Works out what was needed. Always the same numbers come out of the same needs in the same order.
@@ -307,12 +335,15 @@ impl Parts {
                 self.pairs.put(one, two, pair);
             }
             Missing::Renamed(member, renaming) => {
-                let node = self.rename_node(self.members.get(member).node, renaming);
+                let nodes: Vec<u32> = self.cloud_of(member).to_vec();
+                let mut cloud: Vec<u32> =
+                    nodes.into_iter().map(|node| self.rename_node(node, renaming)).collect();
+                cloud.sort_unstable();
                 let letters: Vec<u32> = self.said_by(member).to_vec();
                 let mut said: Vec<u32> =
                     letters.into_iter().map(|letter| self.rename_letter(letter, renaming)).collect();
                 said.sort_unstable();
-                let renamed = self.keep_member(node, said.into());
+                let renamed = self.keep_member(cloud.into(), said.into());
                 self.renamed.put(member, renaming, renamed);
             }
             Missing::RestRenamed(rest, renaming) => {
@@ -401,12 +432,26 @@ impl Parts {
     }
 
     fn judge(&self, member: u32, chosen: u32) -> Judged {
-        let (node, chosen) = (self.node_of(member), self.chosen.get(chosen));
-        let holds = chosen.iter().enumerate().fold(0, |holds, (at, (index, entry))| {
-            holds | u64::from(node.durable.entry(*index) == Some(entry)) << at
-        });
-        Judged { holds, is_complete: node.missing(chosen).is_none() }
+        let chosen = self.chosen.get(chosen);
+        let mut judged = Judged { holds: u64::MAX, is_complete: true };
+        for Exact { node, .. } in self.nodes_of(member) {
+            judged.holds &= chosen.iter().enumerate().fold(0, |holds, (at, (index, entry))| {
+                holds | u64::from(node.durable.entry(*index) == Some(entry)) << at
+            });
+            judged.is_complete &= node.missing(chosen).is_none();
+        }
+        judged
     }
+}
+
+/// Terms, votes, logs and disks do not go back and forth.
+fn gone(node: &Node) -> impl std::hash::Hash + '_ {
+    let raft = node.raft.as_ref().map(|raft| {
+        let log = raft.first_index().0..=raft.last_index().0;
+        let log: Vec<Option<&Entry>> = log.map(|index| raft.entry(index.into())).collect();
+        (raft.term(), raft.vote(), raft.commit(), raft.applied_index(), raft.durable_index(), log)
+    });
+    (node.id, raft, &node.durable, &node.syncs)
 }
 
 /// Every way to give the members each other's names.

@@ -350,7 +350,7 @@ impl<const N: usize> Search<N> {
         use std::collections::BTreeMap;
         let mut by: BTreeMap<Vec<u32>, Vec<u32>> = BTreeMap::new();
         for (at, s) in self.states.iter().enumerate() {
-            let mut k: Vec<u32> = s[..N - 1].iter().map(|m| self.parts.members.get(*m).node).collect();
+            let mut k: Vec<u32> = s[..N - 1].iter().map(|m| self.parts.members.get(*m).cloud).collect();
             k.push(s[N - 1]);
             by.entry(k).or_default().push(at as u32);
         }
@@ -383,7 +383,7 @@ impl<const N: usize> Search<N> {
             println!("--");
             for p in 0..N - 1 {
                 let m = self.states[*a as usize][p];
-                println!("{:?}", self.parts.node_of(m).raft.as_ref().map(|r| (r.id(), r.role(), r.term(), r.vote(), r.leader(), r.last_index(), r.commit(), r.progress().clone())));
+                println!("cloud {} {:?}", self.parts.cloud_of(m).len(), self.parts.node_of(m).raft.as_ref().map(|r| (r.id(), r.role(), r.term(), r.vote(), r.leader(), r.last_index(), r.commit(), r.progress().clone())));
                 println!("   syncs {:?}", self.parts.node_of(m).syncs);
                 for l in self.parts.said_by(m) { println!("   {}", super::super::model::say(self.parts.letters.get(*l))); }
             }

@@ -91,14 +91,15 @@ impl Parts {
         let members = &state[..N - 1];
         for (at, one) in members.iter().enumerate() {
             for two in &members[at + 1..] {
-                if let Some(text) = mismatch(self.node_of(*one), self.node_of(*two)) {
+                let nodes = self.nodes_of(*one).flat_map(|one| self.nodes_of(*two).map(move |two| (one, two)));
+                if let Some(text) = nodes.into_iter().find_map(|(one, two)| mismatch(&one.node, &two.node)) {
                     return text;
                 }
             }
         }
         let chosen = self.chosen.get(self.rests.get(state[N - 1]).chosen);
         for (index, entry) in chosen {
-            let holds = |member: &&u32| self.node_of(**member).durable.entry(*index) == Some(entry);
+            let holds = |member: &&u32| self.nodes_of(**member).all(|one| one.node.durable.entry(*index) == Some(entry));
             let holders = members.iter().filter(holds).count();
             if holders < members.len() / 2 + 1 {
                 let term = entry.term;
@@ -106,10 +107,11 @@ impl Parts {
             }
         }
         let lacks = members.iter().find_map(|member| {
-            let node = self.node_of(*member);
-            let missing = node.missing(chosen)?;
-            let term = node.raft.as_ref()?.term();
-            Some(format!("{} leads in term {term} without entry {}", node.id, missing.index))
+            self.nodes_of(*member).find_map(|one| {
+                let missing = one.node.missing(chosen)?;
+                let term = one.node.raft.as_ref()?.term();
+                Some(format!("{} leads in term {term} without entry {}", one.node.id, missing.index))
+            })
         });
         lacks.unwrap_or_default()
     }
