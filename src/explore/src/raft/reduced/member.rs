@@ -32,6 +32,21 @@ impl Hash for Exact {
     }
 }
 
+impl Exact {
+    /// Whether it is the same as `other`, but that more waits for its disk to be said: then it can do all that `other` can.
+    pub(super) fn has_more_to_say_than(&self, other: &Self) -> bool {
+        let (a, b) = (&self.node, &other.node);
+        let has_more = |a: &Sync, b: &Sync| {
+            a.persist == b.persist && b.after.iter().all(|message| a.after.contains(message))
+        };
+        self != other
+            && self.crashes == other.crashes
+            && (a.id, &a.raft, &a.durable, &a.timers) == (b.id, &b.raft, &b.durable, &b.timers)
+            && a.syncs.len() == b.syncs.len()
+            && a.syncs.iter().zip(&b.syncs).all(|(a, b)| has_more(a, b))
+    }
+}
+
 impl Output {
     pub(super) fn add(&mut self, other: Self) {
         self.messages.extend(other.messages);

@@ -227,6 +227,20 @@ impl Parts {
         let (to, from) = (then[at], then[1 - at]);
         let begin: Vec<u32> = self.cloud_of(to).to_vec();
         let letters = self.letters_to(from, self.node_of(to).id);
+        for node in &begin {
+            for letter in &letters {
+                let Deed { node: after, effect, says, .. } = self.heard(*node, *letter);
+                let is_alike = |after: u32| self.bare[after as usize] == self.bare[*node as usize];
+                if after == BROKEN || effect != 0 || !is_alike(after) {
+                    continue;
+                }
+                if self.nodes.get(after).has_more_to_say_than(self.nodes.get(*node)) {
+                    let said = union(self.said_by(to), &says);
+                    then[at] = self.keep_member(Box::new([after]), said);
+                    return true;
+                }
+            }
+        }
         let gone = self.gone[begin[0] as usize];
         let (mut met, mut next) = (begin.clone(), 0);
         // From, to, and what is said there.

@@ -159,6 +159,8 @@ pub(super) struct Parts {
     pub(super) renamings: Vec<Vec<u8>>,
     pub(super) nodes: Table<Exact>,
     pub(super) clouds: Table<Cloud>,
+    /// Of each node: the hash of all but the messages that wait for the disk.
+    pub(super) bare: Vec<u64>,
     /// Of each node: the hash of what it never has a second time once it was lost. Nodes of one cloud have the same.
     pub(super) gone: Vec<u64>,
     pub(super) letters: Table<Message>,
@@ -202,6 +204,7 @@ impl Parts {
             renamings: if cuts.symmetry { renamings(bounds.members) } else { renamings(0) },
             nodes: Table::default(),
             clouds: Table::default(),
+            bare: Vec::new(),
             gone: Vec::new(),
             letters: Table::default(),
             said: Table::default(),
@@ -276,6 +279,9 @@ impl Parts {
             let prints = (0..self.renamings.len() as u32).map(under).map(|print| mix(print ^ u64::from(crashes)));
             let prints = prints.collect();
             let gone = fingerprint(&gone(node));
+            let persists: Vec<&seatrial_raft::Persist> = node.syncs.iter().map(|sync| &sync.persist).collect();
+            let bare = fingerprint(&(node.id, &node.raft, &node.durable, &node.timers, persists));
+            self.bare.push(bare);
             self.node_prints.push(prints);
             self.gone.push(gone);
         }
