@@ -3,7 +3,7 @@
 use super::super::cluster::{mismatch, stopped};
 use super::super::node::{Node, Output};
 use super::dead::{is_dead, may_ask, may_ask_anew};
-use super::member::{Rules, settle};
+use super::member::{Exact, Rules, settle};
 use super::parts::{Act, BROKEN, Deed, Effect, Left, Move, Pair, Parts};
 use bytes::Bytes;
 use seatrial_raft::{Body, Message, Raft, ReadId, Role, Timer};
@@ -301,11 +301,29 @@ impl Parts {
         };
         let said = self.said_by(from);
         let alive: Box<[u32]> = said.iter().copied().filter(is_alive).collect();
-        if alive.len() == said.len() {
+        // What waits for the disk to be said would be dead when it is.
+        let waits = |node: &Node| node.syncs.iter().any(|sync| sync.after.iter().any(|one| one.to == receiver && is_dead(one)));
+        let mut changed: Vec<Option<Exact>> = Vec::new();
+        for one in self.nodes_of(from) {
+            changed.push(waits(&one.node).then(|| {
+                let mut one = one.clone();
+                for sync in &mut one.node.syncs {
+                    sync.after.retain(|one| one.to != receiver || !is_dead(one));
+                }
+                one.node.seal();
+                one
+            }));
+        }
+        if alive.len() == said.len() && changed.iter().all(Option::is_none) {
             return from;
         }
-        let cloud = self.cloud_of(from).into();
-        self.keep_member(cloud, alive)
+        let cloud: Vec<u32> = self.cloud_of(from).to_vec();
+        let cloud: BTreeSet<u32> = cloud
+            .into_iter()
+            .zip(changed)
+            .map(|(node, changed)| changed.map_or(node, |one| self.keep_node(one.node, one.crashes)))
+            .collect();
+        self.keep_member(cloud.into_iter().collect(), alive)
     }
 }
 
