@@ -4,12 +4,13 @@ use super::super::cluster::{mismatch, stopped};
 use super::super::node::{Node, Output};
 use super::dead::{is_dead, may_ask, may_ask_anew};
 use super::member::{Exact, Rules, settle};
-use super::parts::{Act, BROKEN, Deed, Effect, Left, Move, Pair, Parts};
+use super::parts::{Act, BROKEN, Deed, Effect, Left, Move, Pair, Parts, Spread};
 use bytes::Bytes;
 use seatrial_raft::{Body, Message, Raft, ReadId, Role, Timer};
 use seatrial_types::{MemberId, Term};
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 /// What a step costs and begins beyond what the member does.
 #[derive(Clone, Copy, Default)]
@@ -71,9 +72,9 @@ impl Parts {
         Deed { act, node, effect, says: says.into_iter().collect() }
     }
 
-    fn did(&mut self, node: u32, left: Left) -> Box<[Deed]> {
+    fn did(&mut self, node: u32, left: Left) -> Arc<[Deed]> {
         if let Some(deeds) = self.did.get(node, left.packed()) {
-            return deeds.clone();
+            return Arc::clone(deeds);
         }
         let (value, crashes) = (self.nodes.get(node).node.clone(), self.nodes.get(node).crashes);
         let free = Terms { crashes, ..Terms::default() };
@@ -127,20 +128,20 @@ impl Parts {
             let voters = self.voters.clone();
             deeds.push(self.deed(node, Act::Start, free, |node| node.start(&voters)));
         }
-        let deeds: Box<[Deed]> = deeds.into();
-        self.did.put(node, left.packed(), deeds.clone());
+        let deeds: Arc<[Deed]> = deeds.into();
+        self.did.put(node, left.packed(), Arc::clone(&deeds));
         deeds
     }
 
     /// A member that hears a letter, which must be there already.
-    fn heard(&mut self, node: u32, letter: u32) -> Deed {
+    fn heard(&mut self, node: u32, letter: u32) -> Arc<Deed> {
         if let Some(deed) = self.heard.get(node, letter) {
-            return deed.clone();
+            return Arc::clone(deed);
         }
         let terms = Terms { crashes: self.nodes.get(node).crashes, ..Terms::default() };
         let message = self.letters.get(letter).clone();
-        let deed = self.deed(node, Act::Hear(letter), terms, |node| node.hear(message));
-        self.heard.put(node, letter, deed.clone());
+        let deed = Arc::new(self.deed(node, Act::Hear(letter), terms, |node| node.hear(message)));
+        self.heard.put(node, letter, Arc::clone(&deed));
         deed
     }
 
@@ -161,8 +162,8 @@ impl Parts {
     pub(super) fn own_moves(&mut self, member: u32, left: Left) -> Box<[Move]> {
         let mut moves = Vec::new();
         for node in self.cloud_of(member).to_vec() {
-            for deed in self.did(node, left) {
-                let one = self.moved(member, &deed);
+            for deed in self.did(node, left).iter() {
+                let one = self.moved(member, deed);
                 add(&mut moves, one);
             }
         }
@@ -209,77 +210,109 @@ impl Parts {
     /// What `to` may hear from `from`.
     fn hears(&mut self, to: u32, from: u32) -> Box<[Move]> {
         let mut moves = Vec::new();
-        let letters = self.letters_to(from, self.node_of(to).id);
-        for node in self.cloud_of(to).to_vec() {
-            for letter in &letters {
-                let deed = self.heard(node, *letter);
-                let one = self.moved(to, &deed);
-                add(&mut moves, one);
-            }
+        for deed in &self.heard_by(to, from).leads_out {
+            let one = self.moved(to, deed);
+            add(&mut moves, one);
         }
         moves.into()
     }
 
-    /// Adds to a member's cloud what it can become and be again what it was, by hearing the other one and by timers; and to what it
-    /// has said what it says on the way. A world in which more was said has all the futures of one in which less was, so that nothing
-    /// is missed by saying it at once. Whether there was anything.
+    fn heard_by(&mut self, to: u32, from: u32) -> Arc<Spread> {
+        let letters = self.letters_to(from, self.node_of(to).id);
+        let mail = self.said.keep(letters.into());
+        let cloud = self.members.get(to).cloud;
+        if let Some(spread) = self.spreads.get(cloud, mail) {
+            return Arc::clone(spread);
+        }
+        let spread = Arc::new(self.spread_of(cloud, mail));
+        self.spreads.put(cloud, mail, Arc::clone(&spread));
+        spread
+    }
+
+    /// Adds to a member what [`Spread`] tells. A world in which more was said has all the futures of one in which less was, so that
+    /// nothing is missed by saying it at once. Whether there was anything.
     fn spread(&mut self, then: &mut [u32; 2], at: usize) -> bool {
         let (to, from) = (then[at], then[1 - at]);
-        let begin: Vec<u32> = self.cloud_of(to).to_vec();
-        let letters = self.letters_to(from, self.node_of(to).id);
-        for node in &begin {
-            for letter in &letters {
-                let Deed { node: after, effect, says, .. } = self.heard(*node, *letter);
-                let is_alike = |after: u32| self.bare[after as usize] == self.bare[*node as usize];
-                if after == BROKEN || effect != 0 || !is_alike(after) {
-                    continue;
-                }
-                if self.nodes.get(after).has_more_to_say_than(self.nodes.get(*node)) {
-                    let said = union(self.said_by(to), &says);
-                    then[at] = self.keep_member(Box::new([after]), said);
-                    return true;
-                }
+        let spread = self.heard_by(to, from);
+        let said = union(self.said_by(to), &spread.says);
+        then[at] = self.keep_member(spread.cloud.clone(), said);
+        then[at] != to
+    }
+
+    fn spread_of(&mut self, cloud: u32, mail: u32) -> Spread {
+        let mut begin: Vec<u32> = self.clouds.get(cloud).to_vec();
+        let letters: Vec<u32> = self.said.get(mail).to_vec();
+        let mut says: Vec<u32> = Vec::new();
+        if self.cuts.order {
+            while let Some(more) = self.with_more_to_say(&begin, &letters) {
+                begin = vec![more.node];
+                says.extend_from_slice(&more.says);
             }
         }
         let gone = self.gone[begin[0] as usize];
         let (mut met, mut next) = (begin.clone(), 0);
         // From, to, and what is said there.
-        let mut ways: Vec<(u32, u32, Box<[u32]>)> = Vec::new();
+        let mut ways: Vec<(u32, Deed)> = Vec::new();
+        let mut out: Vec<(u32, Deed)> = Vec::new();
         while let Some(node) = met.get(next).copied() {
             next += 1;
-            let mut deeds: Vec<Deed> = letters.iter().map(|letter| self.heard(node, *letter)).collect();
-            deeds.extend(self.did(node, Left::default()));
-            for Deed { act, node: after, effect, says } in deeds {
-                let is_free = matches!(act, Act::Hear(_) | Act::Fire(_)) && effect == 0 && after != BROKEN;
-                if !is_free || self.gone[after as usize] != gone {
+            let mut deeds: Vec<Deed> =
+                letters.iter().map(|letter| Deed::clone(&self.heard(node, *letter))).collect();
+            if self.cuts.order {
+                let timers = |deed: &&Deed| matches!(deed.act, Act::Fire(_));
+                deeds.extend(self.did(node, Left::default()).iter().filter(timers).cloned());
+            }
+            for deed in deeds {
+                let is_back = deed.effect == 0 && deed.node != BROKEN && self.gone[deed.node as usize] == gone;
+                if !is_back || !self.cuts.order {
+                    out.push((node, deed));
                     continue;
                 }
-                ways.push((node, after, says));
-                if !met.contains(&after) {
-                    met.push(after);
+                if !met.contains(&deed.node) {
+                    met.push(deed.node);
                 }
+                ways.push((node, deed));
             }
         }
         let mut cloud: BTreeSet<u32> = begin.iter().copied().collect();
         loop {
             let count = cloud.len();
-            for (one, two, _) in &ways {
-                if cloud.contains(two) {
-                    cloud.insert(*one);
+            for (from, deed) in &ways {
+                if cloud.contains(&deed.node) {
+                    cloud.insert(*from);
                 }
             }
             if cloud.len() == count {
                 break;
             }
         }
-        let inside = |way: &&(u32, u32, Box<[u32]>)| cloud.contains(&way.0) && cloud.contains(&way.1);
-        let mut says: Vec<u32> = ways.iter().filter(inside).flat_map(|way| way.2.iter().copied()).collect();
+        let (inside, leads_out): (Vec<_>, Vec<_>) =
+            ways.into_iter().filter(|(from, _)| cloud.contains(from)).partition(|(_, deed)| cloud.contains(&deed.node));
+        says.extend(inside.iter().flat_map(|(_, deed)| deed.says.iter().copied()));
         // Else it would be said anew, and forgotten anew, without end: what is said to a third one is looked at with that one.
         let sender = self.nodes.get(begin[0]);
         says.retain(|letter| !may_ask_anew(self.letters.get(*letter), sender));
-        let said = union(self.said_by(to), &says);
-        then[at] = self.keep_member(cloud.into_iter().collect(), said);
-        then[at] != to
+        let out = out.into_iter().filter(|(from, _)| cloud.contains(from));
+        let hears = |deed: &Deed| matches!(deed.act, Act::Hear(_));
+        let leads_out = out.chain(leads_out).map(|(_, deed)| deed).filter(hears).collect();
+        Spread { cloud: cloud.into_iter().collect(), says: union(&says, &[]), leads_out }
+    }
+
+    /// What makes one of these nodes the same with more that waits to be said.
+    fn with_more_to_say(&mut self, nodes: &[u32], letters: &[u32]) -> Option<Arc<Deed>> {
+        for node in nodes {
+            for letter in letters {
+                let deed = self.heard(*node, *letter);
+                if deed.node != BROKEN
+                    && deed.effect == 0
+                    && self.bare[deed.node as usize] == self.bare[*node as usize]
+                    && self.nodes.get(deed.node).has_more_to_say_than(self.nodes.get(*node))
+                {
+                    return Some(deed);
+                }
+            }
+        }
+        None
     }
 
     /// The member without what it has said and can never mean anything to the other one again.

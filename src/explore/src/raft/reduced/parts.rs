@@ -8,6 +8,7 @@ use crate::raft::Node;
 use seatrial_raft::{Entry, Message, ReadId, ReadReady, Timer};
 use seatrial_types::{LogIndex, MemberId, Term};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Instead of a part's number: there is none, for a rule was broken.
 pub(super) const BROKEN: u32 = u32::MAX;
@@ -114,6 +115,17 @@ pub(super) struct Deed {
     pub(super) says: Box<[u32]>,
 }
 
+/// What comes of letters that a member may hear.
+#[derive(Clone, Debug)]
+pub(super) struct Spread {
+    /// What it can become and be again what it was, by hearing them and by timers.
+    pub(super) cloud: Cloud,
+    /// What it says on the way.
+    pub(super) says: Box<[u32]>,
+    /// What hearing leads out of the cloud.
+    pub(super) leads_out: Box<[Deed]>,
+}
+
 /// Two members as seen together.
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
@@ -179,8 +191,10 @@ pub(super) struct Parts {
     pub(super) effects: Table<Effect>,
     pub(super) texts: Table<String>,
     /// What a node does when it hears a letter, and by itself with so much left: the only places where the core runs.
-    pub(super) heard: Memo<Deed>,
-    pub(super) did: Memo<Box<[Deed]>>,
+    pub(super) heard: Memo<Arc<Deed>>,
+    pub(super) did: Memo<Arc<[Deed]>>,
+    /// A cloud beside the letters it may hear from one member.
+    pub(super) spreads: Memo<Arc<Spread>>,
     node_renamed: Memo<u32>,
     letter_renamed: Memo<u32>,
     pub(super) own: Memo<Box<[Move]>>,
@@ -219,6 +233,7 @@ impl Parts {
             texts: Table::default(),
             heard: Memo::default(),
             did: Memo::default(),
+            spreads: Memo::default(),
             node_renamed: Memo::default(),
             letter_renamed: Memo::default(),
             own: Memo::default(),
