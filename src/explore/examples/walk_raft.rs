@@ -17,7 +17,15 @@ fn main() {
     let t = begun.elapsed().as_secs_f64();
     println!("{}", report.growth);
     match &report.outcome { seatrial_explore::Outcome::Violated(s, e) => println!("violated {s:?}\n{e}"), o => println!("{o:?}") }
-    if a.len() > 9 { walk.stats(); }
+    if a.len() > 9 {
+        let mut full = Walk::new(b, Reductions::NONE);
+        let r = full.go(limits, || (begun.elapsed(), mem()), |_| ());
+        println!("full {:?}", r.outcome);
+        let (one, two) = (walk.outlines(), full.outlines());
+        println!("outlines {} {}, only in reduced {}, only in full {}", one.len(), two.len(), one.difference(&two).count(), two.difference(&one).count());
+        for t in one.difference(&two).take(2) { println!("R {t}"); }
+        for t in two.difference(&one).take(3) { println!("F {t}"); }
+    }
     let s = report.outcome.sight();
     println!("{t:.1}s {:.0}/s {} MiB, {:.1} B/state, {} core steps", s.unique as f64 / t, mem() >> 20, report.state_bytes, report.steps_of_cores);
 }

@@ -476,7 +476,7 @@ fn gone(node: &Node) -> impl std::hash::Hash + '_ {
 }
 
 /// Every way to give the members each other's names.
-fn renamings(members: u8) -> Vec<Vec<u8>> {
+pub(super) fn renamings(members: u8) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> = vec![Vec::new()];
     for place in 0..members {
         // Put at every place of every shorter one, at the end first: so the first one of all changes nothing.

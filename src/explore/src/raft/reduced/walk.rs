@@ -4,12 +4,15 @@
 //! need it, so that every part has the same number in every run.
 
 use super::growth::{Growth, Row};
-use super::parts::{Missing, Parts};
+use super::parts::{Missing, Parts, renamings};
 use super::state::{Next, State};
 use super::table::mix;
 use super::{Bounds, Reductions};
 use crate::check::{Outcome, Sight};
 use hashbrown::HashTable;
+use seatrial_raft::Entry;
+use seatrial_types::MemberId;
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -95,10 +98,11 @@ impl Walk {
         each_size!(&mut self.0, search => search.go(limits, probe, progress))
     }
 
-    /// The values of members that were met, as text, in order: what is the same whatever was left out.
+    /// What of the worlds that were met is the same whatever was left out: the terms, votes, logs and commit indices of the members,
+    /// who led when, and what was committed; under the least of all names. Worlds in which somebody is down are not among them.
     #[must_use]
-    pub fn members_met(&self) -> std::collections::BTreeSet<String> {
-        each_size!(&self.0, search => search.members_met())
+    pub fn outlines(&self) -> BTreeSet<String> {
+        each_size!(&self.0, search => search.outlines())
     }
 }
 
@@ -332,61 +336,32 @@ impl<const N: usize> Search<N> {
         })
     }
 
-    fn members_met(&self) -> std::collections::BTreeSet<String> {
-        let numbers: std::collections::BTreeSet<u32> =
-            self.states.iter().flat_map(|state| state[..N - 1].iter().copied()).collect();
-        numbers.into_iter().map(|member| format!("{:?}", self.parts.node_of(member))).collect()
+    fn outlines(&self) -> BTreeSet<String> {
+        let renamings = renamings(self.parts.bounds.members);
+        let outlines = self.states.iter().filter_map(|state| {
+            let under = |places: &Vec<u8>| self.parts.outline(state, places);
+            renamings.iter().map(under).min().flatten()
+        });
+        outlines.collect()
     }
 }
 
-impl Walk {
-    /// Experiment.
-    pub fn stats(&self) {
-        each_size!(&self.0, search => search.stats());
-    }
-}
-impl<const N: usize> Search<N> {
-    fn stats(&self) {
-        use std::collections::BTreeMap;
-        let mut by: BTreeMap<Vec<u32>, Vec<u32>> = BTreeMap::new();
-        for (at, s) in self.states.iter().enumerate() {
-            let mut k: Vec<u32> = s[..N - 1].iter().map(|m| self.parts.members.get(*m).cloud).collect();
-            k.push(s[N - 1]);
-            by.entry(k).or_default().push(at as u32);
+impl Parts {
+    fn outline<const N: usize>(&self, state: &State<N>, places: &[u8]) -> Option<String> {
+        let label = |id: MemberId| match usize::try_from(id.0) {
+            Ok(id @ 1..) => u64::from(places[id - 1]) + 1,
+            _ => 0,
+        };
+        let mut members = Vec::new();
+        for member in &state[..N - 1] {
+            let raft = self.node_of(*member).raft.as_ref()?;
+            let log: Vec<Option<&Entry>> =
+                (1..=raft.last_index().0).map(|index| raft.entry(index.into())).collect();
+            members.push((label(raft.id()), raft.term(), label(raft.vote()), raft.commit(), log));
         }
-        println!("core vectors {} of {} worlds", by.len(), self.states.len());
-        let mut maximal = 0usize;
-        let mut diffs: BTreeMap<String, usize> = BTreeMap::new();
-        let mut biggest: Vec<&Vec<u32>> = by.values().collect();
-        biggest.sort_by_key(|v| std::cmp::Reverse(v.len()));
-        println!("largest groups {:?}", biggest.iter().take(5).map(|v| v.len()).collect::<Vec<_>>());
-        for v in biggest.iter() {
-            let v: &Vec<u32> = if v.len() > 300 { continue } else { v };
-            let sub = |a: &[u32], b: &[u32]| a.iter().all(|x| b.binary_search(x).is_ok());
-            for a in v {
-                let dominated = v.iter().any(|b| a != b && (0..N - 1).all(|p| sub(self.parts.said_by(self.states[*a as usize][p]), self.parts.said_by(self.states[*b as usize][p]))));
-                maximal += usize::from(!dominated);
-            }
-            let (a, b) = (v[0], v[v.len() - 1]);
-            for p in 0..N - 1 {
-                let (x, y) = (self.parts.said_by(self.states[a as usize][p]), self.parts.said_by(self.states[b as usize][p]));
-                for l in x.iter().filter(|l| !y.contains(l)).chain(y.iter().filter(|l| !x.contains(l))) {
-                    let m = self.parts.letters.get(*l);
-                    let k = format!("{:?}", m.body); let k = k.split(' ').next().unwrap().to_string();
-                    *diffs.entry(format!("{k} t{}", m.term)).or_default() += 1;
-                }
-            }
-        }
-        println!("maximal {maximal}; diffs {diffs:?}");
-        let v = biggest[0];
-        for a in v.iter().take(3) {
-            println!("--");
-            for p in 0..N - 1 {
-                let m = self.states[*a as usize][p];
-                println!("cloud {} {:?}", self.parts.cloud_of(m).len(), self.parts.node_of(m).raft.as_ref().map(|r| (r.id(), r.role(), r.term(), r.vote(), r.leader(), r.last_index(), r.commit(), r.progress().clone())));
-                println!("   syncs {:?}", self.parts.node_of(m).syncs);
-                for l in self.parts.said_by(m) { println!("   {}", super::super::model::say(self.parts.letters.get(*l))); }
-            }
-        }
+        members.sort_by_key(|member| member.0);
+        let rest = self.rests.get(state[N - 1]);
+        let leaders: Vec<_> = rest.leaders.iter().map(|(term, leader)| (term, label(*leader))).collect();
+        Some(format!("{members:?} {leaders:?} {:?}", self.chosen.get(rest.chosen)))
     }
 }
