@@ -8,6 +8,8 @@ fn main() {
     let a: Vec<u64> = std::env::args().skip(1).map(|a| a.parse().unwrap()).collect();
     let b = Bounds { members: a[0] as u8, terms: a[1] as u8, entries: a[2] as u8, crashes: a[3] as u8, beats: a[4] as u8, reads: a[5] as u8 };
     let r = Reductions { symmetry: a[8] & 1 != 0, order: a[8] & 2 != 0 };
+    #[cfg(feature = "mutants")]
+    if let Ok(bug) = std::env::var("PLANT") { seatrial_types::planted::plant(&[bug.parse().unwrap()]); }
     let mut walk = Walk::new(b, r);
     let begun = Instant::now();
     let mut told = begun;

@@ -19,6 +19,7 @@ mod table;
 mod walk;
 mod way;
 
+pub use checkpoint::ResumeError;
 pub use growth::Growth;
 pub use walk::{Report, Walk, WalkLimits};
 
@@ -35,7 +36,8 @@ pub struct Bounds {
     pub crashes: u8,
     /// Heartbeats and quorum checks of leaders, in all.
     pub beats: u8,
-    /// Reads that clients begin, in all.
+    /// Reads that clients begin at whoever leads, in all. (What a follower passes on may arrive any number of times, and each copy
+    /// begins a round of its own: of these worlds there is no end.)
     pub reads: u8,
 }
 

@@ -105,7 +105,7 @@ impl Parts {
                     node.input(|raft| drop(raft.propose(vec![data])))
                 }));
             }
-            if left.reads > 0 && raft.leader() != MemberId::NONE {
+            if left.reads > 0 && raft.role() == Role::Leader {
                 let read = ReadId(left.reads.into());
                 let spent = Left { reads: 1, ..Left::default() };
                 let terms = Terms { spent, begins: Some(read), ..free };

@@ -337,8 +337,7 @@ impl Parts {
         let of = |node: &Exact| {
             let Some(raft) = &node.node.raft else { return 0 };
             let leads = all(raft.role() == seatrial_raft::Role::Leader);
-            let reads = all(raft.leader() != MemberId::NONE);
-            Left { entries: leads, beats: leads, reads, crashes: u8::MAX }.packed()
+            Left { entries: leads, beats: leads, reads: leads, crashes: u8::MAX }.packed()
         };
         self.nodes_of(member).fold(0, |needs, node| needs | of(node))
     }

@@ -73,6 +73,8 @@ macro_rules! each_size {
     };
 }
 
+pub(super) use each_size;
+
 impl Walk {
     /// A walk that has not begun. Panics for other than two to four members, and for more than fifty proposals and terms.
     #[must_use]
