@@ -38,7 +38,7 @@ fn what_is_left_out_hides_no_log_vote_or_commit_of_any_world() {
         };
         let ((reduced, few), (whole, many)) = (walk(Reductions::ALL), walk(Reductions::NONE));
         println!("{bounds:?}: {few:?} instead of {many:?}, {} outlines", whole.len());
-        assert!(whole.len() > 10, "{bounds:?}: {} outlines", whole.len());
+        assert!(whole.len() > 5, "{bounds:?}: {} outlines", whole.len());
         assert!(few.unique * 10 <= many.unique, "{bounds:?}: {few:?} instead of {many:?}");
         assert_eq!(reduced, whole, "{bounds:?}");
     }
@@ -84,7 +84,10 @@ fn a_walk_that_was_cut_off_goes_on_from_its_checkpoint_to_the_same_end() {
     let mut first = Walk::new(bounds, Reductions::ALL);
     let cut = WalkLimits { steps_max: NonZeroUsize::new(1_000), ..limits(1) };
     let report = go(&mut first, cut);
-    assert!(matches!(report.outcome, Outcome::Unfinished(sight) if sight.unique < whole.unique), "{report:?}");
+    assert!(
+        matches!(report.outcome, Outcome::Unfinished(sight) if sight.unique < whole.unique),
+        "{report:?}"
+    );
     assert!(report.growth.fastest().is_some() && report.growth.to_string().contains("progress of followers"));
     let mut kept = Vec::new();
     first.save(&mut kept).unwrap();

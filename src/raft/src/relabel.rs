@@ -119,9 +119,113 @@ pub(crate) fn relabel_meta(meta: &mut SnapshotMeta, label: Label<'_>) {
 }
 
 pub(crate) fn relabel_config(config: &mut Config, label: Label<'_>) {
-    for members in
-        [&mut config.voters, &mut config.outgoing, &mut config.learners, &mut config.learners_next]
+    for members in [&mut config.voters, &mut config.outgoing, &mut config.learners, &mut config.learners_next]
     {
         *members = members.iter().map(|id| label(*id)).collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Options, ReadId, Restored, Timer};
+
+    /// 1 becomes 2, 2 becomes 3, 3 becomes 1.
+    fn round(id: MemberId) -> MemberId {
+        MemberId([0, 2, 3, 1][id.0 as usize])
+    }
+
+    fn back(id: MemberId) -> MemberId {
+        round(round(id))
+    }
+
+    fn member(id: u64) -> Raft {
+        let voters = [1, 2, 3].map(MemberId).into();
+        Raft::new(Options::new(MemberId(id)), Restored::fresh(Config { voters, ..Config::default() }))
+    }
+
+    /// What leaves, in an order that does not tell names.
+    fn settle(raft: &mut Raft) -> Vec<Message> {
+        let mut said = Vec::new();
+        while let Some(ready) = raft.ready() {
+            if let Some(persist) = &ready.persist {
+                raft.persisted(persist.id);
+            }
+            said.extend(ready.messages);
+            said.extend(ready.messages_after);
+            if let Some(last) = ready.committed.last() {
+                raft.applied(last.index);
+            }
+        }
+        said
+    }
+
+    fn sorted(mut messages: Vec<Message>) -> Vec<Message> {
+        messages.sort_by_key(|message| format!("{message:?}"));
+        messages
+    }
+
+    #[test]
+    fn a_step_under_other_names_is_the_step_under_other_names() {
+        let mut members = [1, 2, 3].map(member);
+        let mut letters: Vec<Message> = Vec::new();
+        let mut seed = 7u64;
+        let mut led = false;
+        for turn in 0..4_000u64 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let pick = (seed >> 33) as usize;
+            let letter =
+                (!letters.is_empty() && turn % 3 != 0).then(|| letters.swap_remove(pick % letters.len()));
+            let place = letter.as_ref().map_or(pick % 3, |letter| letter.to.0 as usize - 1);
+            let act = |raft: &mut Raft, letter: Option<Message>| {
+                match (letter, pick % 7) {
+                    (Some(letter), _) => drop(raft.step(letter)),
+                    (None, 0) => drop(raft.read_index(ReadId(turn))),
+                    (None, 1 | 2) => drop(raft.propose(vec![vec![1].into()])),
+                    (None, 3) => raft.fire(Timer::LeaderSilent),
+                    (None, 4) => raft.fire(Timer::Campaign),
+                    (None, 5) => raft.fire(Timer::Heartbeat),
+                    (None, _) => raft.fire(Timer::QuorumCheck),
+                }
+                settle(raft)
+            };
+            let before = &members[place];
+            assert_eq!(before.relabelled(&round).relabelled(&back), *before);
+            let mut other = before.relabelled(&round);
+            let said_there = act(&mut other, letter.as_ref().map(|letter| letter.relabelled(&round)));
+            let said_here = act(&mut members[place], letter);
+            assert_eq!(other, members[place].relabelled(&round), "turn {turn}");
+            let renamed = said_here.iter().map(|letter| letter.relabelled(&round)).collect();
+            assert_eq!(sorted(said_there), sorted(renamed), "turn {turn}");
+            letters.extend(said_here);
+            led |= members[place].role() == crate::Role::Leader && members[place].commit().0 > 3;
+        }
+        assert!(led, "nobody ever committed anything");
+    }
+
+    #[test]
+    fn writes_are_numbered_anew_and_go_on_to_be_reported() {
+        let mut raft = member(1);
+        raft.fire(Timer::LeaderSilent);
+        raft.fire(Timer::Campaign);
+        settle(&mut raft);
+        assert_eq!(raft.renumber(), 0, "nothing was written yet");
+        let (from, to) = (MemberId(2), MemberId(1));
+        let yes = Message { from, to, term: raft.term().next(), body: Body::PreVoteAnswer { granted: true } };
+        raft.step(yes).unwrap();
+        let first = raft.ready().and_then(|ready| ready.persist).expect("a vote is written");
+        raft.persisted(first.id);
+        raft.step(Message {
+            from,
+            to,
+            term: seatrial_types::Term(5),
+            body: Body::VoteAnswer { granted: false },
+        })
+        .unwrap();
+        let second = raft.ready().and_then(|ready| ready.persist).expect("a term is written");
+        assert_eq!((first.id.0, second.id.0), (1, 2));
+        assert_eq!(raft.renumber(), 1);
+        raft.persisted(crate::PersistId(second.id.0 - 1));
+        assert_eq!(raft.renumber(), 1);
     }
 }

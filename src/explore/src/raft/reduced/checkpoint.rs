@@ -4,9 +4,9 @@
 //! the same parts the same numbers. So no value of a core is ever written down, and a checkpoint that was made by another build of the
 //! core is noticed.
 
+use super::growth::Row;
 use super::parts::{Missing, Parts};
 use super::walk::{Broken, Search, Size, Walk, each_size};
-use super::growth::Row;
 use super::{Bounds, Reductions};
 use std::io::{self, Read, Write};
 
@@ -95,9 +95,8 @@ impl<const N: usize> Search<N> {
             }
             put(file, *from)?;
         }
-        let broken = self.broken.map_or([u32::MAX; 2], |broken| {
-            [broken.from, broken.state.unwrap_or(u32::MAX)]
-        });
+        let broken =
+            self.broken.map_or([u32::MAX; 2], |broken| [broken.from, broken.state.unwrap_or(u32::MAX)]);
         put(file, broken[0])?;
         put(file, broken[1])
     }

@@ -105,8 +105,8 @@ pub(super) fn may_ask_anew(message: &Message, from: &Exact) -> bool {
     from.node.raft.as_ref().is_some_and(|raft| {
         let durable = &from.node.durable;
         let last = durable.log.last().map_or((Term(0), LogIndex(0)), |entry| (entry.term, entry.index));
-        let is_sure = from.crashes == 0
-            || (durable.hard.term == raft.term() && last == (*last_term, *last_index));
+        let is_sure =
+            from.crashes == 0 || (durable.hard.term == raft.term() && last == (*last_term, *last_index));
         may_ask(raft)
             && raft.term().next() == message.term
             && (raft.last_index(), raft.last_term()) == (*last_index, *last_term)

@@ -94,7 +94,9 @@ type Field = fn(&Node) -> String;
 
 /// Each field as text: it is only counted.
 const FIELDS: [(&str, Field); 9] = [
-    ("term, vote and leader", |node| said(node.raft.as_ref().map(|raft| (raft.term(), raft.vote(), raft.leader())))),
+    ("term, vote and leader", |node| {
+        said(node.raft.as_ref().map(|raft| (raft.term(), raft.vote(), raft.leader())))
+    }),
     ("role", |node| said(node.raft.as_ref().map(|raft| raft.role()))),
     ("log", |node| {
         let Some(raft) = &node.raft else { return String::new() };

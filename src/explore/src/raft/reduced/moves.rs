@@ -109,9 +109,9 @@ impl Parts {
                 let read = ReadId(left.reads.into());
                 let spent = Left { reads: 1, ..Left::default() };
                 let terms = Terms { spent, begins: Some(read), ..free };
-                deeds.push(self.deed(node, Act::Read, terms, |node| {
-                    node.input(|raft| drop(raft.read_index(read)))
-                }));
+                deeds.push(
+                    self.deed(node, Act::Read, terms, |node| node.input(|raft| drop(raft.read_index(read)))),
+                );
             }
             let (may_crash, terms) = if self.cuts.order {
                 (crashes > 0, Terms { crashes: crashes.saturating_sub(1), ..free })
@@ -191,9 +191,9 @@ impl Parts {
     }
 
     pub(super) fn pair(&mut self, one: u32, two: u32) -> Pair {
-        let agree = self.nodes_of(one).all(|one| {
-            self.nodes_of(two).all(|two| mismatch(&one.node, &two.node).is_none())
-        });
+        let agree = self
+            .nodes_of(one)
+            .all(|one| self.nodes_of(two).all(|two| mismatch(&one.node, &two.node).is_none()));
         let mut then = [one, two];
         if self.cuts.order {
             // Each round either adds something, of which there is an end, or is the last.
@@ -263,7 +263,8 @@ impl Parts {
                 deeds.extend(self.did(node, Left::default()).iter().filter(timers).cloned());
             }
             for deed in deeds {
-                let is_back = deed.effect == 0 && deed.node != BROKEN && self.gone[deed.node as usize] == gone;
+                let is_back =
+                    deed.effect == 0 && deed.node != BROKEN && self.gone[deed.node as usize] == gone;
                 if !is_back || !self.cuts.order {
                     out.push((node, deed));
                     continue;
@@ -286,8 +287,10 @@ impl Parts {
                 break;
             }
         }
-        let (inside, leads_out): (Vec<_>, Vec<_>) =
-            ways.into_iter().filter(|(from, _)| cloud.contains(from)).partition(|(_, deed)| cloud.contains(&deed.node));
+        let (inside, leads_out): (Vec<_>, Vec<_>) = ways
+            .into_iter()
+            .filter(|(from, _)| cloud.contains(from))
+            .partition(|(_, deed)| cloud.contains(&deed.node));
         says.extend(inside.iter().flat_map(|(_, deed)| deed.says.iter().copied()));
         // Else it would be said anew, and forgotten anew, without end: what is said to a third one is looked at with that one.
         let sender = self.nodes.get(begin[0]);
@@ -323,9 +326,8 @@ impl Parts {
         // Whichever of their nodes the two are.
         let is_dead = |message: &Message| {
             self.nodes_of(from).all(|sender| {
-                self.nodes_of(to).all(|receiver| {
-                    is_dead(message, (sender, said_by(from)), (receiver, said_by(to)), terms)
-                })
+                self.nodes_of(to)
+                    .all(|receiver| is_dead(message, (sender, said_by(from)), (receiver, said_by(to)), terms))
             })
         };
         let is_alive = |letter: &u32| {
@@ -335,7 +337,9 @@ impl Parts {
         let said = self.said_by(from);
         let alive: Box<[u32]> = said.iter().copied().filter(is_alive).collect();
         // What waits for the disk to be said would be dead when it is.
-        let waits = |node: &Node| node.syncs.iter().any(|sync| sync.after.iter().any(|one| one.to == receiver && is_dead(one)));
+        let waits = |node: &Node| {
+            node.syncs.iter().any(|sync| sync.after.iter().any(|one| one.to == receiver && is_dead(one)))
+        };
         let mut changed: Vec<Option<Exact>> = Vec::new();
         for one in self.nodes_of(from) {
             changed.push(waits(&one.node).then(|| {

@@ -81,7 +81,6 @@ impl Effect {
     }
 }
 
-
 /// One thing that a member does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Act {
@@ -291,10 +290,12 @@ impl Parts {
         if at as usize == self.node_prints.len() {
             let node = &self.nodes.get(at).node;
             let under = |renaming| fingerprint(&node.relabelled(&|id| self.label(renaming, id)));
-            let prints = (0..self.renamings.len() as u32).map(under).map(|print| mix(print ^ u64::from(crashes)));
+            let prints =
+                (0..self.renamings.len() as u32).map(under).map(|print| mix(print ^ u64::from(crashes)));
             let prints = prints.collect();
             let gone = fingerprint(&gone(node));
-            let persists: Vec<&seatrial_raft::Persist> = node.syncs.iter().map(|sync| &sync.persist).collect();
+            let persists: Vec<&seatrial_raft::Persist> =
+                node.syncs.iter().map(|sync| &sync.persist).collect();
             let bare = fingerprint(&(node.id, &node.raft, &node.durable, &node.timers, persists));
             self.bare.push(bare);
             self.node_prints.push(prints);

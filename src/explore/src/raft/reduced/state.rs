@@ -165,8 +165,7 @@ impl Parts {
             other[usize::from(*to)] = *renamed;
         }
         let rest = state[N - 1];
-        other[N - 1] =
-            *self.rest_renamed.get(rest, number).ok_or(Missing::RestRenamed(rest, number))?;
+        other[N - 1] = *self.rest_renamed.get(rest, number).ok_or(Missing::RestRenamed(rest, number))?;
         Ok(other)
     }
 

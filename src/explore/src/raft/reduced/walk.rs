@@ -133,10 +133,18 @@ pub(super) struct Search<const N: usize> {
 
 /// What a thread has met.
 enum Found<const N: usize> {
-    New { from: u32, state: State<N>, is_right: bool },
-    Broken { from: u32 },
+    New {
+        from: u32,
+        state: State<N>,
+        is_right: bool,
+    },
+    Broken {
+        from: u32,
+    },
     /// All that follows this one is still to be found.
-    Unknown { from: u32 },
+    Unknown {
+        from: u32,
+    },
 }
 
 fn hash<const N: usize>(state: &State<N>) -> u64 {

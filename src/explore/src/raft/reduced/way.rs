@@ -91,7 +91,8 @@ impl Parts {
         let members = &state[..N - 1];
         for (at, one) in members.iter().enumerate() {
             for two in &members[at + 1..] {
-                let nodes = self.nodes_of(*one).flat_map(|one| self.nodes_of(*two).map(move |two| (one, two)));
+                let nodes =
+                    self.nodes_of(*one).flat_map(|one| self.nodes_of(*two).map(move |two| (one, two)));
                 if let Some(text) = nodes.into_iter().find_map(|(one, two)| mismatch(&one.node, &two.node)) {
                     return text;
                 }
@@ -99,7 +100,9 @@ impl Parts {
         }
         let chosen = self.chosen.get(self.rests.get(state[N - 1]).chosen);
         for (index, entry) in chosen {
-            let holds = |member: &&u32| self.nodes_of(**member).all(|one| one.node.durable.entry(*index) == Some(entry));
+            let holds = |member: &&u32| {
+                self.nodes_of(**member).all(|one| one.node.durable.entry(*index) == Some(entry))
+            };
             let holders = members.iter().filter(holds).count();
             if holders < members.len() / 2 + 1 {
                 let term = entry.term;
