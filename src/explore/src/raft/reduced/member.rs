@@ -65,7 +65,10 @@ pub(super) struct Rules {
 
 /// Takes the steps whose order with all others makes no difference; and brings what is left into its normal form.
 pub(super) fn settle(node: &mut Node, output: &mut Output, crashes: u8, rules: &Rules) {
-    while rules.is_eager {
+    loop {
+        if !rules.is_eager {
+            break;
+        }
         let Some(raft) = &node.raft else {
             // While it is down nothing reaches it, and nothing it does can be waited for: it may as well be slow.
             output.add(node.start(&rules.voters));
