@@ -285,7 +285,10 @@ where
 
 fn walk_any_network(args: &ExploreArgs, one: &AnyNetworkArgs) -> ExitCode {
     if args.serve.is_some() {
-        return fail(exit::USAGE, "--serve: this model has no browser\nhint: `explore raft --serve` has".to_owned());
+        return fail(
+            exit::USAGE,
+            "--serve: this model has no browser\nhint: `explore raft --serve` has".to_owned(),
+        );
     }
     let bounds = reduced::Bounds {
         members: one.members,
