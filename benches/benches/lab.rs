@@ -24,7 +24,8 @@ fn plan(seconds: u64) -> Plan {
 /// Five members that have taken so many writes.
 fn lab(writes: u64) -> Lab {
     let knobs = plan(10).knobs;
-    let mut lab = Lab::new(LabOptions { seed: 1, machines: 5, members: 5, clients: 10, knobs, packets: false });
+    let mut lab =
+        Lab::new(LabOptions { seed: 1, machines: 5, members: 5, clients: 10, knobs, packets: false });
     (1..=5).for_each(|machine| lab.start(MemberId(machine)));
     run_until(&mut lab, Duration::from_secs(5));
     for number in 0..writes {

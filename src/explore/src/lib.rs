@@ -7,7 +7,7 @@
 //!
 //! Knows nothing of sockets, files, clocks or chance. What is not in a model's bounds is not proven.
 //!
-//! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`].
+//! Read first: [`Exploration`], [`raft::Cluster`], [`reboot::Room`]; then [`raft::reduced`], where what tells nothing new is left out.
 
 mod check;
 pub mod engine_lease;

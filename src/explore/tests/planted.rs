@@ -3,6 +3,7 @@
 //! One test and no more: a planted bug is planted for the whole process.
 #![cfg(feature = "mutants")]
 
+use raft::reduced::{self, Reductions, Walk, WalkLimits};
 use seatrial_explore::{
     Counterexample, Exploration, Limits, Outcome, check, engine_lease, lock, raft, reboot,
 };
@@ -26,6 +27,28 @@ where
     };
     println!("{bug}: {} steps, {} states: {property}: {why}", steps.len(), sight.unique);
     steps.len()
+}
+
+/// Where no order is left out or all are; none where it is not found.
+fn find_reduced(bug: Planted, bounds: reduced::Bounds, reductions: Reductions) -> Option<usize> {
+    plant(&[bug]);
+    let mut walk = Walk::new(bounds, reductions);
+    let report = walk.go(WalkLimits::default(), || (Duration::ZERO, 0), |_| {});
+    plant(&[]);
+    let sight = report.outcome.sight();
+    match report.outcome {
+        Outcome::Violated(_, Counterexample { why, steps, .. }) => {
+            println!(
+                "{bug} among {} members: {} steps, {} worlds: {why}",
+                bounds.members,
+                steps.len(),
+                sight.unique
+            );
+            Some(steps.len())
+        }
+        Outcome::Holds(_) => None,
+        Outcome::Unfinished(_) => panic!("{bug}: no limit was set, and one was reached: {sight:?}"),
+    }
 }
 
 #[test]
@@ -68,5 +91,27 @@ fn every_planted_bug_is_found_by_its_shortest_way() {
         (Planted::F22, engine_lease::Bounds { silences: 1, ..one }, 10),
     ] {
         assert_eq!(find(bug, bounds), steps, "{bug}");
+    }
+    let three = reduced::Bounds { crashes: 0, ..reduced::Bounds::default() };
+    for (bug, bounds, steps) in [
+        (Planted::R02, reduced::Bounds { terms: 1, entries: 0, crashes: 1, ..three }, 7),
+        (Planted::R07, reduced::Bounds { terms: 1, entries: 0, crashes: 1, ..three }, 6),
+        (Planted::R08, reduced::Bounds { terms: 1, crashes: 1, ..three }, 5),
+        (Planted::R26, reduced::Bounds { entries: 0, beats: 1, reads: 1, ..three }, 13),
+        (Planted::R27, reduced::Bounds { entries: 0, reads: 1, ..three }, 13),
+        (Planted::R43, three, 13),
+        (Planted::R50, three, 9),
+        (Planted::R51, three, 9),
+    ] {
+        assert_eq!(find_reduced(bug, bounds, Reductions::ALL), Some(steps), "{bug}");
+    }
+    // What is left out makes no difference to what is found.
+    let two = reduced::Bounds { members: 2, terms: 1, crashes: 1, ..three };
+    for bug in
+        [Planted::R01, Planted::R02, Planted::R07, Planted::R08, Planted::R42, Planted::R50, Planted::R51]
+    {
+        let (few, all) = (find_reduced(bug, two, Reductions::ALL), find_reduced(bug, two, Reductions::NONE));
+        assert_eq!(few.is_some(), all.is_some(), "{bug}");
+        assert!(few <= all, "{bug}");
     }
 }

@@ -21,6 +21,7 @@ pub mod quorum;
 mod raft;
 mod reads;
 mod ready;
+mod relabel;
 mod replication;
 
 pub use config::ConfigError;

@@ -1,6 +1,7 @@
 //! The log in memory: what follows the last compaction, and the configurations in it.
 
 use crate::message::{Config, Entry, Payload, SnapshotMeta};
+use crate::relabel::{Label, relabel_config, relabel_entry};
 use imbl::Vector;
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LogIndex, Term};
@@ -281,6 +282,16 @@ impl Log {
     pub(crate) fn mark_durable(&mut self, index: LogIndex) {
         assert!(index <= self.handed, "{index} durable, but only {} was handed out", self.handed);
         self.durable = self.durable.max(index);
+    }
+
+    /// See [`crate::Raft::relabelled`].
+    pub(crate) fn relabel(&mut self, label: Label<'_>) {
+        for entry in self.entries.iter_mut() {
+            relabel_entry(entry, label);
+        }
+        for (_, config) in &mut self.configs {
+            relabel_config(config, label);
+        }
     }
 
     /// Panics where an invariant is broken.

@@ -5,6 +5,7 @@ use crate::message::{Entry, HardState, Message, ReadId};
 use crate::ready::{
     ChunkReceived, ChunkWanted, Persist, PersistId, ReadReady, Ready, SoftState, Timer, TimerRequest,
 };
+use crate::relabel::{Label, relabel_meta};
 use seatrial_types::LogIndex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -49,6 +50,21 @@ impl Outbox {
         if self.armed.remove(&timer) {
             self.timers.insert(timer, TimerRequest::Cancel(timer));
         }
+    }
+
+    /// See [`crate::Raft::relabelled`].
+    pub(crate) fn relabel(&mut self, label: Label<'_>) {
+        for message in self.messages.iter_mut().chain(&mut self.messages_after) {
+            *message = message.relabelled(label);
+        }
+        for chunk in &mut self.chunks_wanted {
+            chunk.to = label(chunk.to);
+        }
+        for chunk in &mut self.chunks_received {
+            chunk.from = label(chunk.from);
+            relabel_meta(&mut chunk.meta, label);
+        }
+        self.soft_told.leader = label(self.soft_told.leader);
     }
 
     /// Whether this timer was running; it is not any more.
@@ -140,6 +156,24 @@ impl Persistence {
             done = Some(Done { last });
         }
         done
+    }
+
+    /// See [`crate::Raft::relabelled`].
+    pub(crate) fn relabel(&mut self, label: Label<'_>) {
+        let known = [&mut self.handed, &mut self.durable].into_iter();
+        for hard in known.chain(self.in_flight.iter_mut().map(|write| &mut write.hard_state)) {
+            hard.vote = label(hard.vote);
+        }
+    }
+
+    /// See [`crate::Raft::renumber`].
+    pub(crate) fn renumber(&mut self) -> u64 {
+        let by = self.in_flight.front().map_or(self.last_id.0, |first| first.id.0 - 1);
+        self.last_id.0 -= by;
+        for write in &mut self.in_flight {
+            write.id.0 -= by;
+        }
+        by
     }
 
     /// The log was cut: nothing at or behind `from` that is on its way counts any more.

@@ -5,6 +5,7 @@ use crate::message::{Body, ReadId};
 use crate::quorum::{VoteResult, joint_value, joint_vote};
 use crate::raft::Raft;
 use crate::ready::{ReadReady, Role};
+use crate::relabel::Label;
 use seatrial_types::planted::{Planted, is_planted};
 use seatrial_types::{LogIndex, MemberId};
 use std::collections::{BTreeSet, VecDeque};
@@ -43,6 +44,14 @@ impl Reads {
 
     pub(crate) fn want_round(&mut self) {
         self.round_wanted = true;
+    }
+
+    /// See [`crate::Raft::relabelled`].
+    pub(crate) fn relabel(&mut self, label: Label<'_>) {
+        let (waiting, asking) = (self.waiting.iter_mut(), self.asking.iter_mut());
+        for from in waiting.map(|(from, _)| from).chain(asking.map(|read| &mut read.from)) {
+            *from = label(*from);
+        }
     }
 
     pub(crate) fn own(&self, id: MemberId) -> impl Iterator<Item = ReadId> + '_ {

@@ -3,6 +3,7 @@
 use super::fail;
 use crate::exit;
 use clap::{Args, Subcommand};
+use seatrial_explore::raft::reduced::{self, Reductions};
 use seatrial_explore::{
     Exploration, Limits, Outcome, Sight, check, engine_lease, lock, raft, reboot, serve, two_phase_commit,
 };
@@ -43,6 +44,9 @@ enum Model {
     /// Consensus: elections and replication, with crashes that lose what was not synced, and a network that loses, repeats and
     /// reorders.
     Raft(RaftArgs),
+    /// Consensus on the worst of networks: what was said once may arrive at any later time, any number of times, or never. Worlds that
+    /// differ in names or in orders that tell nothing are left out.
+    RaftAnyNetwork(AnyNetworkArgs),
     /// The reboot lock: machines that die at any step, late writes, lost answers, an operator.
     RebootLock(RebootArgs),
     /// The lock among a store's clients: leases that run out while their holders stand still, and a resource that asks for tokens.
@@ -85,6 +89,40 @@ struct RaftArgs {
     /// Worlds with more messages on their way are left out.
     #[arg(long, default_value_t = 6)]
     letters: usize,
+}
+
+#[derive(Debug, Args)]
+struct AnyNetworkArgs {
+    /// Members, all of them voters.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=4))]
+    members: u8,
+    /// No campaign leads beyond this term.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=20))]
+    terms: u8,
+    /// Proposals, in all.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=20))]
+    entries: u8,
+    /// Crashes, in all.
+    #[arg(long, default_value_t = 0)]
+    crashes: u8,
+    /// Heartbeats and quorum checks of leaders, in all.
+    #[arg(long, default_value_t = 0)]
+    beats: u8,
+    /// Reads that clients begin at whoever leads, in all.
+    #[arg(long, default_value_t = 0)]
+    reads: u8,
+    /// Leave nothing out: every order and every name is a way of its own.
+    #[arg(long)]
+    whole: bool,
+    /// No more memory than so many MiB, in all of the process.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<u64>,
+    /// Where a limit is reached, write down here how far it has come.
+    #[arg(long, value_name = "FILE")]
+    checkpoint: Option<std::path::PathBuf>,
+    /// Go on from what --checkpoint has written; the bounds are those of then.
+    #[arg(long, value_name = "FILE")]
+    resume: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -194,6 +232,7 @@ pub(super) fn run(args: &ExploreArgs) -> ExitCode {
                 letters: one.letters,
             },
         ),
+        Model::RaftAnyNetwork(one) => walk_any_network(args, one),
         Model::RebootLock(one) => walk(
             args,
             reboot::Bounds {
@@ -333,6 +372,111 @@ where
     if code == exit::INCONCLUSIVE {
         println!("a limit was reached: nothing wrong was seen, and nothing is proven");
     }
+    ExitCode::from(code)
+}
+
+fn walk_any_network(args: &ExploreArgs, one: &AnyNetworkArgs) -> ExitCode {
+    if args.serve.is_some() {
+        return fail(
+            exit::USAGE,
+            "--serve: this model has no browser\nhint: `explore raft --serve` has".to_owned(),
+        );
+    }
+    let bounds = reduced::Bounds {
+        members: one.members,
+        terms: one.terms,
+        entries: one.entries,
+        crashes: one.crashes,
+        beats: one.beats,
+        reads: one.reads,
+    };
+    let reductions = if one.whole { Reductions::NONE } else { Reductions::ALL };
+    let mut walk = match &one.resume {
+        None => reduced::Walk::new(bounds, reductions),
+        Some(path) => {
+            let walk = std::fs::File::open(path)
+                .map_err(reduced::ResumeError::from)
+                .and_then(|file| reduced::Walk::resume(&mut std::io::BufReader::new(file)));
+            match walk {
+                Ok(walk) => walk,
+                Err(why) => return fail(exit::USAGE, format!("--resume {}: {why}", path.display())),
+            }
+        }
+    };
+    let threads =
+        args.threads.or_else(|| std::thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
+    let limits = reduced::WalkLimits {
+        threads,
+        steps_max: args.steps,
+        time_max: args.seconds.map(|seconds| Duration::from_secs(seconds.get())),
+        memory_max: one.memory.map(|mib| mib << 20),
+    };
+    let begun = Instant::now();
+    let mut told = begun;
+    let report = walk.go(
+        limits,
+        || (begun.elapsed(), memory_mib() << 20),
+        |sight| {
+            if told.elapsed() >= Duration::from_secs(10) {
+                told = Instant::now();
+                let Sight { unique, steps, depth } = sight;
+                eprintln!("{unique} states, {steps} steps, depth {depth}, {} MiB", memory_mib());
+            }
+        },
+    );
+    let (sight, seconds) = (report.outcome.sight(), begun.elapsed().as_secs_f64());
+    let (word, code, example) = match &report.outcome {
+        Outcome::Holds(_) => ("holds", exit::PASS, None),
+        Outcome::Violated(_, example) => ("violated", exit::VIOLATION, Some(example)),
+        Outcome::Unfinished(_) => ("unfinished", exit::INCONCLUSIVE, None),
+    };
+    if let (Some(path), exit::INCONCLUSIVE) = (&one.checkpoint, code) {
+        let saved = std::fs::File::create(path).and_then(|file| {
+            let mut file = std::io::BufWriter::new(file);
+            walk.save(&mut file)?;
+            std::io::Write::flush(&mut file)
+        });
+        if let Err(why) = saved {
+            return fail(exit::USAGE, format!("--checkpoint {}: {why}", path.display()));
+        }
+    }
+    if args.json {
+        let object = serde_json::json!({
+            "bounds": format!("{:?}", walk.bounds()),
+            "outcome": word,
+            "states": sight.unique,
+            "steps": sight.steps,
+            "depth": sight.depth,
+            "threads": threads,
+            "seconds": seconds,
+            "memory_mib": memory_mib(),
+            "bytes_per_state": report.state_bytes,
+            "steps_of_cores": report.steps_of_cores,
+            "parts": report.growth.counts().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
+            "property": example.map(|one| &one.property),
+            "why": example.map(|one| &one.why),
+            "trace": example.map(|one| &one.steps),
+        });
+        println!("{object}");
+        return ExitCode::from(code);
+    }
+    if let Some(example) = example {
+        print!("{example}");
+    }
+    if code == exit::INCONCLUSIVE {
+        print!("{}", report.growth);
+        println!("a limit was reached: nothing wrong was seen, and nothing is proven");
+    }
+    println!(
+        "{word}: {} states, {} steps, depth {}, {seconds:.1} s, {threads} threads, {} MiB, {:.1} bytes a state; \
+         a core was asked {} times",
+        sight.unique,
+        sight.steps,
+        sight.depth,
+        memory_mib(),
+        report.state_bytes,
+        report.steps_of_cores
+    );
     ExitCode::from(code)
 }
 

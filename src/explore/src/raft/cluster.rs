@@ -5,6 +5,7 @@ use super::node::{Node, Output};
 use crate::check::fingerprint;
 use seatrial_raft::{Body, Entry, Message, Raft, ReadId, Role};
 use seatrial_types::{LogIndex, MemberId, Term};
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -97,11 +98,7 @@ impl Cluster {
                 self.forget_dead_letters(id);
             }
             Err(panic) => {
-                let text = panic
-                    .downcast_ref::<String>()
-                    .map(String::as_str)
-                    .or_else(|| panic.downcast_ref::<&str>().copied());
-                self.breaks(format!("member {id} stops: {}", text.unwrap_or("a panic")));
+                self.breaks(stopped(id, &*panic));
             }
         }
     }
@@ -210,15 +207,18 @@ impl Cluster {
             }
         }
         self.nodes.iter().find_map(|node| {
-            let raft = node.raft.as_ref().filter(|raft| raft.role() == Role::Leader)?;
-            // An old leader that nobody has told of the next need not have what that one committed.
-            let missing = self.chosen.values().find(|entry| {
-                entry.term < raft.term() && raft.term_at(entry.index).is_some_and(|term| term != entry.term)
-                    || entry.term < raft.term() && raft.last_index() < entry.index
-            })?;
-            Some(format!("{} leads in term {} without entry {}", node.id, raft.term(), missing.index))
+            let missing = node.missing(&self.chosen)?;
+            let term = node.raft.as_ref()?.term();
+            Some(format!("{} leads in term {term} without entry {}", node.id, missing.index))
         })
     }
+}
+
+/// What a panic says.
+pub(super) fn stopped(id: MemberId, panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("member {id} stops: {}", text.unwrap_or("a panic"))
 }
 
 /// Whether a message of an older term is answered, so that its sender hears of the newer one.
@@ -234,7 +234,7 @@ fn asks(body: &Body) -> bool {
 }
 
 /// Where two logs have an entry of one index and term, they are the same up to there (Raft §5.3).
-fn mismatch(one: &Node, two: &Node) -> Option<String> {
+pub(super) fn mismatch(one: &Node, two: &Node) -> Option<String> {
     let (a, b) = (one.raft.as_ref()?, two.raft.as_ref()?);
     let last = a.last_index().min(b.last_index());
     let mut agree = false;

@@ -7,6 +7,7 @@
 mod cluster;
 mod model;
 mod node;
+pub mod reduced;
 
 pub use cluster::{Cluster, Letter};
 pub use model::{Bounds, Step};

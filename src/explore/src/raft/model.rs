@@ -266,7 +266,7 @@ impl Exploration for Bounds {
 }
 
 /// A message in a few words.
-fn say(message: &Message) -> String {
+pub(super) fn say(message: &Message) -> String {
     let Message { from, to, term, body } = message;
     let what = match body {
         Body::Append { prev_index, entries, commit, .. } => {

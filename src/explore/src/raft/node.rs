@@ -2,10 +2,10 @@
 
 use crate::check::fingerprint;
 use seatrial_raft::{
-    Entry, HardState, Message, Options, Persist, Raft, ReadReady, Restored, Timer, TimerRequest,
+    Entry, HardState, Message, Options, Persist, Raft, ReadReady, Restored, Role, Timer, TimerRequest,
 };
 use seatrial_types::{LogIndex, MemberId};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 /// What a disk keeps over a crash.
@@ -118,6 +118,16 @@ impl Node {
         self.settle()
     }
 
+    /// The first of the committed entries that a leader lacks: one of an earlier term than it leads in, for an old leader that nobody
+    /// has told of the next need not have what that one committed (Raft §5.4.3).
+    pub(super) fn missing<'a>(&self, chosen: &'a BTreeMap<LogIndex, Entry>) -> Option<&'a Entry> {
+        let raft = self.raft.as_ref().filter(|raft| raft.role() == Role::Leader)?;
+        let is_missing = |entry: &&Entry| {
+            entry.term < raft.term() && raft.term_at(entry.index).is_none_or(|term| term != entry.term)
+        };
+        chosen.values().find(is_missing)
+    }
+
     fn core(&mut self) -> &mut Raft {
         self.raft.as_mut().expect("asked for where it is up")
     }
@@ -149,7 +159,7 @@ impl Node {
         output
     }
 
-    fn seal(&mut self) {
+    pub(super) fn seal(&mut self) {
         self.hash = fingerprint(&(&self.raft, &self.durable, &self.syncs, &self.timers));
     }
 }
