@@ -56,7 +56,9 @@ fn clone(c: &mut Criterion) {
             b.iter_batched(
                 || world.clone(),
                 |mut world| {
-                    (0..100).for_each(|_| drop(world.step()));
+                    for _ in 0..100 {
+                        world.step();
+                    }
                     world
                 },
                 BatchSize::SmallInput,

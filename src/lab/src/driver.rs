@@ -73,7 +73,7 @@ impl Lab {
         self.machine(place).incarnation = incarnation;
         let now = self.now;
         for other in (0..self.machines.len()).filter(|other| *other != place) {
-            self.links.get_mut(place, other).connect(now);
+            self.begin_dialling(place, other);
             // Whoever still has a connection to the process before is told that there is none.
             if self.machines[other].is_up() {
                 self.break_off(other, place);

@@ -294,12 +294,27 @@ impl Lab {
         self.agenda.add(self.now + waits, Event::Dial { from, to, incarnation, pause });
     }
 
+    /// A member that has just started dials another for the first time.
+    pub(crate) fn begin_dialling(&mut self, from: usize, to: usize) {
+        self.links.get_mut(from, to).is_broken = true;
+        let incarnation = self.machines[from].incarnation;
+        let at = self.now + self.options.knobs.net_latency * 2;
+        self.agenda.add(at, Event::Dial { from, to, incarnation, pause: BACKOFF.0 });
+    }
+
     /// A member dials another.
     fn dial(&mut self, from: usize, to: usize, pause: Duration) {
         let is_reset = self.links.get(from, to).rule.reset || self.links.get(to, from).rule.reset;
         if self.is_heard(from, to) && !is_reset {
             let now = self.now;
-            return self.links.get_mut(from, to).connect(now);
+            self.links.get_mut(from, to).connect(now);
+            // Who was removed is told so when it dials.
+            let who = self.seats.seat(Self::number(from)).map(|seat| seat.id);
+            let heard = self.machines[to].running();
+            if who.is_some_and(|who| heard.is_some_and(|running| running.removed.contains(&who))) {
+                self.notify(from, to, |_| Notice::Removed, Duration::ZERO);
+            }
+            return;
         }
         // Nobody answers; or somebody does and says no, at once.
         let is_refused = is_reset || !self.machines[to].is_up() && self.links.is_open(from, to);

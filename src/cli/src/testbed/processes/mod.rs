@@ -23,6 +23,7 @@ pub(crate) use program::Program;
 
 use cast::Cast;
 use seatrial_scenario::batch::Stage;
+use seatrial_scenario::format::spec::Scenario;
 use seatrial_scenario::record::{Notebook, RunLog};
 use seatrial_scenario::{Plan, runner};
 use std::path::PathBuf;
