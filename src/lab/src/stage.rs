@@ -27,10 +27,9 @@ impl Stage for Laboratory {
 
     fn run(&self, plan: &Plan) -> RunLog {
         // Sites, and what else hangs on the thread, belong to one run.
-        let plan = plan.clone();
         #[allow(clippy::disallowed_methods, reason = "a run has a thread of its own, outside of any world")]
-        let run = std::thread::spawn(move || perform(&plan));
-        run.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let played = std::thread::scope(|scope| scope.spawn(|| perform(plan)).join());
+        played.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
