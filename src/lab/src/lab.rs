@@ -49,7 +49,9 @@ pub(crate) enum Event {
     Dial { from: usize, to: usize, incarnation: u64, pause: Duration },
     /// A call has taken all the time it has.
     Late(CallId),
-    /// Pings on a stream's connection are not answered any more.
+    /// A stream's connection, silent for long, is pinged: to the machine on which its member was.
+    Ping { watch: WatchId, machine: usize },
+    /// The ping was not answered.
     Silent(WatchId),
     /// Somebody wakes.
     Wake(SleepId),
@@ -202,6 +204,9 @@ impl Lab {
                 }
             }
             Event::Late(call) => self.late(call),
+            // Who has started since knows nothing of the connection, and resets it.
+            Event::Ping { watch, machine } if self.machines[machine].is_up() => self.stream_ended(watch),
+            Event::Ping { watch, .. } => self.agenda.add(self.now + PING.1, Event::Silent(watch)),
             Event::Silent(watch) => self.stream_ended(watch),
             Event::Wake(sleep) => self.told.push(Told::Woke(sleep)),
         }
@@ -516,8 +521,8 @@ impl Lab {
             } else {
                 // Nobody tells the clients; they find out.
                 for watch in running.streams.values().copied() {
-                    let after = PING.1 + self.between(Duration::ZERO, PING.0);
-                    self.agenda.add(self.now + after, Event::Silent(watch));
+                    let after = self.between(Duration::ZERO, PING.0);
+                    self.agenda.add(self.now + after, Event::Ping { watch, machine: place });
                 }
             }
         }
