@@ -537,3 +537,48 @@ impl Lab {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(lab: &mut Lab, seconds: u64) {
+        let until = lab.now + Duration::from_secs(seconds);
+        while lab.next_at().is_some_and(|at| at <= until) {
+            lab.step();
+        }
+    }
+
+    /// Were a connection never given up, messages of another time would come out of it once the link is back.
+    #[test]
+    fn a_connection_that_nobody_answers_is_given_up_and_made_anew_once_somebody_does() {
+        let text = "title = \"x\"\nwhy = \"x\"\ntime = \"5s\"\n[[workload]]\nname = \"kv\"\n";
+        let scenario = seatrial_scenario::format::parse("x.toml", text).unwrap();
+        let knobs = seatrial_scenario::Plan::draw(&scenario, 1).knobs;
+        let mut lab =
+            Lab::new(LabOptions { seed: 1, machines: 3, members: 3, clients: 1, knobs, packets: false });
+        (1..=3).for_each(|machine| lab.start(MemberId(machine)));
+        run(&mut lab, 5);
+        let leads = |place: &usize| lab.machines[*place].running().is_some_and(|one| one.member.is_leader());
+        let leader = (0..3).find(leads).expect("somebody leads");
+        let other = (leader + 1) % 3;
+        let (from, to) = (Place::Member(Lab::number(leader)), Place::Member(Lab::number(other)));
+        assert!(!lab.links.get(leader, other).is_broken);
+        let cut = LinkRule { cut: true, ..LinkRule::default() };
+        // What is said arrives, and no acknowledgement comes back.
+        lab.set_link(to, from, cut);
+        run(&mut lab, 4);
+        assert!(lab.links.get(leader, other).is_broken);
+        lab.set_link(to, from, LinkRule::default());
+        run(&mut lab, 4);
+        assert!(!lab.links.get(leader, other).is_broken);
+        lab.pause(Lab::number(other), true);
+        run(&mut lab, 4);
+        assert!(lab.links.get(leader, other).is_broken, "who stands still acknowledges nothing");
+        lab.pause(Lab::number(other), false);
+        run(&mut lab, 4);
+        lab.power_loss(Lab::number(other));
+        run(&mut lab, 4);
+        assert!(lab.links.get(leader, other).is_broken, "nor does a machine without power");
+    }
+}
